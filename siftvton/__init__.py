@@ -1,0 +1,1 @@
+"""SIFT-VTON: virtual try-on whose garment cross-attention is supervised by SIFT matches."""

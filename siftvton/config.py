@@ -1,0 +1,247 @@
+"""Every script's configuration: the one typed source of defaults.
+
+``configs/*.yaml`` hold differences from these defaults and the reasons for them. A configuration file may hold
+keys of several scripts; each script takes its own. Nothing heavy is imported here, so that ``--help`` is quick and
+preprocessing workers stay small.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def option(
+    default: Any,
+    text: str,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """A dataclass field with the help text that ``--help`` prints and the values that are allowed."""
+    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class PairData:
+    root: str = option("data/vitonhd", "folder that holds train/, test/ and the pair lists (data/README.md)")
+    split: str = option("train", "which pairs", choices=("train", "validation", "test"))
+    validation_pairs: int = option(
+        1000, "pairs drawn off train_pairs.txt where the authors' lists are not there (paper §4.1)", minimum=0
+    )
+    split_seed: int = option(0, "seed of that draw")
+
+
+@dataclass
+class HeldOutPairData(PairData):
+    split: str = option("test", "which pairs", choices=("train", "validation", "test"))
+
+
+@dataclass
+class SiftData(PairData):
+    matches_frame: list[int] = option([512, 384], "height and width that SIFT runs on, pixels")
+
+
+@dataclass
+class TrainData(SiftData):
+    height: int = option(512, "of every picture, pixels; a multiple of VAE stride × deepest latent stride", minimum=8)
+    width: int = option(384, "of every picture, pixels", minimum=8)
+    matches: str | None = option(None, "folder of correspondences; null: <root>/train/sift_matching")
+    augment: bool = option(True, "flip, shift, scale, rotate and recolour training pairs")
+
+
+@dataclass
+class PreprocessSift:
+    """Match each training pair's photo with its garment's picture (paper §3.1)."""
+
+    data: SiftData = field(default_factory=SiftData)
+    output: str | None = option(None, "folder for the match files; null: <root>/<split's folder>/sift_matching")
+    preset: str = option(
+        "published",
+        "filters: the paper's text, or those of the published files",
+        choices=("published", "paper"),
+    )
+    workers: int = option(0, "processes; 0: one a core", minimum=0)
+    preview: int = option(12, "pairs to draw with their kept and dropped matches", minimum=0)
+    strict: bool = option(False, "stop at the first pair that fails, instead of listing it")
+
+
+@dataclass
+class ModelConfig:
+    """Sizes of a model trained from scratch; with ``pretrained`` they come from there."""
+
+    pretrained: str | None = option(
+        None,
+        "what to start from: a saved pipeline's folder, a published checkpoint, or a hub id; null: from scratch",
+    )
+    autoencoder: str | None = option(None, "folder of a trained autoencoder; needed without `pretrained`")
+    channels: list[int] = option([320, 640, 1280, 1280], "U-Net channels of each level, finest first")
+    blocks_per_level: int = option(2, "residual blocks of each encoder level", minimum=1)
+    heads: int = option(8, "attention heads", minimum=1)
+    norm_groups: int = option(32, "group normalisation's groups", minimum=1)
+    context_width: int = option(768, "width of the image-context token", minimum=1)
+    context_blocks: int = option(5, "transformer blocks between CLIP and the image-context token", minimum=0)
+    image_width: int = option(1024, "width of the CLIP image encoder", minimum=1)
+    image_layers: int = option(24, "layers of the CLIP image encoder", minimum=1)
+    image_heads: int = option(16, "attention heads of the CLIP image encoder", minimum=1)
+    image_patch: int = option(14, "patch of the CLIP image encoder, pixels of its 224×224 input", minimum=1)
+
+
+@dataclass
+class SupervisionConfig:
+    """The attention losses (paper §3.2; ATV is StableVITON's)."""
+
+    weight: float = option(0.0005, "λ of Eq. 3 on the mean of Eq. 2; 0: none", minimum=0)
+    max_timestep: int = option(500, "η: supervise images with t ≤ η, of 1000", minimum=0, maximum=999)
+    layers: str = option("middle", "which hooked layers of each resolution", choices=("middle", "all"))
+    atv_weight: float = option(0.0, "scale of StableVITON's attention total variation; its own is 0.001", minimum=0)
+
+
+@dataclass
+class OptimisationConfig:
+    """Training (paper §4.1, method of the published run)."""
+
+    epochs: float | None = option(160.0, "passes over the training pairs; used where `updates` is null")
+    updates: int | None = option(None, "optimiser updates in all; overrides `epochs`")
+    batch_size: int = option(8, "images a process holds at once", minimum=1)
+    accumulation: int = option(4, "micro-batches an update; batch_size × accumulation × processes = batch", minimum=1)
+    learning_rate: float = option(1e-4, "AdamW's", minimum=0)
+    weight_decay: float = option(0.01, "AdamW's", minimum=0)
+    warmup_updates: int = option(100, "linear warm-up from 1 % of the learning rate, updates", minimum=0)
+    max_gradient_norm: float | None = option(None, "clip the gradient's norm here; null: never")
+    min_snr_gamma: float = option(5.0, "γ of min-SNR weighting", minimum=0)
+    dropout: float = option(0.1, "share of images trained without garment and image context", minimum=0, maximum=1)
+    trainable: str = option(
+        "finetune", "what learns: the paper's parts, or all but the VAE", choices=("finetune", "all")
+    )
+    mixed_precision: str = option("bf16", "accelerate's", choices=("no", "fp16", "bf16"))
+    gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, slower")
+    seed: int = option(0, "of every draw in training")
+    workers: int = option(4, "data loading processes", minimum=0)
+    checkpoint_every: int = option(1000, "updates between checkpoints", minimum=1)
+    keep_checkpoints: int = option(2, "the newest ones that are kept", minimum=1)
+    validate_every: int = option(1000, "updates between validation pictures; 0: none", minimum=0)
+    validation_pictures: int = option(8, "pairs in a validation sheet", minimum=1)
+    validation_steps: int = option(20, "sampling steps of validation pictures", minimum=1)
+    tracker: str | None = option(None, "accelerate tracker, e.g. tensorboard (extra `tracking`); null: none")
+    cpu: bool = option(False, "train on the CPU even where there is a GPU")
+
+
+@dataclass
+class Train:
+    """Train or fine-tune the try-on network (paper §3, Eq. 3)."""
+
+    data: TrainData = field(default_factory=TrainData)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
+    train: OptimisationConfig = field(default_factory=OptimisationConfig)
+    output: str = option("outputs/train", "folder for checkpoints, metrics, validation sheets and the final model")
+    resume: str | None = option(
+        "latest", "go on with the newest checkpoint in `output`, or with a named one; null: only start afresh"
+    )
+
+
+@dataclass
+class TrainAutoencoder:
+    """Train a small autoencoder from scratch on photos and garments (toy size; the full model has SD's)."""
+
+    data: TrainData = field(default_factory=TrainData)
+    channels: list[int] = option(
+        [32, 64, 64], "channels of each level, finest first; each but the last halves the size"
+    )
+    blocks_per_level: int = option(1, "residual blocks of each level", minimum=1)
+    norm_groups: int = option(16, "group normalisation's groups", minimum=1)
+    updates: int = option(2000, "optimiser updates in all", minimum=1)
+    batch_size: int = option(8, "pictures an update", minimum=1)
+    learning_rate: float = option(1e-3, "AdamW's, with a cosine decay to 0", minimum=0)
+    kl_weight: float = option(1e-6, "of the posterior's KL divergence, per latent element", minimum=0)
+    gradient_weight: float = option(1.0, "of the L1 distance of picture gradients", minimum=0)
+    workers: int = option(0, "data loading processes", minimum=0)
+    checkpoint_every: int = option(500, "updates between checkpoints", minimum=1)
+    seed: int = option(0, "of every draw")
+    output: str = option("outputs/autoencoder", "folder for the trained autoencoder")
+
+
+@dataclass
+class Infer:
+    """Try garments on persons (paper §4.1: PLMS, 50 steps, guidance 1.5)."""
+
+    checkpoint: str = option("checkpoints/toy", "a saved pipeline's folder, a published checkpoint, or a hub id")
+    data: HeldOutPairData = field(default_factory=HeldOutPairData)
+    height: int = option(512, "of the results, pixels", minimum=8)
+    width: int = option(384, "of the results, pixels", minimum=8)
+    setting: str = option("unpaired", "paired: the worn garment; unpaired: the list's", choices=("paired", "unpaired"))
+    output: str = option("outputs/infer", "folder for the pictures")
+    limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
+    steps: int = option(50, "PLMS steps", minimum=1, maximum=1000)
+    guidance: float = option(1.5, "ε = ε_u + guidance·(ε_c − ε_u); 1: no unconditional pass", minimum=0)
+    start: str = option(
+        "agnostic", "latent to start from: the noised agnostic one, or noise", choices=("agnostic", "noise")
+    )
+    paste_back: bool = option(True, "keep the photo's own pixels where nothing is to be painted")
+    seed: int = option(0, "of the noise; each picture's own is keyed by seed, person and garment")
+    batch_size: int = option(4, "pictures at once", minimum=1)
+    format: str = option("jpg", "of the pictures; jpg at quality 95", choices=("jpg", "png"))
+    dtype: str = option("float32", "of weights and activations", choices=("float32", "float16", "bfloat16"))
+    device: str | None = option(None, "e.g. cuda:0; null: a GPU where there is one")
+    strict: bool = option(False, "stop at the first pair that fails, instead of listing it")
+
+
+@dataclass
+class Evaluate:
+    """Score folders of results (paper §4.1: SSIM, LPIPS paired; FID, KID unpaired)."""
+
+    data: HeldOutPairData = field(default_factory=HeldOutPairData)
+    predictions: dict[str, str] = option({}, "predictions.<name>=<folder of results>; several may be given")
+    setting: str = option("unpaired", "how the results were made", choices=("paired", "unpaired"))
+    limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
+    height: int = option(512, "SSIM and LPIPS compare at this size, pixels", minimum=8)
+    width: int = option(384, "SSIM and LPIPS compare at this size, pixels", minimum=8)
+    inception: str | None = option(None, "clean-fid's inception-2015-12-05.pt; null: look in the cache, else download")
+    alexnet: str | None = option(None, "torchvision's alexnet-owt-7be5be79.pth; null: look in the cache, else download")
+    autoencoder: str | None = option(None, "folder of an autoencoder: also give a Fréchet distance on its features")
+    batch_size: int = option(16, "pictures at once", minimum=1)
+    workers: int = option(2, "data loading processes", minimum=0)
+    seed: int = option(0, "of KID's subsets")
+    device: str | None = option(None, "e.g. cuda:0; null: a GPU where there is one")
+    output: str = option("outputs/evaluate", "folder for the tables")
+
+
+@dataclass
+class CheckedData(TrainData):
+    split: str = option("all", "what to look at; all: train and test", choices=("all", "train", "validation", "test"))
+
+
+@dataclass
+class CheckData:
+    """Say what is missing or wrong in a data folder, and which script needs it."""
+
+    data: CheckedData = field(default_factory=CheckedData)
+    preview: int = option(12, "pairs to draw with mask, DensePose and matches laid over", minimum=0)
+    output: str = option("outputs/check_data", "folder for the report and the previews")
+
+
+@dataclass
+class MakeToyData:
+    """Write the toy world in VITON-HD's layout."""
+
+    output: str = option("data/toy", "folder to write")
+    train_pairs: int = option(64, "training pairs", minimum=1)
+    test_pairs: int = option(16, "test pairs", minimum=2)
+    height: int = option(512, "of every picture, pixels", minimum=64)
+    width: int = option(384, "of every picture, pixels", minimum=48)
+    seed: int = option(0, "of the world")
+    exact_map: bool = option(False, "also write each person-to-garment map")
+    workers: int = option(0, "processes; 0: one a core", minimum=0)
+
+
+SCRIPTS: dict[str, type] = {
+    "preprocess_sift": PreprocessSift,
+    "train": Train,
+    "train_autoencoder": TrainAutoencoder,
+    "infer": Infer,
+    "evaluate": Evaluate,
+    "check_data": CheckData,
+    "make_toy_data": MakeToyData,
+}
