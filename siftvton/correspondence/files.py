@@ -1,0 +1,67 @@
+"""The published files of correspondences: a JSON list of ``[[x_p, y_p], [x_g, y_g]]``, possibly empty."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from siftvton.correspondence.correspondences import Correspondences, Frame
+from siftvton.errors import InputError
+from siftvton.files import write_text
+
+
+def write_matches(path: str | Path, matches: Correspondences) -> None:
+    """Write the points as they are, in pixels of ``matches.frame``, whole or not at all."""
+    write_text(path, json.dumps(np.stack([matches.person, matches.garment], axis=1).tolist()))
+
+
+def read_matches(path: str | Path, frame: Frame) -> Correspondences:
+    """Read a file of correspondences.
+
+    Args:
+        path: the file.
+        frame: (height, width) in pixels of the pictures that were matched, since the file does not say.
+
+    Raises:
+        InputError: the file is missing, truncated or not of the form, or a point is no number or lies outside the
+            frame.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; scripts/preprocess_sift.py makes it")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); delete it and run preprocess_sift.py again") from error
+    points = np.array(_numbers(path, content), np.float64).reshape(-1, 2, 2)
+
+    height, width = frame
+    inside = ((points >= -0.5) & (points <= np.array([width, height]) - 0.5)).all(axis=(1, 2))
+    if not inside.all():
+        number = int(np.flatnonzero(~inside)[0])
+        raise InputError(
+            f"{path}: match {number} {points[number].tolist()} lies outside the frame of {height} × {width} (height × "
+            "width); data.matches_frame must be the size of the pictures that were matched"
+        )
+    return Correspondences(points[:, 0].copy(), points[:, 1].copy(), frame)
+
+
+def _numbers(path: Path, content: object) -> list[list[float]]:
+    """The content as rows x_p, y_p, x_g, y_g."""
+    if not isinstance(content, list):
+        raise InputError(f"{path}: holds a {type(content).__name__}, wanted a list of [[x, y], [x, y]]")
+    rows = []
+    for number, match in enumerate(content):
+        try:
+            (x_p, y_p), (x_g, y_g) = match
+            row = [x_p, y_p, x_g, y_g]
+        except (TypeError, ValueError):
+            row = []
+        # NaN and infinity compare false; strings and booleans are no coordinates.
+        if not row or not all(type(value) in (int, float) and abs(value) < 1e6 for value in row):
+            raise InputError(
+                f"{path}: match {number} is {json.dumps(match)[:80]}, wanted two points of two finite numbers, "
+                "[[x, y], [x, y]]; delete the file and run preprocess_sift.py again"
+            )
+        rows.append(row)
+    return rows

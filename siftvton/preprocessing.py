@@ -1,0 +1,343 @@
+"""Every pair of a data folder -> its file of correspondences (paper §3.1): processes, restart, counts, previews.
+
+The output folder holds, beside the match files, ``preprocess_sift.yaml`` (the configuration), ``counts.jsonl`` (what
+each filter left, one line a pair), ``matches.md`` (their sum), ``previews/`` and ``previews.jpg``.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from siftvton import cli
+from siftvton.config import PreprocessSift
+from siftvton.correspondence import Frame, read_matches, write_matches
+from siftvton.correspondence.filters import PRESETS, Preset
+from siftvton.correspondence.matching import RegionMatches, in_frame, joined, match_regions, regions_in_frame
+from siftvton.correspondence.regions import BODY_PARTS, WHOLE
+from siftvton.data import layout
+from siftvton.errors import InputError, UsageError
+from siftvton.files import read_grey, read_image, read_labels, write_image, write_text
+from siftvton.visualize import contact_sheet, draw_matches
+
+Counts = dict[str, dict[str, int]]  # region -> stage -> matches left after it
+
+REGIONS = (*BODY_PARTS, WHOLE)
+SHEET_COLUMNS = 3
+SAME_PROPORTIONS = 0.02  # a side picture's height over width may differ by so much from its picture's
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pair: the files to read, None for a side picture that is not there, and the files to write."""
+
+    person_id: str
+    person: Path
+    garment: Path
+    densepose: Path | None
+    agnostic_mask: Path | None
+    parsing: Path | None
+    garment_mask: Path | None
+    frame: Frame
+    preset: str
+    matches: Path
+    preview: Path | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a pair: its counts, or None and the reason."""
+
+    person_id: str
+    counts: Counts | None
+    failure: str = ""
+
+
+def preprocess(config: PreprocessSift) -> None:
+    """Match every pair of a split's folder that has no match file yet; print and save the table of counts.
+
+    Raises:
+        InputError: a folder or the pair list is missing or empty; or, after all other pairs are done (at once if
+            ``strict``), a pair failed.
+        UsageError: the output folder belongs to another configuration; the frame is no size.
+    """
+    jobs, output = _plan(config)
+    counts = _recorded(output / "counts.jsonl")
+    to_do = [job for job in jobs if not _is_done(job, counts)]
+    if len(to_do) < len(jobs):
+        print(f"{len(jobs) - len(to_do)} of {len(jobs)} pairs are done already")
+
+    workers = config.workers or os.cpu_count() or 1
+    new, failures = _match_all(to_do, workers, output / "counts.jsonl", config.strict)
+    counts |= new
+
+    finished = [job for job in jobs if job.person_id not in failures]
+    _write_sheet(output / "previews.jpg", [job for job in finished if job.preview], counts)
+    failed = [failures[job.person_id] for job in jobs if job.person_id in failures]
+    report = _report(config, jobs, [counts[job.person_id] for job in finished], failed)
+    write_text(output / "matches.md", report)
+    print(report, end="")
+    if failed:
+        raise InputError(f"{len(failed)} of {len(jobs)} pairs failed, as listed; repaired, the same command does them")
+
+
+def _plan(config: PreprocessSift) -> tuple[list[Job], Path]:
+    """The pairs' jobs and the output folder, ready to take their results."""
+    if len(config.data.matches_frame) != 2 or min(config.data.matches_frame) < 1:
+        raise UsageError(f"data.matches_frame={config.data.matches_frame}: wanted [height, width] in pixels")
+    height, width = config.data.matches_frame
+    folder = layout.SplitFolder(config.data.root, config.data.split)
+    for kind in (layout.IMAGE, layout.GARMENT):
+        if not (folder.folder / kind).is_dir():
+            raise InputError(f"{folder.folder / kind}: no such folder; data/README.md says how to lay the data out")
+    pairs = layout.in_setting(layout.folder_pairs(config.data.root, config.data.split), "paired")
+
+    output = Path(config.output) if config.output else folder.folder / layout.MATCHES
+    _claim(output, config)
+    jobs = []
+    for index, pair in enumerate(dict.fromkeys(pairs)):
+        preview = output / "previews" / f"{pair.person_id}.jpg" if index < config.preview else None
+        jobs.append(
+            Job(
+                pair.person_id,
+                person=folder.candidates(layout.IMAGE, pair.person)[0],
+                garment=folder.candidates(layout.GARMENT, pair.garment)[0],
+                densepose=folder.find(layout.DENSEPOSE, pair.person),
+                agnostic_mask=folder.find(layout.AGNOSTIC_MASK, pair.person),
+                parsing=folder.find(layout.GARMENT_PARSING, pair.garment),
+                garment_mask=folder.find(layout.GARMENT_MASK, pair.garment),
+                frame=(height, width),
+                preset=config.preset,
+                matches=layout.matches_path(output, pair.person),
+                preview=preview,
+            )
+        )
+    return jobs, output
+
+
+def _claim(output: Path, config: PreprocessSift) -> None:
+    """Make the output folder and save the configuration there, unless what lies there is of another."""
+    saved = output / "preprocess_sift.yaml"
+    if saved.is_file():
+        keys = ("preset", "data.matches_frame")
+        differences = [line for line in cli.differences(config, saved) if line.startswith(keys)]
+        if differences:
+            raise UsageError(
+                f"output={output}: its files were made otherwise ({'; '.join(differences)}); choose another folder"
+            )
+    elif any(output.glob("*_sift_matches.json")):
+        raise UsageError(
+            f"output={output}: holds match files but no {saved.name}: they were not made here; choose another folder"
+        )
+    try:
+        cli.save(replace(config, output=str(output)), saved)
+    except OSError as error:
+        raise UsageError(f"output={output}: cannot be written to ({error})") from error
+
+
+def _is_done(job: Job, done: dict[str, Counts]) -> bool:
+    """Whether the pair's match file is there and whole, its counts are known and its preview is drawn if wanted."""
+    if job.person_id not in done or not (job.preview is None or job.preview.is_file()):
+        return False
+    try:
+        read_matches(job.matches, job.frame)
+    except InputError:
+        return False
+    return True
+
+
+def _recorded(path: Path) -> dict[str, Counts]:
+    """Pair -> counts as the lines of ``path`` tell; a line that a stop cut short says nothing, its pair is redone."""
+    if not path.is_file():
+        return {}
+    records = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            records[str(entry["pair"])] = {
+                str(region): {str(stage): int(count) for stage, count in counts.items()}
+                for region, counts in entry["regions"].items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return records
+
+
+def _match_all(
+    jobs: Sequence[Job], workers: int, record: Path, strict: bool
+) -> tuple[dict[str, Counts], dict[str, str]]:
+    """Run the jobs, with a bar, adding each pair's counts to the file ``record`` as soon as they are there.
+
+    Returns:
+        Pair -> counts, and pair -> why it failed.
+
+    Raises:
+        InputError: a pair failed and ``strict`` is set.
+    """
+    counts, failures = {}, {}
+    # Closing the outcomes ends the processes, also where `strict` stops half-way.
+    with record.open("a", encoding="utf-8") as file, closing(_outcomes(jobs, min(workers, len(jobs)))) as outcomes:
+        if file.tell() and not record.read_bytes().endswith(b"\n"):
+            file.write("\n")  # closes a line that a stop cut short
+        for outcome in tqdm(outcomes, total=len(jobs), desc="matching", unit="pair", disable=not jobs):
+            if outcome.counts is not None:
+                counts[outcome.person_id] = outcome.counts
+                file.write(json.dumps({"pair": outcome.person_id, "regions": outcome.counts}) + "\n")
+                file.flush()
+            elif strict:
+                raise InputError(outcome.failure)
+            else:
+                failures[outcome.person_id] = outcome.failure
+    return counts, failures
+
+
+def _outcomes(jobs: Sequence[Job], workers: int) -> Generator[Outcome, None, None]:
+    if workers <= 1:
+        yield from map(process, jobs)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    try:
+        for future in as_completed([pool.submit(process, job) for job in jobs]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise UsageError(
+            f"workers={workers}: a process was killed, mostly for want of memory; "
+            "with fewer workers the same command goes on from here"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)  # the processes share the cores
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the parent, which lets each worker end its pair
+
+
+def process(job: Job) -> Outcome:
+    """Match one pair and write its files; a picture that cannot be read becomes the outcome's failure."""
+    try:
+        person, garment, found = _matched(job)
+    except InputError as error:
+        return Outcome(job.person_id, None, str(error))
+    kept = joined([each.kept for each in found], job.frame)
+    if job.preview is not None:
+        write_image(
+            job.preview, draw_matches(person, garment, kept, joined([each.dropped for each in found], job.frame))
+        )
+    write_matches(job.matches, kept)
+    return Outcome(job.person_id, {each.region: each.counts for each in found})
+
+
+def _matched(job: Job) -> tuple[np.ndarray, np.ndarray, list[RegionMatches]]:
+    """Photo and garment in the frame, and what each region's search found."""
+    person, garment = read_image(job.person), read_image(job.garment)
+    areas = regions_in_frame(
+        job.frame,
+        densepose=_read_beside(job.densepose, read_image, job.person, person),
+        agnostic_mask=_read_beside(job.agnostic_mask, read_grey, job.person, person),
+        parsing=_read_beside(job.parsing, read_labels, job.garment, garment),
+        garment_mask=_read_beside(job.garment_mask, read_grey, job.garment, garment),
+    )
+    person, garment = in_frame(person, job.frame), in_frame(garment, job.frame)
+    return person, garment, match_regions(person, garment, areas, PRESETS[job.preset])
+
+
+def _read_beside(
+    path: Path | None, read: Callable[[Path], np.ndarray], of: Path, picture: np.ndarray
+) -> np.ndarray | None:
+    """The side picture at ``path``, which must show the same view as ``picture``, read from ``of``, at any size."""
+    if path is None:
+        return None
+    side = read(path)
+    (height, width), (wanted_height, wanted_width) = side.shape[:2], picture.shape[:2]
+    if abs(height * wanted_width / (width * wanted_height) - 1) > SAME_PROPORTIONS:
+        raise InputError(
+            f"{path}: is {height} × {width} (height × width), of other proportions than {of} with {wanted_height} × "
+            f"{wanted_width}; make it anew from this picture"
+        )
+    return side
+
+
+def left_after(counts: Iterable[Counts], preset: Preset) -> dict[str, dict[str, int]]:
+    """The matches that each stage left over a set of pairs: stage -> region -> number.
+
+    A stage that did not run on a pair's region left what was there.
+    """
+    totals = {stage: dict.fromkeys(REGIONS, 0) for stage in preset.stages}
+    for pair in counts:
+        for region, left in pair.items():
+            number = left["ratio"]
+            for stage in preset.stages:
+                number = left.get(stage, number)
+                totals[stage][region] += number
+    return totals
+
+
+def _report(config: PreprocessSift, jobs: Sequence[Job], counts: Sequence[Counts], failed: Sequence[str]) -> str:
+    """Markdown: what was found, the stages' table, the failures."""
+    height, width = config.data.matches_frame
+    kept = np.array([sum(left["minimum"] for left in pair.values()) for pair in counts], int)
+    lines = [f"# Matches of {config.data.split}, preset `{config.preset}`, frame {height} × {width}", ""]
+    if len(kept):
+        lines += [
+            f"{len(kept)} pairs, {(kept > 0).sum()} with a match ({(kept > 0).mean():.1%}); matches a pair: "
+            f"mean {kept.mean():.1f}, median {np.median(kept):g}, most {kept.max()}.",
+            "",
+        ]
+    sides = ("densepose", "agnostic_mask", "parsing", "garment_mask")
+    there = [f"{side.replace('_', ' ')} {sum(getattr(job, side) is not None for job in jobs)}" for side in sides]
+    lines += [f"Side pictures found, of {len(jobs)}: {', '.join(there)}; a wider area stands in for a missing one.", ""]
+    lines += _table(left_after(counts, PRESETS[config.preset]))
+    if failed:
+        lines += ["", f"{len(failed)} pairs failed:", "", *(f"- {reason}" for reason in failed)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(totals: dict[str, dict[str, int]]) -> list[str]:
+    """Stages down; dropped, left and share left over all regions, then left in each region that had matches."""
+    regions = [region for region in REGIONS if totals["ratio"][region]]
+    titles = ["stage", "dropped", "left", "share left", *(f"{region.replace('_', ' ')} left" for region in regions)]
+    lines = [f"| {' | '.join(titles)} |", f"|---|{'---:|' * (len(titles) - 1)}"]
+    found = before = sum(totals["ratio"].values())
+    for stage, left in totals.items():
+        total = sum(left.values())
+        cells = [
+            "ratio test" if stage == "ratio" else stage.replace("_", " "),
+            "" if stage == "ratio" else str(before - total),
+            str(total),
+            f"{total / found:.1%}" if found else "",
+            *(str(left[region]) for region in regions),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+        before = total
+    return lines
+
+
+def _write_sheet(path: Path, jobs: Sequence[Job], done: dict[str, Counts]) -> None:
+    """All previews on one sheet, each with its id and how many of its matches were kept."""
+    pictures, captions = [], []
+    for job in jobs:
+        assert job.preview is not None, "only drawn pairs are on the sheet"
+        regions = done[job.person_id].values()
+        kept, found = (sum(left[stage] for left in regions) for stage in ("minimum", "ratio"))
+        pictures.append(read_image(job.preview))
+        captions.append(f"{job.person_id}: {kept} of {found}")
+    if pictures:
+        rows = range(0, len(pictures), SHEET_COLUMNS)
+        write_image(
+            path,
+            contact_sheet(
+                [pictures[row : row + SHEET_COLUMNS] for row in rows],
+                [captions[row : row + SHEET_COLUMNS] for row in rows],
+            ),
+        )

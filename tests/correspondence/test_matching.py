@@ -1,0 +1,125 @@
+import cv2
+import numpy as np
+import pytest
+
+from siftvton.correspondence import PRESETS, find_correspondences, sift
+from siftvton.correspondence.matching import joined, match_regions, painted
+from siftvton.correspondence.regions import PART_COLOURS, Region, regions
+from siftvton.errors import UsageError
+
+FRAME = (192, 144)
+SHIFT = np.array([12, 8])  # a garment's point lies so much to the right and below the person's
+
+
+def scene() -> tuple[np.ndarray, np.ndarray]:
+    """A person's photo and a garment's picture of the same print, shifted."""
+    noise = np.random.default_rng(0).uniform(0, 255, (50, 40, 3)).astype(np.uint8)
+    print_ = cv2.resize(noise, (200, 250), interpolation=cv2.INTER_CUBIC)
+    height, width = FRAME
+    return print_[8 : 8 + height, 12 : 12 + width], print_[:height, :width]
+
+
+def columns(first: int, last: int) -> np.ndarray:
+    mask = np.zeros(FRAME, bool)
+    mask[:, first:last] = True
+    return mask
+
+
+def test_painting_keeps_the_inside_and_nothing_else() -> None:
+    person, _ = scene()
+    inside = columns(20, 50)
+    black, white = painted(person, inside, 0), painted(person, inside, 255)
+    np.testing.assert_array_equal(black[inside], person[inside])
+    np.testing.assert_array_equal(white[inside], person[inside])
+    assert (black[~inside] == 0).all()
+    assert (white[~inside] == 255).all()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_same_print_shifted_gives_the_shift(preset: str) -> None:
+    person, garment = scene()
+    found = find_correspondences(person, garment, frame=FRAME, preset=preset)
+    assert len(found) > 40
+    assert found.frame == FRAME
+    np.testing.assert_allclose(found.garment - found.person, np.broadcast_to(SHIFT, (len(found), 2)), atol=1.5)
+
+
+def test_pictures_of_any_size_are_matched_in_the_frame() -> None:
+    person, garment = (cv2.resize(picture, (288, 384)) for picture in scene())
+    found = find_correspondences(person, garment, frame=FRAME)
+    np.testing.assert_allclose(np.median(found.garment - found.person, axis=0), SHIFT, atol=0.3)
+    assert (found.person < [144, 192]).all()
+
+
+def test_matches_stay_in_their_regions_region_after_region() -> None:
+    person, garment = scene()
+    body = np.zeros(FRAME, int)
+    body[:, :70], body[:, 80:] = 2, 15  # torso, left arm
+    parts = np.zeros(FRAME, np.uint8)
+    parts[:, :82], parts[:, 92:] = 6, 21  # the same shifted
+    found = find_correspondences(
+        person, garment, densepose=PART_COLOURS[body], parsing=parts, frame=FRAME, preset="paper"
+    )
+    x_p, x_g = found.person[:, 0], found.garment[:, 0]
+    torso = x_p < 75
+    assert torso.sum() >= 4
+    assert (~torso).sum() >= 4
+    assert (np.diff(torso.astype(int)) <= 0).all()  # the torso's come first
+    assert (x_g[torso] < 84).all()
+    assert (x_g[~torso] > 90).all()
+
+
+def test_a_region_with_fewer_than_two_gives_none_whatever_others_have() -> None:
+    person, garment = scene()
+    nothing = np.zeros(FRAME, bool)
+    areas = [
+        Region("torso", columns(0, 144), columns(0, 144)),
+        Region("right_arm", nothing, columns(0, 144)),
+        Region("left_arm", columns(0, 144), nothing),
+    ]
+    found = match_regions(person, garment, areas, PRESETS["published"])
+    assert [each.counts["ratio"] > 0 for each in found] == [True, False, False]
+    assert [len(each.kept) > 0 for each in found] == [True, False, False]
+    assert len(joined([each.kept for each in found], FRAME)) == len(found[0].kept)
+
+
+def test_kept_and_dropped_are_all_matches() -> None:
+    person, garment = scene()
+    garment = garment.copy()
+    garment[90:, :] = garment[90:, ::-1]  # a part that mirrors, so that filters have something to drop
+    areas = regions(FRAME, FRAME)
+    (found,) = match_regions(person, garment, areas, PRESETS["published"])
+    assert len(found.dropped) > 0
+    assert len(found.kept) + len(found.dropped) == len(found.matches) == found.counts["ratio"]
+    both = np.concatenate([found.kept.distance, found.dropped.distance])
+    np.testing.assert_array_equal(np.sort(both), found.matches.distance)
+
+
+def test_a_garment_area_that_regions_share_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    detect = sift.detect
+
+    def counted(picture: np.ndarray) -> tuple[sift.KeyPoints, np.ndarray]:
+        calls.append(picture)
+        return detect(picture)
+
+    monkeypatch.setattr(sift, "detect", counted)
+    person, garment = scene()
+    body = PART_COLOURS[np.full(FRAME, 2)]
+    find_correspondences(person, garment, densepose=body, frame=FRAME)
+    assert len(calls) == 3 + 1
+    calls.clear()
+    find_correspondences(person, garment, densepose=body, parsing=np.full(FRAME, 5, np.uint8), frame=FRAME)
+    assert len(calls) == 3 + 3
+
+
+def test_a_plain_pair_has_no_match() -> None:
+    plain = np.full((*FRAME, 3), 200, np.uint8)
+    found = find_correspondences(plain, plain, frame=FRAME)
+    assert len(found) == 0
+    assert found.person.shape == (0, 2)
+
+
+def test_an_unknown_preset_is_named() -> None:
+    with pytest.raises(UsageError, match="preset=strict: allowed are published, paper"):
+        find_correspondences(*scene(), frame=FRAME, preset="strict")

@@ -1,0 +1,23 @@
+"""The folders of golden values: the small files kept here and, where ``SIFTVTON_GOLDEN`` names one, a whole folder."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+FOLDERS = [Path(__file__).parents[1] / "golden"]
+if "SIFTVTON_GOLDEN" in os.environ:
+    FOLDERS.append(Path(os.environ["SIFTVTON_GOLDEN"]))
+
+
+@pytest.fixture(params=FOLDERS, ids=["kept", "SIFTVTON_GOLDEN"][: len(FOLDERS)])
+def golden(request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """``golden(name)`` is that file or folder; where the golden folder lacks it, the test is skipped."""
+
+    def path(name: str) -> Path:
+        if not (request.param / name).exists():
+            pytest.skip(f"{name} is not among the kept golden files; set SIFTVTON_GOLDEN to a folder that has it")
+        return request.param / name
+
+    return path
