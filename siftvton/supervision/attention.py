@@ -1,0 +1,147 @@
+"""Compute attention losses beside a model's own cross-attention, without changing what the model computes.
+
+A forward pre-hook on diffusers' ``Attention`` sees what the layer is given, projects the queries that a loss needs
+and the keys, and records one loss per image under the layer's name. Any attention processor stays in place.
+
+Letters: B images, H heads, N_q and N_k query and key tokens, R rows, C channels, d head width.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+
+from siftvton.supervision.losses import attention_cross_entropy, attention_total_variation
+from siftvton.supervision.reference import Grid, ReferenceAttention, grid_of
+
+Objective = Callable[[Attention, Tensor, Tensor], Tensor]
+
+
+class Recorder:
+    """The losses of the last forward pass.
+
+    Attributes:
+        losses: layer name -> (B,). A second forward, such as gradient checkpointing's, overwrites the first.
+    """
+
+    def __init__(self) -> None:
+        self.losses: dict[str, Tensor] = {}
+
+    def loss(self) -> Tensor:
+        """(B,): the mean over layers (Eq. 2).
+
+        Raises:
+            RuntimeError: no supervised layer has run.
+        """
+        if not self.losses:
+            raise RuntimeError("no supervised layer has run yet; call the model inside the `with` block first")
+        return torch.stack(list(self.losses.values())).mean(dim=0)
+
+
+def supervise(
+    model: nn.Module, reference: ReferenceAttention, layers: Sequence[str] | None = None
+) -> "_ContextManager":
+    """Record Eqs. 1-2 in a model's cross-attention layers.
+
+    ``with supervise(model, reference) as recorder:`` run the model, then add λ · ``recorder.loss()`` to its loss.
+    With gradient checkpointing the backward pass, too, has to run inside the block: it runs the layers again.
+
+    Args:
+        model: holds diffusers ``Attention`` layers whose queries and keys are grids of the frame's shape.
+        reference: the batch's matches.
+        layers: names of ``Attention`` modules in ``model``; None: every cross-attention.
+
+    Raises:
+        ValueError: a name is not one of the model's ``Attention`` layers.
+    """
+    return _observed(model, partial(_match_loss, reference), layers)
+
+
+def regularise(model: nn.Module, mask: Tensor, frame: Grid, layers: Sequence[str] | None = None) -> "_ContextManager":
+    """Record StableVITON's attention total variation; use it like :func:`supervise`.
+
+    Args:
+        mask: (B, 1, h, w), 1 where the garment is worn, at the latent's size.
+        frame: height and width of the pictures, pixels: the grids have their shape.
+    """
+    return _observed(model, partial(_variation, mask, frame), layers)
+
+
+_ContextManager = Any  # what contextlib.contextmanager returns, as a name for annotations
+
+
+@contextmanager
+def _observed(model: nn.Module, objective: Objective, layers: Sequence[str] | None) -> Iterator[Recorder]:
+    recorder = Recorder()
+    modules = dict(model.named_modules())
+    if layers is None:
+        layers = [n for n, module in modules.items() if isinstance(module, Attention) and module.is_cross_attention]
+    wrong = [name for name in layers if not isinstance(modules.get(name), Attention)]
+    if wrong or not layers:
+        attentions = [name for name, module in modules.items() if isinstance(module, Attention)]
+        raise ValueError(f"not attention layers of this model: {wrong}; it has {attentions}")
+    handles = [
+        modules[name].register_forward_pre_hook(partial(_record, recorder, name, objective), with_kwargs=True)
+        for name in layers
+    ]
+    try:
+        yield recorder
+    finally:
+        for handle in handles:
+            handle.remove()
+        recorder.losses.clear()
+
+
+def _record(
+    recorder: Recorder, name: str, objective: Objective, attention: Attention, args: tuple, kwargs: dict[str, Any]
+) -> None:
+    hidden_states, encoder_hidden_states = _inputs(*args, **kwargs)
+    recorder.losses[name] = objective(attention, hidden_states, encoder_hidden_states)
+
+
+def _inputs(
+    hidden_states: Tensor,
+    encoder_hidden_states: Tensor | None = None,
+    attention_mask: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
+    if encoder_hidden_states is None or attention_mask is not None:
+        raise ValueError("a supervised layer takes its keys from another picture and masks none of them")
+    return hidden_states, encoder_hidden_states
+
+
+def _match_loss(
+    reference: ReferenceAttention, attention: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor
+) -> Tensor:
+    if len(hidden_states) != reference.batch_size:
+        raise ValueError(f"the layer runs on {len(hidden_states)} images, the reference has {reference.batch_size}")
+    grids = grid_of(hidden_states.shape[1], reference.frame), grid_of(encoder_hidden_states.shape[1], reference.frame)
+    sparse = reference.at(*grids).to(hidden_states.device)
+    rows = sparse.row_cells.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])  #  (B, R, C)
+    query_rows = _queries(attention, hidden_states.gather(1, rows))  #                (B, H, R, d)
+    return attention_cross_entropy(query_rows, _keys(attention, encoder_hidden_states), attention.scale, sparse)
+
+
+def _variation(
+    mask: Tensor, frame: Grid, attention: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor
+) -> Tensor:
+    query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(encoder_hidden_states.shape[1], frame)
+    inside = nn.functional.interpolate(mask.float(), size=query_grid, mode="nearest").flatten(1) > 0.5  # (B, N_q)
+    query, key = _queries(attention, hidden_states), _keys(attention, encoder_hidden_states)
+    return attention_total_variation(query, key, attention.scale, inside, query_grid, key_grid)
+
+
+def _queries(attention: Attention, hidden_states: Tensor) -> Tensor:
+    query = attention.to_q(hidden_states).unflatten(-1, (attention.heads, -1)).transpose(1, 2)  # (B, H, R, d)
+    return query if attention.norm_q is None else attention.norm_q(query)
+
+
+def _keys(attention: Attention, encoder_hidden_states: Tensor) -> Tensor:
+    if attention.norm_cross:
+        encoder_hidden_states = attention.norm_encoder_hidden_states(encoder_hidden_states)
+    key = attention.to_k(encoder_hidden_states).unflatten(-1, (attention.heads, -1)).transpose(1, 2)  # (B, H, N_k, d)
+    return key if attention.norm_k is None else attention.norm_k(key)

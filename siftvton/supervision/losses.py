@@ -1,0 +1,95 @@
+"""Eqs. 1-3, min-SNR and StableVITON's attention total variation; every function returns one value an image.
+
+Letters: B images, H heads, R rows that hold a match, N_q and N_k person and garment cells, d head width, E entries.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from siftvton.supervision.reference import Grid, SparseReference
+
+
+def attention_cross_entropy(query_rows: Tensor, key: Tensor, scale: float, reference: SparseReference) -> Tensor:
+    """Eqs. 1-2 for one layer: the mean over heads and M_SIFT of −Σ_j p_ij log q_ij.
+
+    Only the rows that hold a match are needed, since p is zero elsewhere.
+
+    Args:
+        query_rows: (B, H, R, d) projected queries of ``reference.row_cells``.
+        key: (B, H, N_k, d) projected keys.
+        scale: what Q·K is multiplied with, 1/√d.
+
+    Returns:
+        (B,) in float32 (float64 for float64 input); 0 for an image without a match.
+    """
+    dtype = torch.promote_types(query_rows.dtype, torch.float32)
+    with torch.autocast(query_rows.device.type, enabled=False):
+        score = scale * query_rows.to(dtype) @ key.to(dtype).transpose(-1, -2)  #    (B, H, R, N_k)
+        log_sum = score.logsumexp(dim=-1)  #                                         (B, H, R)
+    image, row = reference.image, reference.row
+    log_q = score[image, :, row, reference.key] - log_sum[image, :, row]  #          (E, H)
+    eq_1 = -reference.weight.to(dtype) * log_q.mean(dim=-1)  #                       (E,)
+    total = torch.zeros(len(reference.rows), dtype=dtype, device=score.device).index_add(0, image, eq_1)
+    return total / reference.rows.clamp(min=1)  #                                    (B,)
+
+
+def attention_total_variation(
+    query: Tensor, key: Tensor, scale: float, mask: Tensor, query_grid: Grid, key_grid: Grid
+) -> Tensor:
+    """StableVITON's ATV for one layer: how far the attended position jumps between neighbouring queries.
+
+    The attended position is the expectation of (row, column), in cells, under the attention averaged over heads.
+    The mean over vertical neighbours inside ``mask`` of |Δrow| + |Δcolumn|, plus the same over horizontal ones.
+
+    Args:
+        query: (B, H, N_q, d). key: (B, H, N_k, d).
+        mask: (B, N_q) bool, queries in the worn garment.
+
+    Returns:
+        (B,); 0 for an image without such neighbours.
+    """
+    dtype = torch.promote_types(query.dtype, torch.float32)
+    rows, columns = torch.meshgrid(*(torch.arange(n, dtype=dtype, device=key.device) for n in key_grid), indexing="ij")
+    position = torch.stack([rows, columns], dim=-1).reshape(1, 1, -1, 2)  #          (1, 1, N_k, 2)
+    # The positions stand in for the values, padded to the head width that fused attention asks for.
+    value = functional.pad(position, (0, key.shape[-1] - 2)).expand_as(key)  #       (B, H, N_k, d)
+    with torch.autocast(query.device.type, enabled=False):
+        attended = functional.scaled_dot_product_attention(
+            query.to(dtype), key.to(dtype), value.contiguous(), scale=scale
+        )
+    position = attended[..., :2].mean(dim=1).unflatten(1, query_grid)  #             (B, h, w, 2)
+    inside = mask.unflatten(1, query_grid)  #                                        (B, h, w)
+    result = position.new_zeros(len(position))
+    for axis in (1, 2):
+        jump = position.diff(dim=axis).abs().sum(dim=-1)
+        size = inside.shape[axis] - 1
+        both = inside.narrow(axis, 0, size) & inside.narrow(axis, 1, size)
+        result = result + (jump * both).sum(dim=(1, 2)) / both.sum(dim=(1, 2)).clamp(min=1)
+    return result
+
+
+def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float) -> Tensor:
+    """ω(t) = min(SNR(t), γ) / SNR(t), SNR = ᾱ/(1 − ᾱ), for ε-prediction (Hang et al. 2023, the paper's [9]).
+
+    Args:
+        alphas_cumprod: (T,) ᾱ of the noise schedule.
+        timesteps: (B,).
+
+    Returns:
+        (B,).
+    """
+    alpha = alphas_cumprod.to(timesteps.device)[timesteps]
+    snr = alpha / (1 - alpha)
+    return snr.clamp(max=gamma) / snr
+
+
+def noise_error(prediction: Tensor, noise: Tensor) -> Tensor:
+    """mean((ε − ε̂)²) of each image, (B, …) -> (B,), in float32."""
+    return functional.mse_loss(prediction.float(), noise.float(), reduction="none").flatten(1).mean(dim=1)
+
+
+def training_loss(weight: Tensor, error: Tensor, attention_losses: Tensor) -> Tensor:
+    """Eq. 3 for each image: ω(t)·mean((ε − ε̂)²) + λ·L_SIFT; all (B,), λ already in ``attention_losses``."""
+    assert weight.shape == error.shape == attention_losses.shape
+    return weight * error + attention_losses

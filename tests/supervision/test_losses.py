@@ -1,0 +1,111 @@
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from examples import random_matches
+from oracles import dense_cross_entropy, dense_reference, dense_variation
+
+from siftvton.supervision import ReferenceAttention
+from siftvton.supervision.losses import (
+    attention_cross_entropy,
+    attention_total_variation,
+    min_snr_weight,
+    noise_error,
+    training_loss,
+)
+
+FRAME = (64, 48)
+GRID, KEYS = (16, 12), (8, 6)
+SCALE = 0.5
+
+
+def projections(images: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(images, 2, 16 * 12, 4, generator=generator, dtype=dtype)
+    key = torch.randn(images, 2, 8 * 6, 4, generator=generator, dtype=dtype)
+    return query.requires_grad_(), key.requires_grad_()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_equals_the_dense_equations_in_value_and_gradient(dtype: torch.dtype, tolerance: float):
+    batch = [random_matches(30, FRAME, seed=1), random_matches(0, FRAME), random_matches(3, FRAME, seed=2)]
+    sparse = ReferenceAttention.from_correspondences(batch).at(GRID, KEYS)
+    query, key = projections(len(batch), dtype)
+    rows = query.gather(2, sparse.row_cells[:, None, :, None].expand(-1, 2, -1, 4))
+    ours = attention_cross_entropy(rows, key, SCALE, sparse)
+    weights = torch.tensor([1.0, 2.0, -3.0], dtype=dtype)  # so that a mix-up of images shows in the gradient
+    ours_gradients = torch.autograd.grad((ours * weights).sum(), (query, key))
+
+    expected = torch.stack(
+        [
+            dense_cross_entropy(query[n], key[n], SCALE, torch.from_numpy(dense_reference(matches, GRID, KEYS)))
+            for n, matches in enumerate(batch)
+        ]
+    )
+    expected_gradients = torch.autograd.grad((expected * weights).sum(), (query, key))
+    torch.testing.assert_close(ours.double(), expected, rtol=tolerance, atol=tolerance)
+    assert ours[1] == 0
+    for found, wanted in zip(ours_gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_certain_attention_has_no_infinite_loss():
+    """log(softmax) of a key that attention all but rules out is large, not infinite."""
+    sparse = ReferenceAttention.from_correspondences([random_matches(1, FRAME)]).at(GRID, KEYS)
+    key = torch.zeros(1, 1, 48, 1)
+    key[..., int(sparse.key), :] = -300.0
+    assert attention_cross_entropy(torch.ones(1, 1, 1, 1), key, 1.0, sparse).item() == pytest.approx(303.85, abs=0.01)
+
+
+def test_half_precision_scores_are_summed_in_float32():
+    sparse = ReferenceAttention.from_correspondences([random_matches(20, FRAME)]).at(GRID, KEYS)
+    query, key = (x[:1].detach() for x in projections(1, torch.float32))
+    rows = query.gather(2, sparse.row_cells[:, None, :, None].expand(-1, 2, -1, 4))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = attention_cross_entropy(rows, key, SCALE, sparse)
+    torch.testing.assert_close(loss, attention_cross_entropy(rows, key, SCALE, sparse), rtol=0, atol=0)
+
+
+def test_variation_equals_the_plain_loops_in_value_and_gradient():
+    query, key = projections(3)
+    mask = torch.zeros(3, 16, 12, dtype=torch.bool)
+    mask[0, 3:9, 2:7] = True
+    mask[0, 5, 4] = False
+    mask[2, 4, 4] = True  # one cell has no neighbour
+    weights = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    ours = attention_total_variation(query, key, SCALE, mask.flatten(1), GRID, KEYS)
+    expected = torch.stack([dense_variation(query[n], key[n], SCALE, mask[n], KEYS[1]) for n in range(3)])
+    torch.testing.assert_close(ours, expected)
+    assert ours[0] > 0
+    assert ours[1:].tolist() == [0, 0]
+    for found, wanted in zip(
+        torch.autograd.grad((ours * weights).sum(), (query, key)),
+        torch.autograd.grad((expected * weights).sum(), (query, key)),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_min_snr_weight_is_the_papers_per_image():
+    schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    timesteps = torch.tensor([0, 200, 600, 999])
+    alpha = schedule.alphas_cumprod[timesteps].double()
+    snr = alpha / (1 - alpha)
+    expected = torch.minimum(snr, torch.tensor(5.0)) / snr
+    weight = min_snr_weight(schedule.alphas_cumprod, timesteps, gamma=5.0)
+    torch.testing.assert_close(weight.double(), expected, rtol=1e-5, atol=0)
+    assert weight[0] == pytest.approx(0.00425, rel=0.01)
+    assert weight[2:].tolist() == [1, 1]
+
+
+def test_eq_3_weights_each_image_by_its_own_timestep():
+    """Guards against the batch mean of losses times the batch mean of weights."""
+    weight, error = torch.tensor([0.0, 1.0]), torch.tensor([4.0, 2.0])
+    loss = training_loss(weight, error, torch.tensor([0.5, 0.25]))
+    assert loss.tolist() == [0.5, 2.25]
+    assert loss.mean() != weight.mean() * error.mean() + 0.375
+
+
+def test_noise_error_keeps_images_apart():
+    prediction = torch.zeros(2, 4, 3, 2)
+    noise = torch.stack([torch.ones(4, 3, 2), torch.full((4, 3, 2), 3.0)])
+    assert noise_error(prediction, noise).tolist() == [1.0, 9.0]

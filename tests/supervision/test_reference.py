@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+from examples import random_matches
+from oracles import dense_reference
+
+from siftvton.correspondence import Correspondences
+from siftvton.supervision import ReferenceAttention, SparseReference
+from siftvton.supervision.reference import cells, grid_of
+
+FRAME = (64, 48)
+
+
+def dense(sparse: SparseReference, image: int, shape: tuple[int, int]) -> np.ndarray:
+    p = np.zeros(shape)
+    chosen = sparse.image == image
+    p[sparse.query[chosen], sparse.key[chosen]] = sparse.weight[chosen]
+    return p
+
+
+def test_a_pixel_lies_in_the_cell_that_covers_it():
+    points = torch.tensor([[0.0, 0.0], [7.99, 8.0], [8.0, 7.99], [47.9, 63.9]])
+    assert cells(points, FRAME, (8, 6)).tolist() == [0, 6, 1, 47]
+
+
+def test_x_counts_columns_and_y_rows():
+    """Guards against x and y swapped: the frame is not square."""
+    assert cells(torch.tensor([[40.0, 0.0]]), FRAME, (8, 6)).tolist() == [5]
+
+
+@pytest.mark.parametrize(("query_grid", "key_grid"), [((8, 6), (8, 6)), ((16, 12), (4, 3)), ((32, 24), (64, 48))])
+def test_equals_the_dense_histogram(query_grid: tuple[int, int], key_grid: tuple[int, int]):
+    batch = [random_matches(200, FRAME, seed=1), random_matches(0, FRAME), random_matches(40, FRAME, seed=2)]
+    sparse = ReferenceAttention.from_correspondences(batch).at(query_grid, key_grid)
+    for image, matches in enumerate(batch):
+        expected = dense_reference(matches, query_grid, key_grid)
+        np.testing.assert_allclose(dense(sparse, image, expected.shape), expected, rtol=1e-7)
+        assert sparse.rows[image] == (expected.sum(axis=1) > 0).sum()
+
+
+def test_a_point_outside_either_picture_drops_its_match():
+    person = np.array([[1.0, 1.0], [-0.1, 1.0], [1.0, 64.0], [1.0, 1.0], [2.0, 2.0]])
+    garment = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [48.0, 1.0], [47.9, 63.9]])
+    reference = ReferenceAttention.from_correspondences([Correspondences(person, garment, FRAME)])
+    assert reference.person.tolist() == [[1.0, 1.0], [2.0, 2.0]]
+    assert reference.garment.tolist() == [[1.0, 1.0], [47.9, 63.9]]
+
+
+def test_inactive_images_lose_their_matches_and_keep_their_place():
+    batch = [random_matches(5, FRAME, seed=n) for n in range(3)]
+    kept = ReferenceAttention.from_correspondences(batch).where(torch.tensor([False, True, False]))
+    assert kept.batch_size == 3
+    assert kept.at((8, 6), (8, 6)).rows.tolist()[::2] == [0, 0]
+    assert kept.person.tolist() == batch[1].person.tolist()
+
+
+def test_frames_that_differ_are_refused():
+    with pytest.raises(ValueError, match="one frame"):
+        ReferenceAttention.from_correspondences([random_matches(1, FRAME), random_matches(1, (48, 64))])
+
+
+def test_a_grid_follows_from_the_number_of_tokens():
+    assert grid_of(768, (512, 384)) == (32, 24)
+    assert grid_of(12, (128, 96)) == (4, 3)
+    assert grid_of(49, (224, 224)) == (7, 7)
+    with pytest.raises(ValueError, match="50 tokens"):
+        grid_of(50, (224, 224))
+
+
+def test_no_tensor_of_all_pairs_of_cells_is_made():
+    """p at 64 × 48 would have 9.4 million numbers; 100 matches need hundreds."""
+    batch = [random_matches(100, (512, 384))]
+    sparse = ReferenceAttention.from_correspondences(batch).at((64, 48), (64, 48))
+    assert all(value.numel() <= 100 for value in vars(sparse).values())
