@@ -1,0 +1,1 @@
+"""The try-on network (paper §3 and Fig. 1): StableVITON's, built from diffusers' parts."""

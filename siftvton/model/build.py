@@ -1,0 +1,84 @@
+"""A pipeline's parts at given sizes, with random weights."""
+
+from diffusers import AutoencoderKL, PNDMScheduler
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from siftvton.config import ModelConfig
+from siftvton.errors import UsageError
+from siftvton.model.garment_encoder import GarmentEncoder
+from siftvton.model.image_context import ImageContext
+from siftvton.model.unet import TryOnUNet
+
+CLIP_SIZE = 224  # pixels, height and width of what the image encoder sees
+
+
+def scheduler() -> PNDMScheduler:
+    """PLMS over Stable Diffusion's noise schedule: 1000 steps, β = linspace(√0.00085, √0.012)²."""
+    return PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def autoencoder(channels: list[int], blocks_per_level: int, norm_groups: int) -> AutoencoderKL:
+    """Stable Diffusion's autoencoder at the given sizes; each level but the last halves the picture."""
+    return AutoencoderKL(
+        block_out_channels=tuple(channels),
+        layers_per_block=blocks_per_level,
+        norm_num_groups=norm_groups,
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        latent_channels=4,
+        scaling_factor=0.18215,
+    )
+
+
+def full_autoencoder() -> AutoencoderKL:
+    """Stable Diffusion's KL-f8."""
+    return autoencoder([128, 256, 512, 512], blocks_per_level=2, norm_groups=32)
+
+
+def network_parts(sizes: ModelConfig) -> dict[str, TryOnUNet | GarmentEncoder | ImageContext | CLIPVisionModel]:
+    """Everything but the autoencoder and the scheduler, by its name in the pipeline.
+
+    Raises:
+        UsageError: the sizes do not fit each other.
+    """
+    for width in sizes.channels:
+        if width % sizes.heads or width % sizes.norm_groups:
+            raise UsageError(
+                f"model.channels={sizes.channels}: multiples of model.heads={sizes.heads} and of "
+                f"model.norm_groups={sizes.norm_groups} are allowed"
+            )
+    if len(sizes.channels) < 2:
+        raise UsageError(f"model.channels={sizes.channels}: at least two levels are allowed")
+    if sizes.image_width % sizes.image_heads:
+        raise UsageError(
+            f"model.image_width={sizes.image_width}: a multiple of model.image_heads={sizes.image_heads} is allowed"
+        )
+    shared = {
+        "channels": sizes.channels,
+        "blocks_per_level": sizes.blocks_per_level,
+        "heads": sizes.heads,
+        "norm_groups": sizes.norm_groups,
+        "context_width": sizes.context_width,
+    }
+    return {
+        "image_encoder": CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=sizes.image_width,
+                intermediate_size=4 * sizes.image_width,
+                num_hidden_layers=sizes.image_layers,
+                num_attention_heads=sizes.image_heads,
+                patch_size=sizes.image_patch,
+                image_size=CLIP_SIZE,
+            )
+        ),
+        "image_context": ImageContext(sizes.image_width, sizes.context_blocks, sizes.context_width),
+        "garment_encoder": GarmentEncoder(**shared),
+        "unet": TryOnUNet(**shared),
+    }

@@ -1,0 +1,90 @@
+"""The encoder that the U-Net and the garment encoder share in form, each with weights of its own."""
+
+from collections.abc import Sequence
+
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.unets.unet_2d_blocks import CrossAttnDownBlock2D, DownBlock2D
+from torch import Tensor, nn
+
+from siftvton.model.single_token import attend_to_single_token
+
+
+class Encoder(nn.Module):
+    """Stable Diffusion 1.x's U-Net encoder: time embedding, first convolution, levels.
+
+    Letters: B images, h × w latent cells, C_l channels of level l.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        blocks_per_level: int,
+        heads: int,
+        norm_groups: int,
+        context_width: int,
+        attention_only: bool,
+    ) -> None:
+        """
+        Args:
+            channels: of each level, finest first; each level halves the size of the one before.
+            attention_only: end with the last level that attends to the context, which is the last but one; without
+                its downsampler, since nothing would come after it.
+        """
+        super().__init__()
+        self.time_proj = Timesteps(channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedding = TimestepEmbedding(channels[0], time_width(channels))
+        self.conv_in = nn.Conv2d(in_channels, channels[0], kernel_size=3, padding=1)
+        self.down_blocks = nn.ModuleList()
+        deepest = len(channels) - 1
+        for level, width in enumerate(channels[:-1] if attention_only else channels):
+            sizes = {
+                "in_channels": channels[max(level - 1, 0)],
+                "out_channels": width,
+                "temb_channels": time_width(channels),
+                "num_layers": blocks_per_level,
+                "resnet_groups": norm_groups,
+                "resnet_eps": 1e-5,
+            }
+            if level == deepest:
+                self.down_blocks.append(DownBlock2D(**sizes, add_downsample=False))
+            else:
+                last = attention_only and level == deepest - 1
+                self.down_blocks.append(
+                    CrossAttnDownBlock2D(
+                        **sizes,
+                        num_attention_heads=heads,
+                        cross_attention_dim=context_width,
+                        add_downsample=not last,
+                    )
+                )
+        attend_to_single_token(self)
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor, context: Tensor, added: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """
+        Args:
+            sample: (B, in_channels, h, w). timestep: (B,). context: (B, 1, context width).
+            added: (B, C_0, h, w), added after the first convolution.
+
+        Returns:
+            the output of the first convolution and of every block and downsampler, and the time embedding (B, 4·C_0).
+        """
+        time = self.time_embedding(self.time_proj(timestep).to(sample.dtype))  #     (B, 4·C_0)
+        hidden = self.conv_in(sample)  #                                             (B, C_0, h, w)
+        if added is not None:
+            hidden = hidden + added
+        features = [hidden]
+        for block in self.down_blocks:
+            if isinstance(block, CrossAttnDownBlock2D):
+                hidden, outputs = block(hidden, time, encoder_hidden_states=context)
+            else:
+                hidden, outputs = block(hidden, time)
+            features.extend(outputs)
+        return features, time
+
+
+def time_width(channels: Sequence[int]) -> int:
+    """Width of the time embedding: four times the finest level's."""
+    return 4 * channels[0]

@@ -1,0 +1,137 @@
+"""One ``load`` for everything that can be loaded: a saved pipeline's folder, or a published checkpoint.
+
+Nothing that is loaded may run code: folders are read as JSON and safetensors into classes named here, checkpoints
+with PyTorch's weights-only unpickler.
+"""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, PNDMScheduler
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import CLIPVisionModel
+from transformers.utils.logging import disable_progress_bar
+
+from siftvton.config import ModelConfig
+from siftvton.errors import InputError
+from siftvton.files import written_whole
+from siftvton.model import build, published
+from siftvton.model.garment_encoder import GarmentEncoder
+from siftvton.model.image_context import ImageContext
+from siftvton.model.unet import TryOnUNet
+from siftvton.pipeline import TryOnPipeline
+
+PARTS: dict[str, Any] = {
+    "vae": AutoencoderKL,
+    "image_encoder": CLIPVisionModel,
+    "image_context": ImageContext,
+    "garment_encoder": GarmentEncoder,
+    "unet": TryOnUNet,
+}
+
+
+disable_progress_bar()  # of the image encoder's few shards
+
+
+def load(source: str | Path, dtype: torch.dtype = torch.float32) -> TryOnPipeline:
+    """Load a pipeline.
+
+    Args:
+        source: a folder written by :func:`save`, or a published ``.ckpt`` or ``.safetensors`` file.
+        dtype: of the weights once loaded, whatever they are stored in.
+
+    Raises:
+        InputError: it is missing, damaged, of another shape, or holds more than tensors.
+    """
+    source = Path(source)
+    if source.is_dir():
+        parts = {name: load_part(source / name, kind, dtype) for name, kind in PARTS.items()}
+        return TryOnPipeline(**parts, scheduler=PNDMScheduler.from_config(_json(source / "scheduler", "scheduler")))
+    if not source.is_file():
+        raise InputError(f"{source}: no such folder or file; checkpoints/README.md says where weights come from")
+    return from_published(read_checkpoint(source), source, dtype=dtype)
+
+
+def load_part(folder: Path, kind: Any, dtype: torch.dtype = torch.float32) -> Any:
+    """One part of a pipeline from its folder, strictly."""
+    config = _json(folder, "config")
+    try:
+        part, report = kind.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(f"{folder}: cannot be loaded as {kind.__name__}: {_first_line(error)}") from error
+    wrong = {name: sorted(map(str, report[name])) for name in ("missing_keys", "unexpected_keys") if report[name]}
+    if wrong:
+        raise InputError(f"{folder}: weights do not fit {kind.__name__} of {len(config)} settings: {wrong}")
+    return part
+
+
+def save(pipeline: TryOnPipeline, folder: str | Path) -> None:
+    """Write a pipeline as a folder that :func:`load` reads, whole or not at all."""
+    with written_whole(folder) as beside:
+        pipeline.save_pretrained(beside)
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a published checkpoint, by name, memory-mapped where the format allows.
+
+    Raises:
+        InputError: the file is damaged, or is a pickle that holds more than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path}: holds more than tensors, and was not run: {_first_line(error)}") from error
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be read as a checkpoint: {_first_line(error)}") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path}: is not a dictionary of tensors, nor holds one as state_dict")
+    return content
+
+
+def from_published(
+    tensors: dict[str, Tensor],
+    source: Path,
+    sizes: ModelConfig | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> TryOnPipeline:
+    """A pipeline from a published checkpoint's tensors, at the full model's sizes unless others are given.
+
+    Raises:
+        InputError: a name or a shape does not fit.
+    """
+    sizes = sizes or ModelConfig()
+    with torch.device("meta"):
+        parts: dict[str, nn.Module] = {"vae": build.full_autoencoder(), **build.network_parts(sizes)}
+    shapes = {
+        part: {name: tensor.shape for name, tensor in module.state_dict().items()} for part, module in parts.items()
+    }
+    try:
+        renamed = published.from_published(tensors, shapes, blocks_per_level=sizes.blocks_per_level)
+    except ValueError as error:
+        raise InputError(f"{source}: not the published model: {error}") from error
+    for part, module in parts.items():
+        module.load_state_dict({name: tensor.to(dtype) for name, tensor in renamed[part].items()}, assign=True)
+        module.eval()
+    return TryOnPipeline(**parts, scheduler=build.scheduler())  # type: ignore[arg-type]
+
+
+def _json(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / f"{'scheduler_config' if name == 'scheduler' else name}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; the folder is no saved pipeline") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

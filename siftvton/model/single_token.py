@@ -1,0 +1,46 @@
+"""Cross-attention to one token, which is all that the image context has.
+
+The softmax over one key is 1, so the output is that token's value whatever the query is: queries, keys and scores
+are never computed, and the layers that would feed them have no gradient.
+"""
+
+from typing import Any
+
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+
+
+class SingleTokenProcessor:
+    """Processor for diffusers' ``Attention``: (B, N_q, C), (B, 1, D) -> (B, 1, C), which broadcasts over queries."""
+
+    def __call__(
+        self,
+        attention: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
+        assert encoder_hidden_states is not None
+        assert encoder_hidden_states.shape[1] == 1, "one token is wanted"
+        return attention.to_out[0](attention.to_v(encoder_hidden_states))
+
+
+def attend_to_single_token(module: nn.Module) -> None:
+    """Give every transformer block's cross-attention inside ``module`` the shortcut."""
+    for block in module.modules():
+        if isinstance(block, BasicTransformerBlock):
+            block.attn2.set_processor(SingleTokenProcessor())
+
+
+def unused_parameters(module: nn.Module) -> set[str]:
+    """Names of the parameters inside ``module`` that the shortcut leaves without influence."""
+    return {
+        f"{name}.{part}.{parameter}"
+        for name, block in module.named_modules()
+        if isinstance(block, BasicTransformerBlock) and isinstance(block.attn2.processor, SingleTokenProcessor)
+        for part in ("norm2", "attn2.to_q", "attn2.to_k")
+        for parameter, _ in block.get_submodule(part).named_parameters()
+    }

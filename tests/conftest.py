@@ -1,0 +1,53 @@
+"""What several test files share: tiny sizes, a tiny pipeline with random weights, ``--slow``."""
+
+import pytest
+import torch
+
+from siftvton.config import ModelConfig
+from siftvton.model import build
+from siftvton.pipeline import TryOnPipeline
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run full-size tests (minutes, many gigabytes)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="full size; run with --slow"))
+
+
+@pytest.fixture(scope="session")
+def sizes() -> ModelConfig:
+    """A network with every part of the full one, in thousandths of its size."""
+    return ModelConfig(
+        channels=[16, 32, 32],
+        heads=2,
+        norm_groups=8,
+        context_width=16,
+        context_blocks=1,
+        image_width=16,
+        image_layers=1,
+        image_heads=2,
+        image_patch=56,
+    )
+
+
+@pytest.fixture
+def pipeline(sizes: ModelConfig) -> TryOnPipeline:
+    """Random weights in every layer, the zero-initialised ones too; VAE stride 4, latents of 4 channels."""
+    torch.manual_seed(0)
+    parts = build.network_parts(sizes)
+    for part in parts.values():
+        for parameter in part.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.1)
+    vae = build.autoencoder([8, 16, 16], blocks_per_level=1, norm_groups=8)
+    pipeline = TryOnPipeline(vae=vae, **parts, scheduler=build.scheduler())
+    pipeline.set_progress_bar_config(disable=True)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+    return pipeline

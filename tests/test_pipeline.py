@@ -1,0 +1,96 @@
+import pytest
+import torch
+from torch import Tensor
+
+from siftvton.pipeline import TryOnPipeline, guided_plms
+
+SIZE = (32, 48)
+
+
+def given(images: int = 2) -> dict[str, Tensor]:
+    torch.manual_seed(3)
+    pictures = {name: torch.rand(3, 3, *SIZE) * 2 - 1 for name in ("image", "agnostic", "densepose", "garment")}
+    mask = torch.ones(3, 1, *SIZE)
+    mask[:, :, 8:24, 8:40] = 0
+    mask[:, :, 24:28] = 0.5
+    pictures |= {"garment_224": torch.rand(3, 3, 224, 224) * 2 - 1, "keep_mask": mask}
+    return {name: value[:images] for name, value in pictures.items()}
+
+
+def generators(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def test_each_image_is_its_own_whatever_the_batch(pipeline: TryOnPipeline):
+    together = pipeline(**given(2), generators=generators(1, 2), steps=3)
+    alone = pipeline(**{n: v[1:] for n, v in given(2).items()}, generators=generators(2), steps=3)
+    assert together.shape == (2, 3, *SIZE)
+    assert together.dtype == torch.uint8
+    assert (together[1].int() - alone[0].int()).abs().max() <= 1  # to rounding
+
+
+def test_what_is_kept_is_the_photo_and_what_is_painted_is_not(pipeline: TryOnPipeline):
+    values = given(1)
+    result = pipeline(**values, generators=generators(1), steps=2)
+    photo = ((values["image"] + 1) * 127.5 + 0.5).floor().to(torch.uint8)
+    kept = (values["keep_mask"] == 1).expand_as(photo)
+    assert torch.equal(result[kept], photo[kept])
+    assert not torch.equal(result[~kept], photo[~kept])
+    bare = pipeline(**values, generators=generators(1), steps=2, paste_back=False)
+    painted = (values["keep_mask"] == 0).expand_as(photo)
+    assert torch.equal(bare[painted], result[painted])
+    assert not torch.equal(bare[kept], photo[kept])
+
+
+def test_the_noise_is_the_generators(pipeline: TryOnPipeline):
+    first, again, other = (pipeline(**given(1), generators=generators(seed), steps=2) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_garment_matters(pipeline: TryOnPipeline):
+    values = given(1)
+    plain = pipeline(**values, generators=generators(1), steps=2)
+    values["garment"] = values["garment"].flip(-1)
+    assert not torch.equal(pipeline(**values, generators=generators(1), steps=2), plain)
+
+
+def test_one_batch_of_both_passes_equals_two_passes(pipeline: TryOnPipeline, monkeypatch: pytest.MonkeyPatch):
+    """ε = ε_u + guidance·(ε_c − ε_u) with each ε from a pass of its own."""
+    once = pipeline(**given(2), generators=generators(1, 2), steps=3, guidance=3.0)
+    forward = pipeline.unet.forward
+
+    def separately(sample, timestep, context, garment=(), garment_scale=None):
+        half = len(sample) // 2
+        dressed = forward(sample[:half], timestep[:half], context[:half], garment)
+        return torch.cat([dressed, forward(sample[half:], timestep[half:], context[half:])])
+
+    monkeypatch.setattr(pipeline.unet, "forward", separately)
+    twice = pipeline(**given(2), generators=generators(1, 2), steps=3, guidance=3.0)
+    assert (once.int() - twice.int()).abs().max() <= 1
+
+
+def test_guidance_of_one_is_the_conditional_pass_alone(pipeline: TryOnPipeline):
+    one = pipeline(**given(1), generators=generators(1), steps=3, guidance=1)
+    nearly = pipeline(**given(1), generators=generators(1), steps=3, guidance=1 + 1e-6)
+    assert (one.int() - nearly.int()).abs().max() <= 1
+
+
+def test_the_two_starts_differ(pipeline: TryOnPipeline):
+    agnostic = pipeline(**given(1), generators=generators(1), steps=2)
+    noise = pipeline(**given(1), generators=generators(1), steps=2, start="noise")
+    assert not torch.equal(agnostic, noise)
+    with pytest.raises(ValueError, match="start=photo: allowed are agnostic, noise"):
+        pipeline(**given(1), generators=generators(1), start="photo")
+
+
+def test_a_size_off_the_stride_is_refused(pipeline: TryOnPipeline):
+    values = {n: v[..., :40] if n != "garment_224" else v for n, v in given(1).items()}
+    with pytest.raises(ValueError, match="multiples of 16"):
+        pipeline(**values, generators=generators(1))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 30])
+def test_any_number_of_steps_ends(pipeline: TryOnPipeline, steps: int):
+    result = guided_plms(pipeline.scheduler, lambda x, t: (0.1 * x, None), torch.ones(1, 4, 2, 2), steps, 1.0)
+    assert torch.isfinite(result).all()
