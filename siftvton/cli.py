@@ -43,7 +43,9 @@ def run(main: Callable[[Any], None], schema: type, default: str) -> NoReturn:
         else:
             main(config)
     except InputError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        # A data loader's worker hands its error on inside a traceback's text.
+        message = str(error).strip().rpartition(f"{type(error).__name__}: ")[2]
+        print(f"{parser.prog}: {message}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print(f"{parser.prog}: stopped; the same command goes on from here", file=sys.stderr)

@@ -44,10 +44,14 @@ class SiftData(PairData):
 
 
 @dataclass
-class TrainData(SiftData):
+class MatchedData(SiftData):
     height: int = option(512, "of every picture, pixels; a multiple of VAE stride × deepest latent stride", minimum=8)
     width: int = option(384, "of every picture, pixels", minimum=8)
     matches: str | None = option(None, "folder of correspondences; null: <root>/train/sift_matching")
+
+
+@dataclass
+class TrainData(MatchedData):
     augment: bool = option(True, "flip, shift, scale, rotate and recolour training pairs")
 
 
@@ -151,9 +155,9 @@ class TrainAutoencoder:
         [32, 64, 64], "channels of each level, finest first; each but the last halves the size"
     )
     blocks_per_level: int = option(1, "residual blocks of each level", minimum=1)
-    norm_groups: int = option(16, "group normalisation's groups", minimum=1)
-    updates: int = option(2000, "optimiser updates in all", minimum=1)
-    batch_size: int = option(8, "pictures an update", minimum=1)
+    norm_groups: int = option(8, "group normalisation's groups", minimum=1)
+    updates: int = option(2500, "optimiser updates in all", minimum=1)
+    batch_size: int = option(2, "pairs an update, four pictures each", minimum=1)
     learning_rate: float = option(1e-3, "AdamW's, with a cosine decay to 0", minimum=0)
     kl_weight: float = option(1e-6, "of the posterior's KL divergence, per latent element", minimum=0)
     gradient_weight: float = option(1.0, "of the L1 distance of picture gradients", minimum=0)
@@ -209,7 +213,7 @@ class Evaluate:
 
 
 @dataclass
-class CheckedData(TrainData):
+class CheckedData(MatchedData):
     split: str = option("all", "what to look at; all: train and test", choices=("all", "train", "validation", "test"))
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 from siftvton import cli
 from siftvton.config import SCRIPTS, Evaluate, Infer, PreprocessSift, Train
@@ -152,6 +153,21 @@ def test_a_users_mistake_is_one_line_and_an_exit_code(monkeypatch, capsys, error
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert str(error) in message
+
+
+def test_a_data_loaders_worker_says_no_more_than_its_error(monkeypatch, capsys):
+    class Broken(Dataset):
+        def __getitem__(self, index: int):
+            raise InputError("a.jpg: cannot be decoded")
+
+        def __len__(self) -> int:
+            return 1
+
+    def main(config: Train) -> None:
+        next(iter(DataLoader(Broken(), num_workers=1)))
+
+    assert called(monkeypatch, main) == 1
+    assert capsys.readouterr().err == "train.py: a.jpg: cannot be decoded\n"
 
 
 @pytest.mark.parametrize("arguments", [["--config", "nowhere.yaml"], ["--config"], ["--speed", "3"], ["lr=3"]])

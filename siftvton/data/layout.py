@@ -89,7 +89,8 @@ class SplitFolder:
         """
         path = self.find(kind, file_name)
         if path is None:
-            raise InputError(f"{self.candidates(kind, file_name)[0]}: no such file")
+            path = self.candidates(kind, file_name)[0]
+            raise InputError(f"{path}: no such file; scripts/check_data.py lists all that is missing")
         return path
 
 

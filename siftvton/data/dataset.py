@@ -1,0 +1,273 @@
+"""One try-on item: what the network is given of a person and a garment, and their correspondences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from siftvton.correspondence import Correspondences, read_matches
+from siftvton.data.augment import AugmentationDraws, ItemPictures, augment, inside
+from siftvton.data.layout import (
+    AGNOSTIC,
+    AGNOSTIC_MASK,
+    DENSEPOSE,
+    GARMENT,
+    IMAGE,
+    WORN_MASK,
+    Pair,
+    SplitFolder,
+    grey_shares,
+    is_inverted,
+    is_white,
+    matches_path,
+)
+from siftvton.draws import torch_generator
+from siftvton.errors import InputError
+from siftvton.files import read_grey, read_image
+
+PERSON_KINDS = (IMAGE, AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE)
+CLIP_SIZE = (224, 224)
+
+Key = tuple[int, int]  # epoch, index of the pair
+
+
+@dataclass(frozen=True, eq=False)
+class TryOnItem:
+    """One person and one garment.
+
+    Attributes:
+        image, agnostic, densepose: (3, H, W) float32 in [−1, 1], of the person.
+        keep_mask: (1, H, W) float32 in [0, 1], 1 = unchanged, 0 = to paint; edges may be soft.
+        garment: (3, H, W) float32 in [−1, 1].
+        garment_224: (3, 224, 224) float32 in [−1, 1], what CLIP sees before its normalisation.
+        worn_mask: (1, H, W) float32 in [0, 1], 1 = the garment as worn; None where it was not asked for.
+        matches: between ``image`` and ``garment``, in their pixels, all inside; none where no matches are read.
+        pair: the file names.
+        key: the epoch and the index that keyed the draws.
+    """
+
+    image: Tensor
+    agnostic: Tensor
+    densepose: Tensor
+    keep_mask: Tensor
+    garment: Tensor
+    garment_224: Tensor
+    worn_mask: Tensor | None
+    matches: Correspondences
+    pair: Pair
+    key: Key
+
+
+@dataclass(frozen=True, eq=False)
+class TryOnBatch:
+    """B items: the tensors of :class:`TryOnItem` with a batch dimension in front, and lists of the rest."""
+
+    image: Tensor
+    agnostic: Tensor
+    densepose: Tensor
+    keep_mask: Tensor
+    garment: Tensor
+    garment_224: Tensor
+    worn_mask: Tensor | None
+    matches: list[Correspondences]
+    pair: list[Pair]
+    key: list[Key]
+
+    def __len__(self) -> int:
+        return len(self.pair)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> TryOnBatch:
+        return self._with_tensors(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> TryOnBatch:
+        return self._with_tensors(Tensor.pin_memory)
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> TryOnBatch:
+        changed: dict[str, Any] = {
+            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **changed)
+
+
+def collate(items: Sequence[TryOnItem]) -> TryOnBatch:
+    """Put items together, for a DataLoader's ``collate_fn``."""
+    columns: dict[str, Any] = {entry.name: [getattr(item, entry.name) for item in items] for entry in fields(TryOnItem)}
+    for name, values in columns.items():
+        if isinstance(values[0], Tensor):
+            columns[name] = torch.stack(values)
+        elif name == "worn_mask":
+            columns[name] = None
+    return TryOnBatch(**columns)
+
+
+class TryOnDataset(Dataset[TryOnItem]):
+    """The items of a list of pairs (VITON-HD's layout), for training and for sampling.
+
+    An item is asked for by ``(epoch, index)``; everything drawn for it depends on the seed, the epoch and the index
+    alone. ``index`` by itself means epoch 0.
+    """
+
+    def __init__(
+        self,
+        folder: SplitFolder,
+        pairs: Sequence[Pair],
+        height: int,
+        width: int,
+        *,
+        matches: str | Path | None = None,
+        matches_frame: tuple[int, int] | None = None,
+        worn_mask: bool = False,
+        augmented: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """
+        Args:
+            folder: where the files lie.
+            pairs: person and garment as tried on (:func:`siftvton.data.layout.in_setting`).
+            height: of every picture, pixels.
+            width: of every picture, pixels.
+            matches: folder of correspondences of the paired setting; None: items have no matches.
+            matches_frame: (height, width) in pixels that those are measured in; None: ``height`` and ``width``.
+            worn_mask: also read where the garment is worn, for the attention total-variation loss.
+            augmented: move and recolour items (:mod:`siftvton.data.augment`).
+            seed: of the augmentation's draws.
+
+        Raises:
+            InputError: there is no folder ``matches``.
+        """
+        if matches is not None and not Path(matches).is_dir():
+            raise InputError(
+                f"{matches}: no such folder of matches; run scripts/preprocess_sift.py, or name the folder of the "
+                "published files by data.matches"
+            )
+        assert matches is None or all(pair.person_id == pair.garment_id for pair in pairs), (
+            "matches are of worn garments"
+        )
+        self.folder = folder
+        self.pairs = list(pairs)
+        self.size = (height, width)
+        self.matches = matches
+        self.matches_frame = self.size if matches_frame is None else matches_frame
+        self.worn_mask = worn_mask
+        self.augmented = augmented
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: Key | int) -> TryOnItem:
+        """Load one item.
+
+        Raises:
+            InputError: a file is missing or not what it has to be.
+        """
+        epoch, index = (0, key) if isinstance(key, int) else key
+        pair = self.pairs[index]
+        pictures = self._read(pair)
+        if self.augmented:
+            generator = torch_generator(self.seed, epoch, index, "augmentation")
+            pictures = augment(pictures, AugmentationDraws.draw(generator))
+        garment = _signed(pictures.garment)
+        return TryOnItem(
+            image=_signed(pictures.image),
+            agnostic=_signed(pictures.agnostic),
+            densepose=_signed(pictures.densepose),
+            keep_mask=1 - _share(pictures.paint_mask),
+            garment=garment,
+            garment_224=functional.interpolate(garment[None], size=CLIP_SIZE, mode="bilinear", antialias=True)[0],
+            worn_mask=None if pictures.worn_mask is None else _share(pictures.worn_mask),
+            matches=inside(pictures.matches),
+            pair=pair,
+            key=(epoch, index),
+        )
+
+    def require_files(self) -> None:
+        """Look for every file before hours of work depend on it.
+
+        Raises:
+            InputError: files are missing; the first is named.
+        """
+        person_kinds = (*PERSON_KINDS, WORN_MASK) if self.worn_mask else PERSON_KINDS
+        missing = []
+        for pair in self.pairs:
+            wanted = [(kind, pair.person) for kind in person_kinds] + [(GARMENT, pair.garment)]
+            missing += [
+                self.folder.candidates(kind, name)[0] for kind, name in wanted if self.folder.find(kind, name) is None
+            ]
+            if self.matches is not None and not matches_path(self.matches, pair.person).is_file():
+                missing.append(matches_path(self.matches, pair.person))
+        if missing:
+            more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
+            raise InputError(f"{missing[0]}{more}: no such file; scripts/check_data.py lists what is missing")
+
+    def _read(self, pair: Pair) -> ItemPictures:
+        """The item's files at the training size."""
+        path = {kind: self.folder.require(kind, pair.person) for kind in PERSON_KINDS}
+        image, agnostic, densepose = (read_image(path[kind]) for kind in (IMAGE, AGNOSTIC, DENSEPOSE))
+        grey = read_grey(path[AGNOSTIC_MASK])
+        for kind, picture in ((AGNOSTIC, agnostic), (DENSEPOSE, densepose), (AGNOSTIC_MASK, grey)):
+            _check_size(path[kind], picture, path[IMAGE], image)
+        agnostic, paint_mask = self._resized(agnostic), self._resized_mask(grey)
+        _check_polarity(path[AGNOSTIC_MASK], paint_mask, path[AGNOSTIC], agnostic)
+        return ItemPictures(
+            image=self._resized(image),
+            agnostic=agnostic,
+            densepose=self._resized(densepose),
+            garment=self._resized(read_image(self.folder.require(GARMENT, pair.garment))),
+            paint_mask=paint_mask,
+            worn_mask=self._resized_mask(read_grey(self.folder.require(WORN_MASK, pair.person)))
+            if self.worn_mask
+            else None,
+            matches=self._read_matches(pair.person),
+        )
+
+    def _read_matches(self, person: str) -> Correspondences:
+        """Rounded in the frame that they were found in, then in pixels of the training size (method of the paper)."""
+        if self.matches is None:
+            return Correspondences.empty(self.size)
+        return read_matches(matches_path(self.matches, person), self.matches_frame).rounded().resized(self.size)
+
+    def _resized(self, picture: np.ndarray) -> np.ndarray:
+        return cv2.resize(picture, (self.size[1], self.size[0]), interpolation=cv2.INTER_LINEAR)
+
+    def _resized_mask(self, grey: np.ndarray) -> np.ndarray:
+        """Black and white in its own size, then resized, so that edges are soft."""
+        return self._resized(is_white(grey).astype(np.uint8) * 255)
+
+
+def _signed(picture: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) float32 in [−1, 1]."""
+    return torch.from_numpy(picture).permute(2, 0, 1).contiguous().float().div_(127.5).sub_(1)
+
+
+def _share(mask: np.ndarray) -> Tensor:
+    """(H, W) uint8 -> (1, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(mask)[None].float().div_(255)
+
+
+def _check_size(path: Path, picture: np.ndarray, photo_path: Path, photo: np.ndarray) -> None:
+    found, wanted = picture.shape[:2], photo.shape[:2]
+    if found != wanted:
+        raise InputError(
+            f"{path}: is {found[0]} × {found[1]} (height × width), its photo {photo_path} {wanted[0]} × {wanted[1]}; "
+            "both must be of one size, so make it anew from this photo"
+        )
+
+
+def _check_polarity(path: Path, paint_mask: np.ndarray, agnostic_path: Path, agnostic: np.ndarray) -> None:
+    white = is_white(paint_mask)
+    if is_inverted(agnostic, white):
+        in_white, in_black = grey_shares(agnostic, white)
+        raise InputError(
+            f"{path}: wrong polarity: {in_white:.0%} of its white and {in_black:.0%} of its black region are grey in "
+            f"{agnostic_path}; white means to paint, so invert the mask"
+        )

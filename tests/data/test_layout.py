@@ -1,0 +1,157 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from siftvton.data import layout
+from siftvton.data.layout import Pair, SplitFolder
+from siftvton.errors import InputError, UsageError
+from siftvton.files import write_text
+
+
+def pairs_text(names: list[str]) -> str:
+    return "".join(f"{name}.jpg {name}.jpg\n" for name in names)
+
+
+def persons(pairs: list[Pair]) -> list[str]:
+    return [pair.person_id for pair in pairs]
+
+
+def test_where_every_file_lies(root: Path) -> None:
+    """The names that VITON-HD, the published matches and GP-VTON's parsing carry."""
+    folder = SplitFolder(root, "train")
+    expected = {
+        layout.IMAGE: "image/00006_00.jpg",
+        layout.AGNOSTIC: "agnostic-v3.2/00006_00.jpg",
+        layout.AGNOSTIC_MASK: "agnostic-mask/00006_00_mask.png",
+        layout.DENSEPOSE: "image-densepose/00006_00.jpg",
+        layout.GARMENT: "cloth/00006_00.jpg",
+        layout.GARMENT_MASK: "cloth-mask/00006_00.jpg",
+        layout.GARMENT_PARSING: "cloth_parse-bytedance/00006_00.png",
+        layout.WORN_MASK: "gt_cloth_warped_mask/00006_00.jpg",
+        layout.MATCHES: "sift_matching/00006_00_sift_matches.json",
+    }
+    for kind, path in expected.items():
+        assert folder.candidates(kind, "00006_00.jpg")[0] == root / "train" / path
+    assert layout.matches_path("m", "00006_00.jpg") == Path("m/00006_00_sift_matches.json")
+
+
+def test_side_pictures_may_be_png(root: Path) -> None:
+    folder = SplitFolder(root, "train")
+    assert folder.find(layout.DENSEPOSE, "a_00.jpg") == root / "train" / "image-densepose" / "a_00.png"
+    assert folder.require(layout.WORN_MASK, "a_00.jpg").suffix == ".png"
+    assert folder.find(layout.IMAGE, "a_00.png") is None, "a photo has the name that the pair list gives"
+
+
+def test_missing_file_is_named(root: Path) -> None:
+    with pytest.raises(InputError, match=r"train/cloth/z_00\.jpg: no such file"):
+        SplitFolder(root, "train").require(layout.GARMENT, "z_00.jpg")
+
+
+def test_validation_lies_under_train(root: Path) -> None:
+    assert SplitFolder(root, "validation").folder == root / "train"
+    assert SplitFolder(root, "test").folder == root / "test"
+
+
+def test_unknown_split_and_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"data\.split=val: allowed are train, validation, test"):
+        SplitFolder(tmp_path, "val")
+    with pytest.raises(InputError, match="train: no such folder; data/README"):
+        SplitFolder(tmp_path, "train")
+
+
+def test_pair_list(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_text("a_00.jpg b_00.jpg\r\n\n  c_00.jpg\tc_00.jpg  \n")
+    pairs = layout.read_pairs(path)
+    assert pairs == [Pair("a_00.jpg", "b_00.jpg"), Pair("c_00.jpg", "c_00.jpg")]
+    assert pairs[0].result_id == "a_00_b_00"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "holds no pair"),
+        ("\n\n", "holds no pair"),
+        ("a.jpg b.jpg\na.jpg\n", "line 2: 'a.jpg' is not two file names"),
+        ("a.jpg b.jpg c.jpg", "line 1"),
+        ("a b", "line 1"),
+        ("../a.jpg b.jpg", "line 1"),
+    ],
+)
+def test_bad_pair_list_is_named_with_its_line(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_text(content)
+    with pytest.raises(InputError, match=f"pairs.txt.*{message}"):
+        layout.read_pairs(path)
+
+
+def test_missing_pair_list(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train_pairs\.txt: no such pair list"):
+        layout.split_pairs(tmp_path, "train", 0, 0)
+
+
+def test_split_is_by_seed_disjoint_and_in_the_lists_order(tmp_path: Path) -> None:
+    names = [f"{number:02d}" for number in range(20)]
+    write_text(tmp_path / "train_pairs.txt", pairs_text(names))
+    train = persons(layout.split_pairs(tmp_path, "train", 5, seed=1))
+    validation = persons(layout.split_pairs(tmp_path, "validation", 5, seed=1))
+    assert len(validation) == 5
+    assert sorted(train + validation) == names
+    assert train == sorted(train)
+    assert validation == sorted(validation)
+    assert validation == persons(layout.split_pairs(tmp_path, "validation", 5, seed=1))
+    assert validation != persons(layout.split_pairs(tmp_path, "validation", 5, seed=2))
+    assert layout.split_pairs(tmp_path, "validation", 0, seed=1) == []
+
+
+def test_split_needs_a_pair_left_to_train_on(tmp_path: Path) -> None:
+    write_text(tmp_path / "train_pairs.txt", pairs_text(["a", "b"]))
+    with pytest.raises(UsageError, match=r"data\.validation_pairs=2: .*holds 2 pairs, so 0 to 1 are allowed"):
+        layout.split_pairs(tmp_path, "train", 2, 0)
+
+
+def test_the_authors_lists_come_first(tmp_path: Path) -> None:
+    write_text(tmp_path / "train_pairs.txt", pairs_text(["a", "b", "c"]))
+    write_text(tmp_path / "test_pairs.txt", pairs_text(["x"]))
+    write_text(tmp_path / "siftvton_train_pairs.txt", pairs_text(["b"]))
+    write_text(tmp_path / "siftvton_val_pairs.txt", pairs_text(["c"]))
+    write_text(tmp_path / "siftvton_test_pairs.txt", pairs_text(["y"]))
+    for split, expected in (("train", ["b"]), ("validation", ["c"]), ("test", ["y"])):
+        assert persons(layout.split_pairs(tmp_path, split, 1, 0)) == expected
+
+
+def test_folder_pairs_hold_training_and_validation(tmp_path: Path) -> None:
+    write_text(tmp_path / "siftvton_train_pairs.txt", pairs_text(["b"]))
+    write_text(tmp_path / "siftvton_val_pairs.txt", pairs_text(["c"]))
+    assert persons(layout.folder_pairs(tmp_path, "train")) == ["b", "c"]
+    write_text(tmp_path / "train_pairs.txt", pairs_text(["a", "b", "c"]))
+    assert persons(layout.folder_pairs(tmp_path, "train")) == ["a", "b", "c"]
+    write_text(tmp_path / "test_pairs.txt", pairs_text(["x"]))
+    assert persons(layout.folder_pairs(tmp_path, "test")) == ["x"]
+
+
+def test_settings() -> None:
+    listed = [Pair("a.jpg", "b.jpg")]
+    assert layout.in_setting(listed, "unpaired") == listed
+    assert layout.in_setting(listed, "paired") == [Pair("a.jpg", "a.jpg")]
+    with pytest.raises(UsageError, match="setting=both: allowed are paired, unpaired"):
+        layout.in_setting(listed, "both")
+
+
+def test_white_begins_at_128() -> None:
+    np.testing.assert_array_equal(layout.is_white(np.array([0, 127, 128, 255], np.uint8)), [False, False, True, True])
+
+
+def test_polarity() -> None:
+    photo = np.full((40, 30, 3), 220, np.uint8)
+    white = np.zeros((40, 30), bool)
+    white[10:30, 5:25] = True
+    agnostic = np.where(white[:, :, None], np.uint8(128), photo)
+    assert layout.grey_shares(agnostic, white) == (1.0, 0.0)
+    assert not layout.is_inverted(agnostic, white)
+    assert layout.is_inverted(agnostic, ~white)
+    everything, nothing = np.ones_like(white), np.zeros_like(white)
+    assert layout.grey_shares(agnostic, everything) == (400 / 1200, 0.0)
+    assert layout.grey_shares(agnostic, nothing) == (0.0, 400 / 1200)
+    assert not layout.is_inverted(np.full_like(photo, 128), everything), "all of it may have to be painted"
