@@ -1,0 +1,63 @@
+"""Validation pictures: persons of the validation pairs in each other's garments."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from diffusers import AutoencoderKL
+
+from siftvton.config import Train
+from siftvton.data.dataset import TryOnDataset, collate
+from siftvton.data.layout import Pair, SplitFolder, split_pairs
+from siftvton.files import write_image
+from siftvton.inference import generate, picture
+from siftvton.model import build
+from siftvton.model.network import TryOnNetwork
+from siftvton.pipeline import TryOnPipeline
+from siftvton.visualize import contact_sheet
+
+GUIDANCE = 1.5  # the paper's §4.1
+
+
+def pipeline_of(network: TryOnNetwork, vae: AutoencoderKL) -> TryOnPipeline:
+    """The parts under training as a pipeline; they are shared, not copied."""
+    parts: dict[str, Any] = dict(network.named_children())
+    pipeline = TryOnPipeline(vae=vae, **parts, scheduler=build.scheduler())
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def validation_set(config: Train) -> TryOnDataset | None:
+    """The first validation pairs, unpaired; None where validation is off or there are no validation pairs."""
+    data = config.data
+    if not config.train.validate_every:
+        return None
+    pairs = split_pairs(data.root, "validation", data.validation_pairs, data.split_seed)
+    pairs = exchanged(pairs[: config.train.validation_pictures])
+    return TryOnDataset(SplitFolder(data.root, "validation"), pairs, data.height, data.width) if pairs else None
+
+
+def exchanged(pairs: Sequence[Pair]) -> list[Pair]:
+    """Unpaired pairs: the list's own where it names other garments, else each person in the next one's garment."""
+    if any(pair.person != pair.garment for pair in pairs):
+        return list(pairs)
+    return [Pair(pair.person, pairs[(place + 1) % len(pairs)].garment) for place, pair in enumerate(pairs)]
+
+
+def write_validation_sheet(config: Train, pipeline: TryOnPipeline, dataset: TryOnDataset, path: Path) -> np.ndarray:
+    """Sample every validation pair, a micro-batch at a time, and write one sheet.
+
+    The draws are keyed by (seed, person, garment), so sheets of one run differ by the weights alone.
+    """
+    rows, captions = [], []
+    size = config.train.batch_size
+    for first in range(0, len(dataset), size):
+        batch = collate([dataset[index] for index in range(first, min(first + size, len(dataset)))])
+        results = generate(pipeline, batch, config.train.seed, config.train.validation_steps, GUIDANCE)
+        for place, (pair, result) in enumerate(zip(batch.pair, results, strict=True)):
+            rows.append([picture(batch.image[place]), picture(batch.garment[place]), result])
+            captions.append([f"person {pair.person_id}", f"garment {pair.garment_id}", "result"])
+    sheet = contact_sheet(rows, captions)
+    write_image(path, sheet)
+    return sheet

@@ -1,0 +1,131 @@
+"""Sampling whole lists: names, restarts, failures, seeds."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from siftvton.config import Infer, HeldOutPairData
+from siftvton.data import layout
+from siftvton.draws import numpy_generator
+from siftvton.errors import InputError, UsageError
+from siftvton.files import read_image, write_image
+from siftvton.inference import infer
+from siftvton.model.loading import save
+
+HEIGHT, WIDTH = 64, 48
+PAIRS = [("a.jpg", "b.jpg"), ("b.jpg", "c.jpg"), ("c.jpg", "a.jpg")]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "data" / "test"
+    for name, _ in PAIRS:
+        draw = numpy_generator(1, name)
+        photo, garment = (draw.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(2))
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[16:48, 12:36] = 255
+        for kind, picture in (
+            (layout.IMAGE, photo),
+            (layout.AGNOSTIC, np.where(mask[..., None] > 0, 128, photo).astype(np.uint8)),
+            (layout.DENSEPOSE, np.zeros_like(photo)),
+            (layout.GARMENT, garment),
+        ):
+            write_image(folder / kind / name, picture)
+        write_image(folder / layout.AGNOSTIC_MASK / f"{Path(name).stem}_mask.png", mask)
+    (tmp_path / "data" / "test_pairs.txt").write_text("".join(f"{p} {g}\n" for p, g in PAIRS))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def configuration(root: Path, pipeline, tmp_path: Path):
+    save(pipeline, tmp_path / "model")
+
+    def build(output: str = "results", **settings) -> Infer:
+        given = {"steps": 2, "format": "png", "device": "cpu", "height": HEIGHT, "width": WIDTH, **settings}
+        return Infer(
+            checkpoint=str(tmp_path / "model"),
+            data=HeldOutPairData(root=str(root)),
+            output=str(tmp_path / output),
+            **given,
+        )
+
+    return build
+
+
+def results(config: Infer) -> dict[str, np.ndarray]:
+    return {path.name: read_image(path) for path in Path(config.output).glob(f"*.{config.format}")}
+
+
+def test_names_settings_and_sheet(configuration):
+    unpaired, paired = configuration(), configuration("paired", setting="paired")
+    infer(unpaired)
+    infer(paired)
+    assert sorted(results(unpaired)) == ["a_b.png", "b_c.png", "c_a.png"]
+    assert sorted(results(paired)) == ["a_a.png", "b_b.png", "c_c.png"]
+    sheet = read_image(Path(unpaired.output) / "sheet" / "contact_sheet.png")
+    assert sheet.shape[0] > 3 * 256
+    assert sheet.shape[1] > 3 * 192
+
+
+def test_jpeg_has_opencvs_default_quality(configuration):
+    infer(configuration("png", limit=1))
+    config = configuration("jpg", limit=1, format="jpg")
+    infer(config)
+    _, encoded = cv2.imencode(".jpg", read_image(Path(configuration("png").output) / "a_b.png")[..., ::-1])
+    assert (Path(config.output) / "a_b.jpg").read_bytes() == encoded.tobytes()
+
+
+def test_a_second_start_makes_only_what_is_missing(configuration):
+    config = configuration()
+    infer(config)
+    output = Path(config.output)
+    first = results(config)
+    write_image(output / "a_b.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))  # a mark: existing pictures are kept
+    (output / "b_c.png").unlink()
+    infer(config)
+    assert not results(config)["a_b.png"].any()
+    assert np.abs(results(config)["b_c.png"].astype(int) - first["b_c.png"]).max() <= 1  # alone now, to rounding
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_seed_and_not_the_batch_decides(configuration, batch_size: int):
+    usual, other = configuration("usual", batch_size=2), configuration("other", batch_size=batch_size)
+    infer(usual)
+    infer(other)
+    for name, picture in results(usual).items():
+        assert np.abs(picture.astype(int) - results(other)[name]).max() <= 1
+    reseeded = configuration("reseeded", seed=1)
+    infer(reseeded)
+    assert not np.array_equal(results(reseeded)["a_b.png"], results(usual)["a_b.png"])
+
+
+def test_a_pair_that_fails_is_listed_and_the_others_are_made(configuration, root: Path):
+    path = root / "test" / layout.IMAGE / "b.jpg"
+    path.write_bytes(path.read_bytes()[:200])
+    config = configuration(batch_size=3)
+    with pytest.raises(InputError, match=r"1 of 3 pairs failed:\n  b_c: .*b\.jpg"):
+        infer(config)
+    assert sorted(results(config)) == ["a_b.png", "c_a.png"]
+    with pytest.raises(InputError, match=r"^\S*b\.jpg: cannot be decoded"):
+        infer(configuration("strict", strict=True))
+
+
+def test_results_of_another_configuration_are_refused(configuration):
+    infer(configuration(limit=1))
+    infer(configuration(limit=2, batch_size=1))  # more pairs of the same results are no other configuration
+    with pytest.raises(UsageError, match=r"guidance: 1\.5 -> 3\.0"):
+        infer(configuration(guidance=3.0))
+
+
+def test_a_size_off_the_stride_is_refused(configuration):
+    with pytest.raises(UsageError, match="height=60 width=48: multiples of 16 are allowed"):
+        infer(configuration(height=60))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_runs(configuration, dtype: str):
+    config = configuration(dtype=dtype, limit=1)
+    infer(config)
+    assert results(config)["a_b.png"].std() > 0

@@ -1,0 +1,217 @@
+"""Whole runs at the smallest size: what a stop, a batch size or a mode changes, and what it must not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from safetensors.torch import load_file
+
+from siftvton import cli
+from siftvton.config import Train
+from siftvton.errors import InputError, UsageError
+from siftvton.model.loading import load
+from siftvton.training.loop import train
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """accelerate's state is the process's; each run here stands for a process of its own."""
+    yield
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()
+
+
+def run(config: Train) -> Path:
+    train(config)
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()
+    return Path(config.output)
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    return {
+        f"{part}.{name}": tensor
+        for part in ("unet", "garment_encoder", "image_context", "image_encoder")
+        for file in (output / "model" / part).glob("*.safetensors")
+        for name, tensor in load_file(file).items()
+    }
+
+
+def metrics(output: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_a_model_checkpoints_metrics_and_its_configuration(configuration):
+    config = configuration(validate_every=2)
+    output = run(config)
+    assert [entry["update"] for entry in metrics(output)] == [1, 2, 3, 4]
+    assert all(entry["sift"] > 0 for entry in metrics(output))
+    assert [entry["learning_rate"] for entry in metrics(output)] == pytest.approx([1e-5, 5.05e-4, 1e-3, 1e-3])
+    assert sorted(p.name for p in (output / "checkpoints").iterdir()) == ["update-0000002", "update-0000004"]
+    assert sorted(p.name for p in (output / "validation").iterdir()) == ["update-0000002.png", "update-0000004.png"]
+    assert cli.differences(config, output / "train.yaml") == []
+    assert load(output / "model").stride == 16
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(configuration):
+    straight = run(configuration("straight", updates=4))
+    stopped = run(configuration("stopped", updates=2))
+    before = weights(stopped)
+    resumed = run(configuration("stopped", updates=4))
+    assert metrics(resumed) == metrics(straight)
+    expected = weights(straight)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(resumed).items())
+    assert not all(torch.equal(tensor, expected[name]) for name, tensor in before.items())
+
+
+def test_what_was_logged_after_the_last_checkpoint_is_logged_once(configuration):
+    output = run(configuration(updates=2))
+    with (output / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"update": 3, "loss": 0.0}) + "\n")  # a stop after update 3, before its checkpoint
+    run(configuration(updates=3))
+    assert [entry["update"] for entry in metrics(output)] == [1, 2, 3]
+    assert metrics(output)[2]["loss"] > 0
+
+
+@pytest.mark.parametrize("other", [{"batch_size": 2, "accumulation": 2}, {"batch_size": 4, "workers": 2}])
+def test_batches_and_workers_change_results_by_rounding_only(configuration, other):
+    whole = run(configuration("whole", updates=3, batch_size=4))
+    split = run(configuration("split", updates=3, **other))
+    for ours, theirs in zip(metrics(split), metrics(whole), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_two_processes_equal_one(configuration, tmp_path: Path):
+    config = configuration("one", updates=3, batch_size=2, accumulation=2)
+    one = run(config)
+    config = configuration("two", updates=3, batch_size=2, accumulation=1)
+    cli.save(config, tmp_path / "two.yaml")
+    script = Path(__file__).parents[2] / "scripts" / "train.py"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    subprocess.run(
+        [*launch, script, "--config", tmp_path / "two.yaml"],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        timeout=300,
+    )
+    for ours, theirs in zip(metrics(Path(config.output)), metrics(one), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_gradient_checkpointing_changes_results_by_rounding_only(configuration):
+    plain = run(configuration("plain", updates=3))
+    checkpointed = run(configuration("checkpointed", updates=3, gradient_checkpointing=True))
+    for ours, theirs in zip(metrics(checkpointed), metrics(plain), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_mixed_precision_trains(configuration):
+    losses = [entry["loss"] for entry in metrics(run(configuration(mixed_precision="bf16")))]
+    assert all(loss == pytest.approx(1.0, abs=1.5) for loss in losses)
+
+
+def test_fine_tuning_leaves_the_frozen_parts_alone(configuration):
+    start = run(configuration("base", updates=1))
+    config = configuration("finetuned", updates=2, trainable="finetune")
+    config.model.pretrained = str(start / "model")
+    before, after = weights(start), weights(run(config))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    frozen = ("unet.encoder.time_embedding", "unet.encoder.down_blocks", "unet.mid_block", "image_")
+    assert not any(name.startswith(frozen) for name in changed)
+    for part in ("garment_encoder.encoder.time_embedding", "garment_encoder.garment_conv", "unet.encoder.conv_in",
+                 "unet.up_blocks", "unet.garment_attention", "unet.conv_out"):  # fmt: skip
+        assert any(name.startswith(part) for name in changed), part
+
+
+def test_supervision_changes_the_run_and_its_loss_adds_up(configuration):
+    supervised = metrics(run(configuration("supervised", updates=2, dropout=0.0)))
+    plain = metrics(run(configuration("plain", {"weight": 0.0}, updates=2, dropout=0.0)))
+    assert [entry["sift"] for entry in plain] == [0, 0]
+    assert supervised[0]["noise"] == pytest.approx(plain[0]["noise"], rel=1e-6)
+    assert supervised[0]["loss"] == pytest.approx(plain[0]["loss"] + 0.05 * supervised[0]["sift"], rel=1e-5)
+
+
+def test_late_timesteps_and_dropped_images_are_not_supervised(configuration):
+    early = metrics(run(configuration("early", {"max_timestep": 0}, updates=2)))
+    dropped = metrics(run(configuration("dropped", updates=2, dropout=1.0)))
+    assert [entry["sift"] for entry in early + dropped] == [0, 0, 0, 0]
+
+
+def test_variation_is_the_baselines_option(configuration):
+    entries = metrics(run(configuration("atv", {"weight": 0.0, "atv_weight": 0.001}, updates=2, dropout=0.0)))
+    assert all(entry["atv"] > 0 and entry["sift"] == 0 for entry in entries)
+
+
+def test_gradients_are_clipped_only_where_asked_for(configuration):
+    free = run(configuration("free", updates=2))
+    clipped = run(configuration("clipped", updates=2, max_gradient_norm=1e-9))
+    assert metrics(free)[0] == metrics(clipped)[0]
+    assert metrics(free)[1] != metrics(clipped)[1]
+
+
+def test_pairs_without_a_match_train(configuration, tmp_path: Path):
+    config = configuration()
+    config.data.matches = str(tmp_path / "empty")
+    for n in range(6):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        (tmp_path / "empty" / f"{n:05d}_00_sift_matches.json").write_text("[]")
+    assert [entry["sift"] for entry in metrics(run(config))] == [0, 0, 0, 0]
+
+
+def test_another_configuration_is_refused_and_shown(configuration):
+    run(configuration(updates=2))
+    with pytest.raises(UsageError, match=r"train\.learning_rate: 0\.001 -> 0\.5"):
+        train(configuration(updates=2, learning_rate=0.5))
+
+
+def test_a_fresh_start_over_a_run_is_refused(configuration):
+    config = configuration(updates=2)
+    run(config)
+    config.resume = None
+    with pytest.raises(UsageError, match="holds a run"):
+        train(config)
+
+
+def test_a_named_checkpoint_is_resumed_or_missed(configuration):
+    config = configuration(updates=4)
+    straight = metrics(run(config))
+    config.resume = "update-0000002"
+    assert metrics(run(config)) == straight
+    config.resume = "update-0000009"
+    with pytest.raises(InputError, match="there are: update-0000002, update-0000004"):
+        train(config)
+
+
+def test_a_damaged_checkpoint_is_named(configuration):
+    config = configuration(updates=2)
+    output = run(config)
+    path = output / "checkpoints" / "update-0000002" / "optimizer.bin"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="update-0000002: cannot be resumed"):
+        train(configuration(updates=4))
+
+
+def test_mistakes_are_named(configuration):
+    config = configuration()
+    config.model.autoencoder = None
+    with pytest.raises(UsageError, match=r"model\.autoencoder=null"):
+        train(config)
+    config = configuration()
+    config.data.height = 60
+    with pytest.raises(UsageError, match="multiples of 16"):
+        train(config)
+    config = configuration()
+    config.model.heads = 3
+    with pytest.raises(UsageError, match=r"model\.channels="):
+        train(config)
+    config = configuration()
+    config.data.matches = "nowhere"
+    with pytest.raises(InputError, match="nowhere"):
+        train(config)
+    assert not Path(config.output).exists()
