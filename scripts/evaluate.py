@@ -1,0 +1,13 @@
+"""Score folders of results: SSIM and LPIPS in the paired setting, FID and KID in the unpaired one (paper §4.1)."""
+
+from siftvton import cli
+from siftvton.config import Evaluate
+from siftvton.evaluation.run import evaluate
+
+
+def main(config: Evaluate) -> None:
+    print(evaluate(config), end="")
+
+
+if __name__ == "__main__":
+    cli.run(main, Evaluate, default="vitonhd.yaml")

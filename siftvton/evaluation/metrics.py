@@ -1,0 +1,96 @@
+"""How good results are: SSIM and LPIPS of a result and its photo, FID's and KID's distances of two sets of features.
+
+Letters: B batch, H × W pixels, N and M pictures of two sets, D features of a picture.
+"""
+
+import numpy as np
+import torch
+from cleanfid import fid as clean_fid
+from torch import Tensor, nn
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from siftvton.draws import seed_of
+
+ROUNDING = 1e-5  # of interpolated floats
+LPIPS_MINIMUM_SIZE = 31  # pixels; below it nothing is left after AlexNet's second pooling
+
+
+def structural_similarity(results: Tensor, photos: Tensor) -> Tensor:
+    """SSIM (Wang et al. 2004) of each pair of pictures: Gaussian window of σ = 1.5, mean over pixels and channels.
+
+    Args:
+        results: (B, 3, H, W) in [0, 1].
+        photos: the same.
+
+    Returns:
+        (B,), at most 1; 1 for equal pictures.
+    """
+    _assert_pictures(results, photos)
+    similarity = structural_similarity_index_measure(results, photos, data_range=1.0, reduction="none")
+    assert isinstance(similarity, Tensor)
+    return similarity
+
+
+@torch.no_grad()
+def perceptual_distance(results: Tensor, photos: Tensor, network: nn.Module) -> Tensor:
+    """LPIPS (Zhang et al. 2018) of each pair of pictures.
+
+    Args:
+        results: (B, 3, H, W) in [0, 1]; H and W at least ``LPIPS_MINIMUM_SIZE``.
+        photos: the same.
+        network: TorchMetrics' LPIPS network (:func:`siftvton.evaluation.weights.load_lpips`).
+
+    Returns:
+        (B,), at least 0; 0 for equal pictures.
+    """
+    _assert_pictures(results, photos)  # TorchMetrics would take [0, 255] for [-1, 1] without a word
+    return network(2 * results - 1, 2 * photos - 1).reshape(-1)
+
+
+def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
+    """Fréchet distance of the normal distributions fitted to two sets of features (Heusel et al. 2017, Eq. 6).
+
+    ‖μ − μ_r‖² + Tr(Σ) + Tr(Σ_r) − 2·Tr((Σ Σ_r)^½). With Σ = AᵀA and Σ_r = BᵀB, A and B being the centred features
+    over √(N − 1), ΣΣ_r has the squared singular values of ABᵀ as its eigenvalues, so the last trace is their sum:
+    exact where fewer pictures than features make Σ singular, and thousands of times quicker than the D × D matrix
+    square root in clean-fid, whose value it equals.
+
+    Args:
+        features: (N, D), N ≥ 2.
+        reference: (M, D), M ≥ 2.
+    """
+    assert min(len(features), len(reference)) >= 2, "a covariance needs two pictures"
+    features, reference = features.astype(np.float64), reference.astype(np.float64)
+    mean, mean_r = features.mean(axis=0), reference.mean(axis=0)
+    a = (features - mean) / np.sqrt(len(features) - 1)  # ................. (N, D)
+    b = (reference - mean_r) / np.sqrt(len(reference) - 1)  # ............. (M, D)
+    trace_of_root = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    distance = ((mean - mean_r) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * trace_of_root
+    return max(0.0, float(distance))  # equal sets round to a hair below 0
+
+
+def kernel_distance(features: np.ndarray, reference: np.ndarray, seed: int) -> float:
+    """1000 × KID (Bińkowski et al. 2018): the unbiased squared MMD of two sets with kernel (xᵀy / D + 1)³.
+
+    clean-fid's mean over 100 subsets of up to 1000 pictures; may be below 0.
+
+    Args:
+        features: (N, D), N ≥ 2.
+        reference: (M, D), M ≥ 2.
+        seed: of the subsets.
+    """
+    assert min(len(features), len(reference)) >= 2, "the unbiased estimate needs two pictures"
+    before = np.random.get_state()
+    np.random.seed(seed_of(seed, "kid") % 2**32)  # clean-fid draws the subsets from the global generator
+    try:
+        return 1000 * clean_fid.kernel_distance(features.astype(np.float64), reference.astype(np.float64))
+    finally:
+        np.random.set_state(before)
+
+
+def _assert_pictures(results: Tensor, photos: Tensor) -> None:
+    assert results.shape == photos.shape, (results.shape, photos.shape)
+    assert results.ndim == 4, results.shape
+    for pictures in (results, photos):
+        low, high = torch.aminmax(pictures)
+        assert -ROUNDING <= low <= high <= 1 + ROUNDING, f"pictures in [{low:g}, {high:g}], wanted [0, 1]"

@@ -1,0 +1,129 @@
+"""Which pictures are scored: those of the pair list, each found by its name, decoded and measured beforehand.
+
+Whatever else lies in a folder changes nothing.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from siftvton.data import layout
+from siftvton.data.layout import Pair
+from siftvton.errors import InputError
+from siftvton.files import read_image
+
+RESULT_SUFFIXES = (".jpg", ".png")
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Pictures of one size in a fixed order."""
+
+    name: str
+    folder: Path
+    paths: list[Path]
+    size: tuple[int, int]  # height, width
+
+
+class Pictures(Dataset[Tensor]):
+    """(3, height, width) float32 in [0, 1], resized by OpenCV bilinear as floats, not rounded again."""
+
+    def __init__(self, paths: Sequence[Path], size: tuple[int, int]) -> None:
+        """``size`` is (height, width), pixels."""
+        self.paths = paths
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        height, width = self.size
+        levels = read_image(self.paths[index]).astype(np.float32) / 255
+        picture = cv2.resize(levels, (width, height), interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(picture).permute(2, 0, 1)  # ................. (3, height, width)
+
+
+def results_of(name: str, folder: str | Path, listed: Sequence[Pair], setting: str) -> PictureSet:
+    """The results ``<person id>_<garment id>.jpg`` (or ``.png``) in ``folder``, one for each pair.
+
+    Args:
+        listed: the pairs as the pair list has them.
+        setting: ``paired`` or ``unpaired``.
+
+    Raises:
+        InputError: the folder or a result is missing, there are two of one, one cannot be decoded, or sizes differ.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"predictions.{name}: {folder}: no such folder; scripts/infer.py writes one")
+    pairs = list(dict.fromkeys(layout.in_setting(listed, setting)))  # a pair listed twice counts once
+    found = {pair: _find(folder, pair) for pair in pairs}
+    missing = [pair.result_id for pair in pairs if found[pair] is None]
+    if missing:
+        raise InputError(
+            f"predictions.{name}: {folder} lacks {len(missing)} of {len(pairs)} results (.jpg or .png): "
+            f"{_some(missing)}; {_remedy(folder, listed, setting) or 'scripts/infer.py makes those that are missing'}"
+        )
+    return measured(name, folder, [path for path in found.values() if path is not None])
+
+
+def photos_of(data: layout.SplitFolder, pairs: Sequence[Pair]) -> PictureSet:
+    """The persons' photos, each person once.
+
+    Raises:
+        InputError: a photo is missing or cannot be decoded, or sizes differ.
+    """
+    persons = dict.fromkeys(pair.person for pair in pairs)
+    paths = [data.require(layout.IMAGE, person) for person in persons]
+    return measured("photos", data.folder / layout.IMAGE, paths)
+
+
+def measured(name: str, folder: Path, paths: Sequence[Path]) -> PictureSet:
+    """Decode every picture once, so that a bad one stops the run before anything is scored.
+
+    Raises:
+        InputError: one is truncated, grey or has transparency, or not all have one size.
+    """
+    with tqdm(paths, desc=f"checking {name}", unit="picture") as bar:
+        sizes = [read_image(path).shape[:2] for path in bar]
+    usual = Counter(sizes).most_common(1)[0][0]
+    others = [f"{path.name} is {size_text(size)}" for path, size in zip(paths, sizes, strict=True) if size != usual]
+    if others:
+        raise InputError(
+            f"{folder}: pictures differ in size (height×width): {len(paths) - len(others)} are {size_text(usual)}, "
+            f"but {_some(others)}; make or resize them to one size"
+        )
+    return PictureSet(name, folder, list(paths), (usual[0], usual[1]))
+
+
+def _find(folder: Path, pair: Pair) -> Path | None:
+    files = [path for suffix in RESULT_SUFFIXES if (path := folder / f"{pair.result_id}{suffix}").is_file()]
+    if len(files) > 1:
+        raise InputError(f"{folder}: holds both {files[0].name} and {files[1].name}; remove one")
+    return files[0] if files else None
+
+
+def _remedy(folder: Path, listed: Sequence[Pair], setting: str) -> str | None:
+    """Names the other setting where all the files that are there belong to it."""
+    other = "paired" if setting == "unpaired" else "unpaired"
+    if any(_find(folder, pair) for pair in layout.in_setting(listed, setting)):
+        return None
+    if all(_find(folder, pair) for pair in layout.in_setting(listed, other)):
+        return f"all {other} ones are there: did you mean setting={other}?"
+    return None
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def size_text(size: tuple[int, ...]) -> str:
+    return f"{size[0]}×{size[1]}"

@@ -1,0 +1,74 @@
+"""Sets of results against the photos: picture by picture where the photo is the truth, else as distributions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, StackDataset
+from tqdm import tqdm
+
+from siftvton.errors import InputError
+from siftvton.evaluation import metrics
+from siftvton.evaluation.pictures import Pictures, PictureSet
+
+
+@dataclass
+class Scores:
+    """What was computed for one set of results, by the metric's key."""
+
+    of_set: dict[str, float] = field(default_factory=dict)
+    of_pictures: dict[str, list[float]] = field(default_factory=dict)  # one value a result, in their order
+
+
+def score_pictures(
+    sets: Sequence[PictureSet],
+    photos: PictureSet,
+    size: tuple[int, int],
+    lpips: nn.Module | None,
+    batch_size: int,
+    workers: int,
+    device: torch.device,
+) -> dict[str, Scores]:
+    """SSIM and, given its network, LPIPS of each result against the photo at the same place; a set's is the mean.
+
+    Args:
+        size: height and width to compare at, pixels.
+    """
+    scores = {}
+    for results in sets:
+        assert len(results.paths) == len(photos.paths)
+        pairs = StackDataset(Pictures(results.paths, size), Pictures(photos.paths, size))
+        ssim: list[float] = []
+        distance: list[float] = []
+        for batch in tqdm(DataLoader(pairs, batch_size, num_workers=workers), desc=f"scoring {results.name}"):
+            result, photo = (pictures.to(device) for pictures in batch)  # ........ (B, 3, height, width) each
+            ssim += metrics.structural_similarity(result, photo).tolist()
+            if lpips is not None:
+                distance += metrics.perceptual_distance(result, photo, lpips).tolist()
+        columns = {"ssim": ssim, **({"lpips": distance} if lpips is not None else {})}
+        scores[results.name] = Scores({key: float(np.mean(column)) for key, column in columns.items()}, columns)
+    return scores
+
+
+def score_sets(
+    sets: Sequence[PictureSet],
+    photos: PictureSet,
+    features_of: Callable[[PictureSet], np.ndarray],
+    distances: Mapping[str, Callable[[np.ndarray, np.ndarray], float]],
+) -> dict[str, dict[str, float]]:
+    """Distances between the features of each set and those of the photos, by set, then by metric.
+
+    Raises:
+        InputError: a set or the photos are fewer than two.
+    """
+    for pictures in (photos, *sets):
+        if len(pictures.paths) < 2:
+            raise InputError(f"{pictures.folder}: one picture only; a distance between sets needs at least 2")
+    reference = features_of(photos)
+    scores = {}
+    for results in sets:
+        features = features_of(results)
+        scores[results.name] = {key: distance(features, reference) for key, distance in distances.items()}
+    return scores

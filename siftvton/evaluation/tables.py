@@ -1,0 +1,80 @@
+"""What an evaluation's columns mean, and its report as a Markdown table and as CSV."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column: what it is called, which way is better and how it is computed."""
+
+    title: str
+    better: str  # "higher" or "lower"
+    digits: int  # after the decimal point
+    definition: str
+
+
+METRICS = {
+    "ssim": Metric("SSIM", "higher", 4, "mean over pictures of TorchMetrics' SSIM against the photo, data_range=1"),
+    "lpips": Metric("LPIPS", "lower", 4, "mean over pictures of TorchMetrics' LPIPS (AlexNet) against the photo"),
+    "fid": Metric(
+        "FID", "lower", 3, "Fréchet distance of clean-fid's Inception features, every picture read in its own size"
+    ),
+    "kid": Metric(
+        "KID ×1000",
+        "lower",
+        3,
+        "clean-fid's kernel distance on FID's features: 100 subsets of at most 1000 pictures, ×1000",
+    ),
+    "autoencoder_frechet": Metric(
+        "Fréchet distance (autoencoder features)",
+        "lower",
+        4,
+        "Fréchet distance of an autoencoder's posterior means, averaged to 4×4 cells; not FID, and comparable only "
+        "between figures of the same autoencoder",
+    ),
+}
+ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The table of ``metrics.json``'s content: a row a set of results; below it the protocol and what columns mean."""
+    columns: Mapping[str, Mapping[str, Any]] = report["metrics"]
+    titles = [f"{column['title']} {ARROWS[column['better']]}" for column in columns.values()]
+    lines = [_row(["results", "pictures", *titles]), _row(["---", *["---:"] * (1 + len(titles))])]
+    for name, results in report["results"].items():
+        scores = results["scores"]
+        cells = [f"{scores[key]:.{METRICS[key].digits}f}" if key in scores else "not run" for key in columns]
+        lines.append(_row([name, str(results["pictures"]), *cells]))
+    lines += ["", report["summary"], ""]
+    lines += [f"- {column['title']}: {column['definition']}.{_weights(column)}" for column in columns.values()]
+    for reason in dict.fromkeys(column["not_run"] for column in columns.values() if column["not_run"]):
+        without = [column["title"] for column in columns.values() if column["not_run"] == reason]
+        lines.append(f"- Not run: {', '.join(without)}: {reason}.")
+    return "\n".join(lines) + "\n"
+
+
+def per_image_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """One line a result; the columns are the first row's keys."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _weights(column: Mapping[str, Any]) -> str:
+    """Which file the column's network came from, so that a stand-in shows."""
+    weights = column["weights"]
+    if not weights:
+        return ""
+    stand_in = ", not the published file" if weights["published"] is False else ""
+    return f" Weights: {PurePath(weights['file']).name} (SHA-256 {weights['sha256'][:8]}…){stand_in}."
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
