@@ -5,8 +5,18 @@ BIN := .venv/bin
 
 .PHONY: demo test quality bench
 
+TOY := --config configs/toy.yaml
+OUT := outputs/demo
+
 demo: .venv/installed
-	$(BIN)/python scripts/demo.py
+	$(BIN)/python scripts/make_toy_data.py $(TOY)
+	$(BIN)/python scripts/preprocess_sift.py $(TOY) output=$(OUT)/matches
+	$(BIN)/python scripts/train.py $(TOY) output=$(OUT)/train data.matches=$(OUT)/matches
+	$(BIN)/python scripts/infer.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/unpaired
+	$(BIN)/python scripts/infer.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/paired setting=paired
+	$(BIN)/python scripts/evaluate.py $(TOY) predictions.toy=$(OUT)/unpaired output=$(OUT)/scores_unpaired
+	$(BIN)/python scripts/evaluate.py $(TOY) predictions.toy=$(OUT)/paired output=$(OUT)/scores_paired setting=paired
+	$(BIN)/python scripts/report.py output=$(OUT)
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto

@@ -77,7 +77,7 @@ class ModelConfig:
 
     pretrained: str | None = option(
         None,
-        "what to start from: a saved pipeline's folder, a published checkpoint, or a hub id; null: from scratch",
+        "what to start from: a saved pipeline's folder, or a published .ckpt or .safetensors; null: from scratch",
     )
     autoencoder: str | None = option(None, "folder of a trained autoencoder; needed without `pretrained`")
     channels: list[int] = option([320, 640, 1280, 1280], "U-Net channels of each level, finest first")
@@ -171,7 +171,7 @@ class TrainAutoencoder:
 class Infer:
     """Try garments on persons (paper §4.1: PLMS, 50 steps, guidance 1.5)."""
 
-    checkpoint: str = option("checkpoints/toy", "a saved pipeline's folder, a published checkpoint, or a hub id")
+    checkpoint: str = option("outputs/train/model", "a saved pipeline's folder, or a published .ckpt or .safetensors")
     data: HeldOutPairData = field(default_factory=HeldOutPairData)
     height: int = option(512, "of the results, pixels", minimum=8)
     width: int = option(384, "of the results, pixels", minimum=8)
@@ -240,6 +240,13 @@ class MakeToyData:
     workers: int = option(0, "processes; 0: one a core", minimum=0)
 
 
+@dataclass
+class Report:
+    """Gather what `make demo` made into one page."""
+
+    output: str = option("outputs/demo", "folder that the demo's commands wrote to")
+
+
 SCRIPTS: dict[str, type] = {
     "preprocess_sift": PreprocessSift,
     "train": Train,
@@ -248,4 +255,5 @@ SCRIPTS: dict[str, type] = {
     "evaluate": Evaluate,
     "check_data": CheckData,
     "make_toy_data": MakeToyData,
+    "report": Report,
 }

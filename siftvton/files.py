@@ -53,7 +53,7 @@ def _decoded(path: Path, modes: tuple[str, ...], wanted: str) -> np.ndarray:
             if mode in modes:
                 ImageOps.exif_transpose(image, in_place=True)
                 return np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path}: cannot be decoded ({error}); save or download it again") from error
     raise InputError(f"{path}: picture has mode {mode}, wanted {wanted}; convert it")
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from siftvton.config import Infer, HeldOutPairData
+from siftvton.config import HeldOutPairData, Infer
 from siftvton.data import layout
 from siftvton.draws import numpy_generator
 from siftvton.errors import InputError, UsageError

@@ -7,7 +7,7 @@ Letters: B images, H heads, N_q and N_k query and key tokens, R rows, C channels
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,7 @@ class Recorder:
 
 def supervise(
     model: nn.Module, reference: ReferenceAttention, layers: Sequence[str] | None = None
-) -> "_ContextManager":
+) -> AbstractContextManager[Recorder]:
     """Record Eqs. 1-2 in a model's cross-attention layers.
 
     ``with supervise(model, reference) as recorder:`` run the model, then add λ · ``recorder.loss()`` to its loss.
@@ -61,7 +61,9 @@ def supervise(
     return _observed(model, partial(_match_loss, reference), layers)
 
 
-def regularise(model: nn.Module, mask: Tensor, frame: Grid, layers: Sequence[str] | None = None) -> "_ContextManager":
+def regularise(
+    model: nn.Module, mask: Tensor, frame: Grid, layers: Sequence[str] | None = None
+) -> AbstractContextManager[Recorder]:
     """Record StableVITON's attention total variation; use it like :func:`supervise`.
 
     Args:
@@ -69,9 +71,6 @@ def regularise(model: nn.Module, mask: Tensor, frame: Grid, layers: Sequence[str
         frame: height and width of the pictures, pixels: the grids have their shape.
     """
     return _observed(model, partial(_variation, mask, frame), layers)
-
-
-_ContextManager = Any  # what contextlib.contextmanager returns, as a name for annotations
 
 
 @contextmanager

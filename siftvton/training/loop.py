@@ -2,8 +2,8 @@
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from siftvton import cli
 from siftvton.config import Train
-from siftvton.data.dataset import TryOnDataset, collate
+from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
 from siftvton.data.layout import MATCHES, SplitFolder, in_setting, split_pairs
 from siftvton.draws import seed_of
 from siftvton.errors import UsageError
@@ -52,93 +52,142 @@ def train(config: Train) -> None:
         UsageError: the configuration does not fit itself, the data, or the run in ``output``.
         InputError: data or weights cannot be read.
     """
-    output = Path(config.output)
-    settings = config.train
-    checkpoint = checkpoints.find(output, config.resume)
-    _check_same_configuration(config, output)
-    accelerator = Accelerator(
-        mixed_precision=settings.mixed_precision,
-        gradient_accumulation_steps=settings.accumulation,
-        log_with=settings.tracker,
-        project_dir=str(output),
-        cpu=settings.cpu,
-        dataloader_config=DataLoaderConfiguration(even_batches=False),
-    )
-    dataset = training_set(config)
-    validation = validation_set(config)
-    vae, network = _parts(config)
-    _check_size(config, pipeline_of(network, vae).stride)
-    if settings.gradient_checkpointing:
-        network.unet.enable_gradient_checkpointing()
-        network.garment_encoder.enable_gradient_checkpointing()
-    vae.requires_grad_(False).to(accelerator.device)
-    optimizer = torch.optim.AdamW(
-        select_trainable(network, settings.trainable), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda update: learning_rate_factor(update, settings.warmup_updates)
-    )
-    inner, progress = network, checkpoints.Progress()
-    network, optimizer = accelerator.prepare(network, optimizer)
-    accelerator.register_for_checkpointing(schedule, progress)
+    checkpoint = checkpoints.find(Path(config.output), config.resume)
+    _check_same_configuration(config)
+    run = _Run(config)
     if checkpoint is not None:
-        checkpoints.restore(accelerator, checkpoint)
-    if accelerator.is_main_process:
-        cli.save(config, output / "train.yaml")
-        _cut_metrics(output / "metrics.jsonl", progress.update)
-    if settings.tracker:
-        accelerator.init_trackers("siftvton")
-    batch_size = settings.batch_size * settings.accumulation * accelerator.num_processes
-    updates = _updates(config, len(dataset), batch_size)
-    sampler = StreamSampler(len(dataset), settings.seed, progress.update * batch_size, updates * batch_size)
-    loader = accelerator.prepare(
-        DataLoader(
-            dataset,
-            batch_size=settings.batch_size,
-            sampler=sampler,
-            num_workers=settings.workers,
-            collate_fn=collate,
-            pin_memory=accelerator.device.type == "cuda",
+        checkpoints.restore(run.accelerator, checkpoint)
+    run.begin()
+    for batch in run.batches():
+        run.micro_step(batch)
+        if run.accelerator.sync_gradients:
+            run.finish_update()
+    run.end()
+
+
+class _Run:
+    """A run's parts; ``progress.update`` counts what is done."""
+
+    def __init__(self, config: Train) -> None:
+        settings = config.train
+        self.config, self.output = config, Path(config.output)
+        self.accelerator = Accelerator(
+            mixed_precision=settings.mixed_precision,
+            gradient_accumulation_steps=settings.accumulation,
+            log_with=settings.tracker,
+            project_dir=config.output,
+            cpu=settings.cpu,
+            dataloader_config=DataLoaderConfiguration(even_batches=False),
         )
-    )
-    scheduler = build.scheduler()
-    sums = torch.zeros(4, device=accelerator.device)
-    bar = tqdm(total=updates, initial=progress.update, unit="update", disable=not accelerator.is_local_main_process)
-    for batch in loader:
-        with accelerator.accumulate(network):
+        self.dataset, self.validation = training_set(config), validation_set(config)
+        self.vae, self.inner = _parts(config)
+        _check_size(config, pipeline_of(self.inner, self.vae).stride)
+        if settings.gradient_checkpointing:
+            self.inner.unet.enable_gradient_checkpointing()
+            self.inner.garment_encoder.enable_gradient_checkpointing()
+        self.vae.requires_grad_(False).to(self.accelerator.device)
+        optimizer = torch.optim.AdamW(
+            select_trainable(self.inner, settings.trainable),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda update: learning_rate_factor(update, settings.warmup_updates)
+        )
+        self.network, self.optimizer = self.accelerator.prepare(self.inner, optimizer)
+        self.progress = checkpoints.Progress()
+        self.accelerator.register_for_checkpointing(self.schedule, self.progress)
+        self.noise_schedule = build.scheduler()
+        self.images = settings.batch_size * settings.accumulation * self.accelerator.num_processes  # an update
+        self.updates = _updates(config, len(self.dataset), self.images)
+        self.sums = torch.zeros(4, device=self.accelerator.device)  # Eq. 3 and its parts over an update
+
+    def begin(self) -> None:
+        if self.accelerator.is_main_process:
+            cli.save(self.config, self.output / "train.yaml")
+            _cut_metrics(self.output / "metrics.jsonl", self.progress.update)
+        if self.config.train.tracker:
+            self.accelerator.init_trackers("siftvton")
+        self.bar = tqdm(
+            total=self.updates,
+            initial=self.progress.update,
+            unit="update",
+            disable=not self.accelerator.is_local_main_process,
+        )
+
+    def batches(self) -> Iterable[TryOnBatch]:
+        """This process's micro-batches from here to the end of the run."""
+        start, stop = self.progress.update * self.images, self.updates * self.images
+        return self.accelerator.prepare(
+            DataLoader(
+                self.dataset,
+                batch_size=self.config.train.batch_size,
+                sampler=StreamSampler(len(self.dataset), self.config.train.seed, start, stop),
+                num_workers=self.config.train.workers,
+                collate_fn=collate,
+                pin_memory=self.accelerator.device.type == "cuda",
+            )
+        )
+
+    def micro_step(self, batch: TryOnBatch) -> None:
+        settings, accelerator = self.config.train, self.accelerator
+        with accelerator.accumulate(self.network):
             with accelerator.autocast():
-                inputs = noised(vae, scheduler, batch, settings.seed, settings.dropout)
+                inputs = noised(self.vae, self.noise_schedule, batch, settings.seed, settings.dropout)
             with step_losses(
-                network, inner, scheduler, batch, inputs, config.supervision, settings.min_snr_gamma
+                self.network,
+                self.inner,
+                self.noise_schedule,
+                batch,
+                inputs,
+                self.config.supervision,
+                settings.min_snr_gamma,
             ) as losses:
                 accelerator.backward(losses.total.mean())
-            sums += torch.stack([part.detach().mean() for part in vars(losses).values()])
+            self.sums += torch.stack([part.detach().mean() for part in vars(losses).values()])
             if accelerator.sync_gradients and settings.max_gradient_norm is not None:
-                accelerator.clip_grad_norm_(network.parameters(), settings.max_gradient_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-        if not accelerator.sync_gradients:
-            continue
-        rate = float(schedule.get_last_lr()[0])
-        schedule.step()
+                accelerator.clip_grad_norm_(self.network.parameters(), settings.max_gradient_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+    def finish_update(self) -> None:
+        settings, progress = self.config.train, self.progress
+        rate = float(self.schedule.get_last_lr()[0])
+        self.schedule.step()
         progress.update += 1
-        means = accelerator.reduce(sums / settings.accumulation, reduction="mean").tolist()
-        sums.zero_()
-        _log(
-            accelerator, output, progress.update, dict(zip(("loss", "noise", "sift", "atv"), means, strict=True)), rate
-        )
-        bar.set_postfix(loss=f"{means[0]:.4f}", sift=f"{means[2]:.3f}", images=progress.update * batch_size)
-        bar.update()
-        last = progress.update == updates
-        if validation is not None and (progress.update % settings.validate_every == 0 or last):
-            _validate(accelerator, config, inner, vae, validation, progress.update)
+        means = self.accelerator.reduce(self.sums / settings.accumulation, reduction="mean").tolist()
+        self.sums.zero_()
+        self._log({**dict(zip(("loss", "noise", "sift", "atv"), means, strict=True)), "learning_rate": rate})
+        self.bar.set_postfix(loss=f"{means[0]:.4f}", sift=f"{means[2]:.3f}", images=progress.update * self.images)
+        self.bar.update()
+        last = progress.update == self.updates
+        if self.validation is not None and (progress.update % settings.validate_every == 0 or last):
+            self._validate(self.validation)
         if progress.update % settings.checkpoint_every == 0 or last:
-            checkpoints.save(accelerator, output, progress, settings.keep_checkpoints)
-    bar.close()
-    if accelerator.is_main_process:
-        save(pipeline_of(inner, vae), output / "model")
-        print(f"{output / 'model'}: trained for {progress.update} updates of {batch_size} images")
-    accelerator.end_training()
+            checkpoints.save(self.accelerator, self.output, progress, settings.keep_checkpoints)
+
+    def end(self) -> None:
+        self.bar.close()
+        if self.accelerator.is_main_process:
+            save(pipeline_of(self.inner, self.vae), self.output / "model")
+            print(f"{self.output / 'model'}: trained for {self.progress.update} updates of {self.images} images")
+        self.accelerator.end_training()
+
+    def _log(self, values: dict[str, float]) -> None:
+        self.accelerator.log(values, step=self.progress.update)
+        if self.accelerator.is_main_process:
+            with (self.output / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"update": self.progress.update, **values}) + "\n")
+
+    def _validate(self, dataset: TryOnDataset) -> None:
+        if self.accelerator.is_main_process:
+            path = self.output / "validation" / f"update-{self.progress.update:07d}.png"
+            with self.accelerator.autocast():
+                sheet = write_validation_sheet(self.config, pipeline_of(self.inner, self.vae), dataset, path)
+            for tracker in self.accelerator.trackers:
+                if tracker.name == "tensorboard":
+                    tracker.writer.add_image("validation", sheet, self.progress.update, dataformats="HWC")
+        self.accelerator.wait_for_everyone()
 
 
 def training_set(config: Train) -> TryOnDataset:
@@ -186,7 +235,8 @@ def _check_size(config: Train, stride: int) -> None:
         raise UsageError(f"data.height={height} data.width={width}: multiples of {stride} are allowed")
 
 
-def _check_same_configuration(config: Train, output: Path) -> None:
+def _check_same_configuration(config: Train) -> None:
+    output = Path(config.output)
     saved = output / "train.yaml"
     changed = cli.differences(config, saved) if saved.is_file() and checkpoints.saved(output) else []
     changed = [line for line in changed if line.partition(":")[0] not in FREE_KEYS]
@@ -202,29 +252,9 @@ def _updates(config: Train, pairs: int, batch_size: int) -> int:
     return math.ceil(config.train.epochs * pairs / batch_size)
 
 
-def _log(accelerator: Accelerator, output: Path, update: int, losses: dict[str, float], rate: float) -> None:
-    accelerator.log({**losses, "learning_rate": rate}, step=update)
-    if accelerator.is_main_process:
-        with (output / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"update": update, **losses, "learning_rate": rate}) + "\n")
-
-
 def _cut_metrics(path: Path, update: int) -> None:
     """Drop what was logged after the checkpoint that the run goes on from."""
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if json.loads(line)["update"] <= update]
         write_text(path, "".join(f"{line}\n" for line in kept))
-
-
-def _validate(
-    accelerator: Accelerator, config: Train, network: TryOnNetwork, vae: AutoencoderKL, dataset: Any, update: int
-) -> None:
-    if accelerator.is_main_process:
-        path = Path(config.output) / "validation" / f"update-{update:07d}.png"
-        with accelerator.autocast():
-            sheet = write_validation_sheet(config, pipeline_of(network, vae), dataset, path)
-        for tracker in accelerator.trackers:
-            if tracker.name == "tensorboard":
-                tracker.writer.add_image("validation", sheet, update, dataformats="HWC")
-    accelerator.wait_for_everyone()

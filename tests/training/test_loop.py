@@ -10,6 +10,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from siftvton import cli
 from siftvton.config import Train
@@ -162,6 +163,21 @@ def test_pairs_without_a_match_train(configuration, tmp_path: Path):
         (tmp_path / "empty").mkdir(exist_ok=True)
         (tmp_path / "empty" / f"{n:05d}_00_sift_matches.json").write_text("[]")
     assert [entry["sift"] for entry in metrics(run(config))] == [0, 0, 0, 0]
+
+
+def test_a_finished_run_stays_as_it_is(configuration):
+    output = run(configuration(updates=2))
+    before, logged = weights(output), metrics(output)
+    run(configuration(updates=2))
+    assert metrics(output) == logged
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(output).items())
+
+
+def test_tensorboard_gets_losses_and_validation_sheets(configuration):
+    output = run(configuration(updates=2, tracker="tensorboard", validate_every=2))
+    events = EventAccumulator(str(output / "siftvton")).Reload()
+    assert {"loss", "noise", "sift", "learning_rate"} <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["validation"]
 
 
 def test_another_configuration_is_refused_and_shown(configuration):

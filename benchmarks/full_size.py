@@ -1,0 +1,103 @@
+"""One step of the full-size network with random weights on one photo pair: time and peak memory.
+
+python benchmarks/full_size.py train person.jpg garment.jpg      one fine-tuning update, gradient checkpointing on
+python benchmarks/full_size.py sample person.jpg garment.jpg     one guided sampling step, encoding and decoding too
+
+Fine-tuning needs some 20 GB. The region to paint is the middle half of the photo; DensePose is left black.
+"""
+
+import argparse
+import resource
+import time
+
+import numpy as np
+import torch
+
+from siftvton.config import ModelConfig, SupervisionConfig
+from siftvton.correspondence import find_correspondences
+from siftvton.data.dataset import CLIP_SIZE, TryOnBatch
+from siftvton.data.layout import MID_GREY, Pair
+from siftvton.draws import torch_generator
+from siftvton.files import read_image
+from siftvton.model import build
+from siftvton.model.network import TryOnNetwork
+from siftvton.pipeline import TryOnPipeline
+from siftvton.training.state import select_trainable
+from siftvton.training.step import noised, step_losses
+
+SIZE = (512, 384)
+
+
+def photo_pair(person: str, garment: str) -> TryOnBatch:
+    """A batch of one, from two photos of any size."""
+    photo, flat = read_image(person, SIZE), read_image(garment, SIZE)
+    paint = np.zeros(SIZE, bool)
+    paint[SIZE[0] // 4 : 3 * SIZE[0] // 4, SIZE[1] // 4 : 3 * SIZE[1] // 4] = True
+    agnostic = np.where(paint[..., None], MID_GREY, photo).astype(np.uint8)
+    matches = find_correspondences(photo, flat)
+    print(f"{len(matches)} matches")
+
+    def signed(picture: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+    return TryOnBatch(
+        image=signed(photo),
+        agnostic=signed(agnostic),
+        densepose=-torch.ones(1, 3, *SIZE),
+        keep_mask=1 - torch.from_numpy(paint)[None, None].float(),
+        garment=signed(flat),
+        garment_224=torch.nn.functional.interpolate(signed(flat), CLIP_SIZE, mode="bilinear", antialias=True),
+        worn_mask=None,
+        matches=[matches],
+        pair=[Pair("person.jpg", "garment.jpg")],
+        key=[(0, 0)],
+    )
+
+
+def train_step(pipeline: TryOnPipeline, batch: TryOnBatch) -> None:
+    parts = {name: part for name, part in pipeline.components.items() if name not in ("vae", "scheduler")}
+    network = TryOnNetwork(**parts)
+    pipeline.vae.requires_grad_(False)
+    network.unet.enable_gradient_checkpointing()
+    network.garment_encoder.enable_gradient_checkpointing()
+    optimizer = torch.optim.AdamW(select_trainable(network, "finetune"), lr=1e-4)
+    trained = sum(parameter.numel() for group in optimizer.param_groups for parameter in group["params"])
+    print(f"{trained / 1e6:.0f} M parameters are trained")
+    start = time.perf_counter()
+    inputs = noised(pipeline.vae, pipeline.scheduler, batch, seed=0, dropout=0.0)
+    supervision = SupervisionConfig(max_timestep=999)  # whatever timestep is drawn, the step is supervised
+    with step_losses(network, network, pipeline.scheduler, batch, inputs, supervision, 5.0) as losses:
+        losses.total.mean().backward()
+    optimizer.step()
+    elapsed = time.perf_counter() - start
+    print(f"noise error {losses.noise.item():.3f}, Eq. 2 {losses.sift.item():.3f}; one update: {elapsed:.1f} s")
+
+
+def sampling_step(pipeline: TryOnPipeline, batch: TryOnBatch) -> None:
+    pictures = ("image", "agnostic", "densepose", "garment", "garment_224", "keep_mask")
+    given = {name: getattr(batch, name) for name in pictures}
+    start = time.perf_counter()
+    result = pipeline(**given, generators=[torch_generator(0)], steps=1, guidance=1.5)
+    elapsed = time.perf_counter() - start
+    print(f"{tuple(result.shape)}; encoding, one guided step, decoding: {elapsed:.1f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("train", "sample"))
+    parser.add_argument("person")
+    parser.add_argument("garment")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    parts = {"vae": build.full_autoencoder(), **build.network_parts(ModelConfig()), "scheduler": build.scheduler()}
+    for name, part in parts.items():
+        if isinstance(part, torch.nn.Module):
+            print(f"{name}: {sum(parameter.numel() for parameter in part.parameters()) / 1e6:.1f} M parameters")
+    batch = photo_pair(arguments.person, arguments.garment)
+    (train_step if arguments.what == "train" else sampling_step)(TryOnPipeline(**parts), batch)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory {peak:.1f} GiB, {torch.get_num_threads()} threads, float32, 512×384, batch 1")
+
+
+if __name__ == "__main__":
+    main()

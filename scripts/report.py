@@ -1,0 +1,13 @@
+"""Gather what `make demo` made into one page: python scripts/report.py output=outputs/demo"""
+
+from siftvton import cli
+from siftvton.config import Report
+from siftvton.report import write_report
+
+
+def main(config: Report) -> None:
+    print(f"{write_report(config.output)}: open it in a browser")
+
+
+if __name__ == "__main__":
+    cli.run(main, Report, default="toy.yaml")
