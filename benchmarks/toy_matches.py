@@ -1,0 +1,122 @@
+"""How SIFT fares on the toy world: per preset, what each stage leaves and how much of that is right.
+
+A match is right when the exact map, at the person's point, lies within 4 px of the garment's point. Pictures go
+through JPEG as their files do. Prints Markdown; ``python benchmarks/toy_matches.py 300`` renders 300 pairs.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from siftvton.correspondence.filters import PRESETS, Preset
+from siftvton.correspondence.matching import RegionMatches, match_regions, regions_in_frame
+from siftvton.data.synthetic.garments import PRINTS, sample_garment
+from siftvton.data.synthetic.persons import sample_person
+from siftvton.data.synthetic.render import Rendering, render
+from siftvton.draws import numpy_generator
+
+SEED, SPLIT = 0, "train"
+FRAME = (512, 384)
+TOLERANCE = 4.0  # px on the garment
+
+
+def through_jpeg(picture: np.ndarray) -> np.ndarray:
+    """The picture as it is read back from its JPEG file."""
+    coded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[:, :, ::-1])
+
+
+def matched(rendering: Rendering, preset: Preset) -> list[RegionMatches]:
+    """The search as preprocessing does it on the written files."""
+    areas = regions_in_frame(
+        FRAME,
+        densepose=through_jpeg(rendering.densepose),
+        agnostic_mask=rendering.agnostic_mask.astype(np.uint8) * 255,
+        parsing=rendering.garment_parsing,
+    )
+    return match_regions(through_jpeg(rendering.photo), through_jpeg(rendering.garment), areas, preset)
+
+
+def is_right(rendering: Rendering, person: np.ndarray, garment: np.ndarray) -> np.ndarray:
+    """(N,) whether the exact map agrees with matches of person and garment points (N, 2)."""
+    column, row = np.rint(person).astype(int).T
+    exact = rendering.person_to_garment[row, column]
+    return np.linalg.norm(exact - garment, axis=1) <= TOLERANCE  # NaN, where no garment is seen, is never near
+
+
+def stage_counts(rendering: Rendering, found: Sequence[RegionMatches], preset: Preset) -> np.ndarray:
+    """(stages, 2) matches left after each stage and how many of them are right, all regions together.
+
+    A stage that a region did not run leaves what the one before left.
+    """
+    counts = np.zeros((len(preset.stages), 2), int)
+    for each in found:
+        right = is_right(rendering, each.matches.person.xy, each.matches.garment.xy)
+        left = each.survivors["ratio"]
+        for row, stage in enumerate(preset.stages):
+            left = each.survivors.get(stage, left)
+            counts[row] += len(left), right[left].sum()
+    return counts
+
+
+def interval(counts: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval, over pairs, of the share that is right; ``counts`` is (pairs, 2)."""
+    drawn = numpy_generator(SEED, "bootstrap").integers(0, len(counts), (2000, len(counts)))
+    left, right = counts[drawn].sum(1).T
+    low, high = np.percentile(right / np.maximum(left, 1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def table(counts: np.ndarray, preset: Preset) -> list[str]:
+    """Markdown rows; ``counts`` is (pairs, stages, 2)."""
+    total = counts.sum(0)
+    rows = ["| stage | matches | of the ratio test's | right | 95 % interval |", "|---|---|---|---|---|"]
+    for index, stage in enumerate(preset.stages):
+        left, right = total[index]
+        low, high = interval(counts[:, index])
+        rows.append(
+            f"| {stage} | {left} | {left / total[0, 0]:.1%} | {right / max(left, 1):.1%} | {low:.1%} – {high:.1%} |"
+        )
+    return rows
+
+
+def per_print(counts: np.ndarray, kinds: Sequence[str]) -> list[str]:
+    rows = [
+        "| print | pairs | with a match | matches a pair | right after the ratio test | right at the end |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind in (*PRINTS, "all"):
+        of_kind = counts if kind == "all" else counts[np.array(kinds) == kind]
+        first, last = of_kind[:, 0].sum(0), of_kind[:, -1].sum(0)
+        with_any, mean = (of_kind[:, -1, 0] > 0).mean(), of_kind[:, -1, 0].mean()
+        rows.append(
+            f"| {kind} | {len(of_kind)} | {with_any:.0%} | {mean:.1f} | {first[1] / max(first[0], 1):.1%} "
+            f"| {last[1] / max(last[0], 1):.1%} |"
+        )
+    return rows
+
+
+def main(pairs: int) -> None:
+    kinds, rendering_time = [], 0.0
+    counts: dict[str, list[np.ndarray]] = {name: [] for name in PRESETS}
+    for index in tqdm(range(pairs), unit="pair"):
+        person, garment = sample_person(SEED, SPLIT, index), sample_garment(SEED, SPLIT, index)
+        start = time.perf_counter()
+        rendering = render(person, garment, *FRAME)
+        rendering_time += time.perf_counter() - start
+        kinds.append(garment.print)
+        for name, preset in PRESETS.items():
+            counts[name].append(stage_counts(rendering, matched(rendering, preset), preset))
+    print(f"{pairs} pairs at {FRAME[0]} × {FRAME[1]}, {pairs / rendering_time:.1f} pairs/s rendered on one core.\n")
+    for name, preset in PRESETS.items():
+        of_pairs = np.stack(counts[name])
+        print(f"### {name}\n", *table(of_pairs, preset), "", *per_print(of_pairs, kinds), "", sep="\n")
+
+
+if __name__ == "__main__":
+    cv2.setNumThreads(1)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
