@@ -162,12 +162,15 @@ def _check_allowed(schema: type, config: DictConfig) -> None:
         value, rule = OmegaConf.select(config, key), entry.metadata
         if rule["choices"] and value not in rule["choices"]:
             raise UsageError(f"{key}={value}: allowed are {', '.join(rule['choices'])}")
-        if value is None:
-            continue
-        if rule["minimum"] is not None and not value >= rule["minimum"]:
-            raise UsageError(f"{key}={value}: at least {rule['minimum']} is allowed")
-        if rule["maximum"] is not None and not value <= rule["maximum"]:
-            raise UsageError(f"{key}={value}: at most {rule['maximum']} is allowed")
+        if OmegaConf.is_list(value) and len(value) != (rule["length"] or len(value) or 1):
+            raise UsageError(f"{key}={value}: {rule['length'] or 'some'} numbers are wanted")
+        for number in value if OmegaConf.is_list(value) else [value]:
+            if number is None:
+                continue
+            if rule["minimum"] is not None and not number >= rule["minimum"]:
+                raise UsageError(f"{key}={value}: at least {rule['minimum']} is allowed")
+            if rule["maximum"] is not None and not number <= rule["maximum"]:
+                raise UsageError(f"{key}={value}: at most {rule['maximum']} is allowed")
 
 
 def _help(schema: type, config: Any, program: str, default: str) -> str:

@@ -15,9 +15,15 @@ def option(
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
     maximum: float | None = None,
+    length: int | None = None,
 ) -> Any:
-    """A dataclass field with the help text that ``--help`` prints and the values that are allowed."""
-    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum}
+    """A dataclass field with the help text that ``--help`` prints and the values that are allowed.
+
+    Args:
+        minimum: of a number, or of every number in a list.
+        length: of a list; None: any but 0.
+    """
+    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum, "length": length}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -36,11 +42,13 @@ class PairData:
 @dataclass
 class HeldOutPairData(PairData):
     split: str = option("test", "which pairs", choices=("train", "validation", "test"))
+    height: int = option(512, "of results and of what they are compared at, pixels", minimum=8)
+    width: int = option(384, "of results and of what they are compared at, pixels", minimum=8)
 
 
 @dataclass
 class SiftData(PairData):
-    matches_frame: list[int] = option([512, 384], "height and width that SIFT runs on, pixels")
+    matches_frame: list[int] = option([512, 384], "height and width that SIFT runs on, pixels", minimum=8, length=2)
 
 
 @dataclass
@@ -80,7 +88,7 @@ class ModelConfig:
         "what to start from: a saved pipeline's folder, or a published .ckpt or .safetensors; null: from scratch",
     )
     autoencoder: str | None = option(None, "folder of a trained autoencoder; needed without `pretrained`")
-    channels: list[int] = option([320, 640, 1280, 1280], "U-Net channels of each level, finest first")
+    channels: list[int] = option([320, 640, 1280, 1280], "U-Net channels of each level, finest first", minimum=1)
     blocks_per_level: int = option(2, "residual blocks of each encoder level", minimum=1)
     heads: int = option(8, "attention heads", minimum=1)
     norm_groups: int = option(32, "group normalisation's groups", minimum=1)
@@ -173,8 +181,6 @@ class Infer:
 
     checkpoint: str = option("outputs/train/model", "a saved pipeline's folder, or a published .ckpt or .safetensors")
     data: HeldOutPairData = field(default_factory=HeldOutPairData)
-    height: int = option(512, "of the results, pixels", minimum=8)
-    width: int = option(384, "of the results, pixels", minimum=8)
     setting: str = option("unpaired", "paired: the worn garment; unpaired: the list's", choices=("paired", "unpaired"))
     output: str = option("outputs/infer", "folder for the pictures")
     limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
@@ -200,8 +206,6 @@ class Evaluate:
     predictions: dict[str, str] = option({}, "predictions.<name>=<folder of results>; several may be given")
     setting: str = option("unpaired", "how the results were made", choices=("paired", "unpaired"))
     limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
-    height: int = option(512, "SSIM and LPIPS compare at this size, pixels", minimum=8)
-    width: int = option(384, "SSIM and LPIPS compare at this size, pixels", minimum=8)
     inception: str | None = option(None, "clean-fid's inception-2015-12-05.pt; null: look in the cache, else download")
     alexnet: str | None = option(None, "torchvision's alexnet-owt-7be5be79.pth; null: look in the cache, else download")
     autoencoder: str | None = option(None, "folder of an autoencoder: also give a Fréchet distance on its features")

@@ -65,10 +65,15 @@ def infer(config: Infer) -> None:
     _check_same_configuration(config, output)
     pairs = split_pairs(config.data.root, config.data.split, config.data.validation_pairs, config.data.split_seed)
     pairs = in_setting(pairs, config.setting)[: config.limit]
-    dataset = TryOnDataset(SplitFolder(config.data.root, config.data.split), pairs, config.height, config.width)
+    dataset = TryOnDataset(
+        SplitFolder(config.data.root, config.data.split), pairs, config.data.height, config.data.width
+    )
     pipeline = load(config.checkpoint, getattr(torch, config.dtype))
-    if config.height % pipeline.stride or config.width % pipeline.stride:
-        raise UsageError(f"height={config.height} width={config.width}: multiples of {pipeline.stride} are allowed")
+    if config.data.height % pipeline.stride or config.data.width % pipeline.stride:
+        raise UsageError(
+            f"data.height={config.data.height} data.width={config.data.width}: "
+            f"multiples of {pipeline.stride} are allowed"
+        )
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(config.device or state.device)
     if state.is_main_process:

@@ -42,11 +42,11 @@ def root(tmp_path: Path) -> Path:
 def configuration(root: Path, pipeline, tmp_path: Path):
     save(pipeline, tmp_path / "model")
 
-    def build(output: str = "results", **settings) -> Infer:
-        given = {"steps": 2, "format": "png", "device": "cpu", "height": HEIGHT, "width": WIDTH, **settings}
+    def build(output: str = "results", height: int = HEIGHT, **settings) -> Infer:
+        given = {"steps": 2, "format": "png", "device": "cpu", **settings}
         return Infer(
             checkpoint=str(tmp_path / "model"),
-            data=HeldOutPairData(root=str(root)),
+            data=HeldOutPairData(root=str(root), height=height, width=WIDTH),
             output=str(tmp_path / output),
             **given,
         )
@@ -120,7 +120,7 @@ def test_results_of_another_configuration_are_refused(configuration):
 
 
 def test_a_size_off_the_stride_is_refused(configuration):
-    with pytest.raises(UsageError, match="height=60 width=48: multiples of 16 are allowed"):
+    with pytest.raises(UsageError, match=r"data\.height=60 data\.width=48: multiples of 16 are allowed"):
         infer(configuration(height=60))
 
 

@@ -68,7 +68,7 @@ class Evaluation:
             raise UsageError(f"output={config.output}: is a file; name a folder")
         self.config = config
         self.device = _device(config.device)
-        self.size = (config.height, config.width)
+        self.size = (config.data.height, config.data.width)
         data = config.data
         split = layout.SplitFolder(data.root, data.split)
         listed = layout.split_pairs(data.root, data.split, data.validation_pairs, data.split_seed)

@@ -26,11 +26,9 @@ def config(tmp_path) -> Evaluate:
         lines.append(f"{person}.png {garment}.png\n")
     write_text(tmp_path / "data/test_pairs.txt", "".join(lines))
     return Evaluate(
-        data=HeldOutPairData(root=str(tmp_path / "data"), split="test"),
+        data=HeldOutPairData(root=str(tmp_path / "data"), split="test", height=HEIGHT, width=WIDTH),
         predictions={"same": str(tmp_path / "same"), "other": str(tmp_path / "other")},
         setting="paired",
-        height=HEIGHT,
-        width=WIDTH,
         workers=0,
         device="cpu",
         output=str(tmp_path / "output"),

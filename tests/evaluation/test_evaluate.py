@@ -171,7 +171,7 @@ def test_where_nothing_can_be_computed_nothing_is_written(unpaired):
 
 
 def test_pictures_too_small_for_alexnet_still_get_ssim(config, alexnet_file):
-    config.alexnet, config.height, config.width = str(alexnet_file), 24, 16
+    config.alexnet, config.data.height, config.data.width = str(alexnet_file), 24, 16
     assert "- Not run: LPIPS: AlexNet needs pictures of at least 31 pixels a side, these are compared at 24×16." in (
         evaluate(config)
     )
@@ -253,7 +253,14 @@ def run_script(monkeypatch, *arguments: str) -> int:
 
 
 def test_the_script_prints_the_table_or_one_line(config, monkeypatch, capsys, tmp_path):
-    keys = [f"data.root={config.data.root}", "setting=paired", "height=64", "width=48", "workers=0", "device=cpu"]
+    keys = [
+        f"data.root={config.data.root}",
+        "setting=paired",
+        "data.height=64",
+        "data.width=48",
+        "workers=0",
+        "device=cpu",
+    ]
     keys.append(f"output={config.output}")
     assert run_script(monkeypatch, *keys, f"predictions.ours={tmp_path / 'same'}") == 0
     assert "| ours | 6 | 1.0000 | not run |" in capsys.readouterr().out
