@@ -13,7 +13,7 @@ import time
 import numpy as np
 import torch
 
-from siftvton.config import ModelConfig, SupervisionConfig
+from siftvton.config import SupervisionConfig
 from siftvton.correspondence import find_correspondences
 from siftvton.data.dataset import CLIP_SIZE, TryOnBatch
 from siftvton.data.layout import MID_GREY, Pair
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("garment")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    parts = {"vae": build.full_autoencoder(), **build.network_parts(ModelConfig()), "scheduler": build.scheduler()}
+    parts = {**build.full_parts(), "scheduler": build.scheduler()}
     for name, part in parts.items():
         if isinstance(part, torch.nn.Module):
             print(f"{name}: {sum(parameter.numel() for parameter in part.parameters()) / 1e6:.1f} M parameters")

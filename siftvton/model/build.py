@@ -1,5 +1,7 @@
 """A pipeline's parts at given sizes, with random weights."""
 
+from typing import Any
+
 from diffusers import AutoencoderKL, PNDMScheduler
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
@@ -42,7 +44,12 @@ def full_autoencoder() -> AutoencoderKL:
     return autoencoder([128, 256, 512, 512], blocks_per_level=2, norm_groups=32)
 
 
-def network_parts(sizes: ModelConfig) -> dict[str, TryOnUNet | GarmentEncoder | ImageContext | CLIPVisionModel]:
+def full_parts() -> dict[str, Any]:
+    """The published model's parts."""
+    return {"vae": full_autoencoder(), **network_parts(ModelConfig())}
+
+
+def network_parts(sizes: ModelConfig) -> dict[str, Any]:
     """Everything but the autoencoder and the scheduler, by its name in the pipeline.
 
     Raises:

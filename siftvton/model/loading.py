@@ -6,18 +6,19 @@ with PyTorch's weights-only unpickler.
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, PNDMScheduler
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPVisionModel
 from transformers.utils.logging import disable_progress_bar
 
-from siftvton.config import ModelConfig
 from siftvton.errors import InputError
 from siftvton.files import written_whole
 from siftvton.model import build, published
@@ -99,28 +100,35 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 def from_published(
     tensors: dict[str, Tensor],
     source: Path,
-    sizes: ModelConfig | None = None,
     dtype: torch.dtype = torch.float32,
+    make_parts: Callable[[], dict[str, Any]] = build.full_parts,
 ) -> TryOnPipeline:
-    """A pipeline from a published checkpoint's tensors, at the full model's sizes unless others are given.
+    """A pipeline from a published checkpoint's tensors.
+
+    Args:
+        source: where they came from, for messages.
+        make_parts: the parts to fill, by default the published model's.
 
     Raises:
         InputError: a name or a shape does not fit.
     """
-    sizes = sizes or ModelConfig()
-    with torch.device("meta"):
-        parts: dict[str, nn.Module] = {"vae": build.full_autoencoder(), **build.network_parts(sizes)}
+    with init_empty_weights(include_buffers=False):  # buffers that no checkpoint holds keep their values
+        parts = make_parts()
     shapes = {
         part: {name: tensor.shape for name, tensor in module.state_dict().items()} for part, module in parts.items()
     }
+    sizes = {
+        "blocks_per_level": parts["unet"].config.blocks_per_level,
+        "vae_levels": len(parts["vae"].config.block_out_channels),
+    }
     try:
-        renamed = published.from_published(tensors, shapes, blocks_per_level=sizes.blocks_per_level)
+        renamed = published.from_published(tensors, shapes, **sizes)
     except ValueError as error:
         raise InputError(f"{source}: not the published model: {error}") from error
     for part, module in parts.items():
         module.load_state_dict({name: tensor.to(dtype) for name, tensor in renamed[part].items()}, assign=True)
         module.eval()
-    return TryOnPipeline(**parts, scheduler=build.scheduler())  # type: ignore[arg-type]
+    return TryOnPipeline(**parts, scheduler=build.scheduler())
 
 
 def _json(folder: Path, name: str) -> dict[str, Any]:

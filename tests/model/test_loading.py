@@ -7,7 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from siftvton.errors import InputError
-from siftvton.model.loading import load, read_checkpoint, save
+from siftvton.model import build
+from siftvton.model.loading import from_published, load, read_checkpoint, save
+from siftvton.model.published import PREFIXES, published_name, to_published
 from siftvton.pipeline import TryOnPipeline
 
 
@@ -70,6 +72,40 @@ def test_a_class_named_in_a_folder_is_not_imported(folder: Path):
     index["unet"] = ["antigravity", "Anything"]
     (folder / "model_index.json").write_text(json.dumps(index))
     assert type(load(folder).unet).__name__ == "TryOnUNet"
+
+
+def published_form(pipeline: TryOnPipeline) -> dict[str, torch.Tensor]:
+    """The pipeline as a published checkpoint's tensors, CLIP's names as transformers 4 wrote them."""
+    ours = {part: getattr(pipeline, part).state_dict() for part in PREFIXES}
+    like = {}
+    for part, tensors in ours.items():
+        for name, tensor in tensors.items():
+            shape = list(tensor.shape)
+            if part == "image_context" and ".value." in name:
+                shape[0] *= 3  # queries and keys as well
+            if part == "vae" and ".attentions." in name and tensor.ndim == 2:
+                shape += [1, 1]
+            like[published_name(part, name, vae_levels=3)] = torch.zeros(shape)
+    return to_published(ours, like, vae_levels=3)
+
+
+def test_a_published_checkpoint_computes_what_its_weights_say(pipeline: TryOnPipeline, sizes, tmp_path: Path):
+    """Guards a NaN from CLIP: its position indices are in no checkpoint, and were left unset."""
+    torch.save({"state_dict": published_form(pipeline)}, tmp_path / "model.ckpt")
+
+    def parts() -> dict:
+        return {"vae": build.autoencoder([8, 16, 16], 1, 8), **build.network_parts(sizes)}
+
+    loaded = from_published(read_checkpoint(tmp_path / "model.ckpt"), tmp_path / "model.ckpt", make_parts=parts)
+    pixels, picture = torch.rand(1, 3, 224, 224), torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        pooled, again = (each.image_encoder(pixels).pooler_output for each in (pipeline, loaded))
+        assert torch.equal(again, pooled)
+        assert torch.equal(loaded.image_context(again), pipeline.image_context(pooled))
+        assert torch.equal(loaded.vae(picture).sample, pipeline.vae(picture).sample)
+    for part in ("unet", "garment_encoder"):
+        state = getattr(loaded, part).state_dict()
+        assert all(torch.equal(state[name], t) for name, t in getattr(pipeline, part).state_dict().items())
 
 
 class Hostile:

@@ -8,7 +8,6 @@ import torch
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 from golden_weights import state_dict
 
-from siftvton.config import ModelConfig
 from siftvton.model import build
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
@@ -65,7 +64,7 @@ def test_every_tensor_of_the_release_has_its_place():
     manifest = json.loads((GOLDEN / "release_manifest.json").read_text())
     with torch.device("meta"):
         released = {name: torch.empty(shape) for name, shape in manifest.items()}
-        full = {"vae": build.full_autoencoder(), **build.network_parts(ModelConfig())}
+        full = build.full_parts()
     converted = from_published(released, shapes(full))
     assert sum(len(tensors) for tensors in converted.values()) + sum(map(is_dropped, manifest)) == len(manifest)
 
