@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -48,7 +48,7 @@ def run(main: Callable[[Any], None], schema: type, default: str) -> NoReturn:
         print(f"{parser.prog}: {message}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print(f"{parser.prog}: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"{parser.prog}: stopped", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
 
@@ -147,14 +147,16 @@ def _set(config: DictConfig, key: str, value: Any, where: str) -> None:
         raise UsageError(f"{where}: {key}={value}: {reason}") from error
 
 
-def _nearest(key: str, known: Any) -> str:
-    """The likeliest valid name: the nearest as a whole, or a known key that ends in the same word."""
-    matches = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    last = difflib.get_close_matches(key.rpartition(".")[2], [name.rpartition(".")[2] for name in known], n=1)
-    full = next((name for name in sorted(known) if last and name.rpartition(".")[2] == last[0]), None)
-    whole = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
-    name = whole[0] if whole else full or (matches[0] if matches else None)
-    return f"; did you mean {name}?" if name else ""
+def _nearest(key: str, known: Iterable[str]) -> str:
+    """The likeliest valid name: alike as a whole, or by its last word, or by that word's initials."""
+
+    def likeness(name: str) -> float:
+        word, own = key.rpartition(".")[2], name.rpartition(".")[2]
+        initials = "".join(part[0] for part in own.split("_"))
+        last = max(difflib.SequenceMatcher(None, word, own).ratio(), 0.9 * (word == initials))
+        return last + difflib.SequenceMatcher(None, key, name).ratio()
+
+    return f"; did you mean {max(sorted(known), key=likeness)}?"
 
 
 def _check_allowed(schema: type, config: DictConfig) -> None:

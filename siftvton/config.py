@@ -30,37 +30,42 @@ def option(
 
 
 @dataclass
-class PairData:
+class Data:
     root: str = option("data/vitonhd", "folder that holds train/, test/ and the pair lists (data/README.md)")
-    split: str = option("train", "which pairs", choices=("train", "validation", "test"))
+
+
+@dataclass
+class SplitData(Data):
     validation_pairs: int = option(
         1000, "pairs drawn off train_pairs.txt where the authors' lists are not there (paper §4.1)", minimum=0
     )
     split_seed: int = option(0, "seed of that draw")
+    height: int = option(512, "of every picture, pixels; a multiple of VAE stride × deepest latent stride", minimum=8)
+    width: int = option(384, "of every picture, pixels", minimum=8)
 
 
 @dataclass
-class HeldOutPairData(PairData):
+class HeldOutData(SplitData):
     split: str = option("test", "which pairs", choices=("train", "validation", "test"))
-    height: int = option(512, "of results and of what they are compared at, pixels", minimum=8)
-    width: int = option(384, "of results and of what they are compared at, pixels", minimum=8)
 
 
 @dataclass
-class SiftData(PairData):
+class SiftData(Data):
+    split: str = option("train", "the folder whose pairs are matched", choices=("train", "test"))
     matches_frame: list[int] = option([512, 384], "height and width that SIFT runs on, pixels", minimum=8, length=2)
 
 
 @dataclass
-class MatchedData(SiftData):
-    height: int = option(512, "of every picture, pixels; a multiple of VAE stride × deepest latent stride", minimum=8)
-    width: int = option(384, "of every picture, pixels", minimum=8)
-    matches: str | None = option(None, "folder of correspondences; null: <root>/train/sift_matching")
+class PictureData(SplitData):
+    augment: bool = option(True, "flip, shift, scale, rotate and recolour training pairs")
 
 
 @dataclass
-class TrainData(MatchedData):
-    augment: bool = option(True, "flip, shift, scale, rotate and recolour training pairs")
+class TrainData(PictureData):
+    matches: str | None = option(None, "folder of correspondences; null: <root>/train/sift_matching")
+    matches_frame: list[int] = option(
+        [512, 384], "height and width that the matches are measured in, pixels", minimum=8, length=2
+    )
 
 
 @dataclass
@@ -114,8 +119,8 @@ class SupervisionConfig:
 class OptimisationConfig:
     """Training (paper §4.1, method of the published run)."""
 
-    epochs: float | None = option(160.0, "passes over the training pairs; used where `updates` is null")
-    updates: int | None = option(None, "optimiser updates in all; overrides `epochs`")
+    epochs: float | None = option(160.0, "passes over the training pairs; used where `updates` is null", minimum=0)
+    updates: int | None = option(None, "optimiser updates in all; overrides `epochs`", minimum=1)
     batch_size: int = option(8, "images a process holds at once", minimum=1)
     accumulation: int = option(4, "micro-batches an update; batch_size × accumulation × processes = batch", minimum=1)
     learning_rate: float = option(1e-4, "AdamW's", minimum=0)
@@ -158,7 +163,8 @@ class Train:
 class TrainAutoencoder:
     """Train a small autoencoder from scratch on photos and garments (toy size; the full model has SD's)."""
 
-    data: TrainData = field(default_factory=TrainData)
+    data: PictureData = field(default_factory=PictureData)
+    pretrained: str | None = option(None, "folder of an autoencoder to go on from; its sizes count")
     channels: list[int] = option(
         [32, 64, 64], "channels of each level, finest first; each but the last halves the size"
     )
@@ -169,6 +175,9 @@ class TrainAutoencoder:
     learning_rate: float = option(1e-3, "AdamW's, with a cosine decay to 0", minimum=0)
     kl_weight: float = option(1e-6, "of the posterior's KL divergence, per latent element", minimum=0)
     gradient_weight: float = option(1.0, "of the L1 distance of picture gradients", minimum=0)
+    colour_weight: float = option(
+        5.0, "of the L1 distance of colours without their brightness, averaged over 4×4 pixels", minimum=0
+    )
     workers: int = option(0, "data loading processes", minimum=0)
     checkpoint_every: int = option(500, "updates between checkpoints", minimum=1)
     seed: int = option(0, "of every draw")
@@ -180,7 +189,7 @@ class Infer:
     """Try garments on persons (paper §4.1: PLMS, 50 steps, guidance 1.5)."""
 
     checkpoint: str = option("outputs/train/model", "a saved pipeline's folder, or a published .ckpt or .safetensors")
-    data: HeldOutPairData = field(default_factory=HeldOutPairData)
+    data: HeldOutData = field(default_factory=HeldOutData)
     setting: str = option("unpaired", "paired: the worn garment; unpaired: the list's", choices=("paired", "unpaired"))
     output: str = option("outputs/infer", "folder for the pictures")
     limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
@@ -202,7 +211,7 @@ class Infer:
 class Evaluate:
     """Score folders of results (paper §4.1: SSIM, LPIPS paired; FID, KID unpaired)."""
 
-    data: HeldOutPairData = field(default_factory=HeldOutPairData)
+    data: HeldOutData = field(default_factory=HeldOutData)
     predictions: dict[str, str] = option({}, "predictions.<name>=<folder of results>; several may be given")
     setting: str = option("unpaired", "how the results were made", choices=("paired", "unpaired"))
     limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
@@ -217,8 +226,12 @@ class Evaluate:
 
 
 @dataclass
-class CheckedData(MatchedData):
+class CheckedData(SplitData):
     split: str = option("all", "what to look at; all: train and test", choices=("all", "train", "validation", "test"))
+    matches: str | None = option(None, "folder of correspondences; null: <root>/train/sift_matching")
+    matches_frame: list[int] = option(
+        [512, 384], "height and width that the matches are measured in, pixels", minimum=8, length=2
+    )
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Files appear whole or not at all; pictures are read strictly."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from siftvton.errors import InputError
+from siftvton.errors import InputError, UsageError
 
 
 @contextmanager
@@ -21,8 +22,14 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Works for a file and for a folder (the caller makes the folder). The suffix is kept, since encoders read it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # a file stands in the way, or nothing may be written here
+        raise UsageError(f"{path.parent}: cannot be made a folder ({error.strerror}); name another output") from error
+    # One name, so that what a killed process left is written over. One process at a time writes a path.
+    beside = path.with_name(f".{path.stem}.part{path.suffix}")
+    if beside.is_dir():
+        shutil.rmtree(beside)
     try:
         yield beside
         if path.is_dir():
@@ -33,6 +40,15 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(beside)
         else:
             beside.unlink(missing_ok=True)
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal digest of a file's content."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:

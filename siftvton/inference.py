@@ -12,14 +12,16 @@ from siftvton import cli
 from siftvton.config import Infer
 from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
 from siftvton.data.layout import Pair, SplitFolder, in_setting, split_pairs
+from siftvton.devices import named_device
 from siftvton.draws import torch_generator
 from siftvton.errors import InputError, UsageError
-from siftvton.files import read_image, write_image
-from siftvton.model.loading import load
+from siftvton.files import read_image, write_image, write_text
+from siftvton.model.loading import load, weights_digest
 from siftvton.pipeline import TryOnPipeline
 from siftvton.visualize import contact_sheet
 
 SHEET_ROWS = 12
+WEIGHTS = "weights.sha256"  # beside the results: what made them
 
 
 def generate(
@@ -62,12 +64,13 @@ def infer(config: Infer) -> None:
     """
     state = PartialState()
     output = Path(config.output)
-    _check_same_configuration(config, output)
+    digest = _check_same_results(config, output)
     pairs = split_pairs(config.data.root, config.data.split, config.data.validation_pairs, config.data.split_seed)
     pairs = in_setting(pairs, config.setting)[: config.limit]
     dataset = TryOnDataset(
         SplitFolder(config.data.root, config.data.split), pairs, config.data.height, config.data.width
     )
+    device = named_device(config.device) if config.device else state.device
     pipeline = load(config.checkpoint, getattr(torch, config.dtype))
     if config.data.height % pipeline.stride or config.data.width % pipeline.stride:
         raise UsageError(
@@ -75,11 +78,13 @@ def infer(config: Infer) -> None:
             f"multiples of {pipeline.stride} are allowed"
         )
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.to(config.device or state.device)
+    pipeline.to(device)
     if state.is_main_process:
         cli.save(config, output / "infer.yaml")
-    waiting = [index for index, pair in enumerate(pairs) if not _result_path(config, pair).exists()]
-    failures = _write_results(config, pipeline, dataset, waiting[state.process_index :: state.num_processes])
+        write_text(output / WEIGHTS, digest)
+    own = range(state.process_index, len(pairs), state.num_processes)  # whatever the others have written meanwhile
+    waiting = [index for index in own if not _result_path(config, pairs[index]).exists()]
+    failures = _write_results(config, pipeline, dataset, waiting)
     state.wait_for_everyone()
     if state.is_main_process:
         _write_sheet(config, dataset)
@@ -87,13 +92,20 @@ def infer(config: Infer) -> None:
         raise InputError(f"{len(failures)} of {len(pairs)} pairs failed:\n  " + "\n  ".join(failures))
 
 
-def _check_same_configuration(config: Infer, output: Path) -> None:
-    saved = output / "infer.yaml"
+def _check_same_results(config: Infer, output: Path) -> str:
+    """The weights' digest, once it is clear that what lies in ``output`` was made by them and this configuration."""
+    if not Path(config.checkpoint).exists():
+        raise InputError(f"checkpoint={config.checkpoint}: no such folder or file; see checkpoints/README.md")
+    digest = weights_digest(config.checkpoint)
+    saved, weights = output / "infer.yaml", output / WEIGHTS
     free = ("limit", "batch_size", "device", "strict", "output")
     changed = cli.differences(config, saved) if saved.is_file() else []
     changed = [line for line in changed if line.partition(":")[0] not in free]
+    if weights.is_file() and weights.read_text(encoding="utf-8") != digest:
+        changed.append(f"checkpoint={config.checkpoint}: other weights")
     if changed:
         raise UsageError(f"{output} holds results of another configuration ({'; '.join(changed)}); name another output")
+    return digest
 
 
 def _result_path(config: Infer, pair: Pair) -> Path:

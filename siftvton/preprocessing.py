@@ -6,16 +6,11 @@ each filter left, one line a pair), ``matches.md`` (their sum), ``previews/`` an
 
 import json
 import os
-import signal
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -28,11 +23,13 @@ from siftvton.correspondence.regions import BODY_PARTS, WHOLE
 from siftvton.data import layout
 from siftvton.errors import InputError, UsageError
 from siftvton.files import read_grey, read_image, read_labels, write_image, write_text
+from siftvton.pool import in_processes
 from siftvton.visualize import contact_sheet, draw_matches
 
 Counts = dict[str, dict[str, int]]  # region -> stage -> matches left after it
 
 REGIONS = (*BODY_PARTS, WHOLE)
+SIDES = ("densepose", "agnostic_mask", "parsing", "garment_mask")
 SHEET_COLUMNS = 3
 SAME_PROPORTIONS = 0.02  # a side picture's height over width may differ by so much from its picture's
 
@@ -45,6 +42,7 @@ class Job:
     person: Path
     garment: Path
     densepose: Path | None
+    agnostic: Path | None
     agnostic_mask: Path | None
     parsing: Path | None
     garment_mask: Path | None
@@ -52,6 +50,11 @@ class Job:
     preset: str
     matches: Path
     preview: Path | None
+
+    @property
+    def sides(self) -> list[str]:
+        """Names of the side pictures that are there."""
+        return [side for side in SIDES if getattr(self, side) is not None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def preprocess(config: PreprocessSift) -> None:
         UsageError: the output folder belongs to another configuration; the frame is no size.
     """
     jobs, output = _plan(config)
-    counts = _recorded(output / "counts.jsonl")
+    counts = _recorded(output / "counts.jsonl", jobs)
     to_do = [job for job in jobs if not _is_done(job, counts)]
     if len(to_do) < len(jobs):
         print(f"{len(jobs) - len(to_do)} of {len(jobs)} pairs are done already")
@@ -93,8 +96,6 @@ def preprocess(config: PreprocessSift) -> None:
 
 def _plan(config: PreprocessSift) -> tuple[list[Job], Path]:
     """The pairs' jobs and the output folder, ready to take their results."""
-    if len(config.data.matches_frame) != 2 or min(config.data.matches_frame) < 1:
-        raise UsageError(f"data.matches_frame={config.data.matches_frame}: wanted [height, width] in pixels")
     height, width = config.data.matches_frame
     folder = layout.SplitFolder(config.data.root, config.data.split)
     for kind in (layout.IMAGE, layout.GARMENT):
@@ -113,6 +114,7 @@ def _plan(config: PreprocessSift) -> tuple[list[Job], Path]:
                 person=folder.candidates(layout.IMAGE, pair.person)[0],
                 garment=folder.candidates(layout.GARMENT, pair.garment)[0],
                 densepose=folder.find(layout.DENSEPOSE, pair.person),
+                agnostic=folder.find(layout.AGNOSTIC, pair.person),
                 agnostic_mask=folder.find(layout.AGNOSTIC_MASK, pair.person),
                 parsing=folder.find(layout.GARMENT_PARSING, pair.garment),
                 garment_mask=folder.find(layout.GARMENT_MASK, pair.garment),
@@ -156,14 +158,21 @@ def _is_done(job: Job, done: dict[str, Counts]) -> bool:
     return True
 
 
-def _recorded(path: Path) -> dict[str, Counts]:
-    """Pair -> counts as the lines of ``path`` tell; a line that a stop cut short says nothing, its pair is redone."""
+def _recorded(path: Path, jobs: Sequence[Job]) -> dict[str, Counts]:
+    """Pair -> counts as the lines of ``path`` tell.
+
+    A line that a stop cut short says nothing, nor does one of a pair matched with other side pictures than are
+    there now: such pairs are redone.
+    """
     if not path.is_file():
         return {}
+    sides = {job.person_id: job.sides for job in jobs}
     records = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
+            if entry["sides"] != sides.get(entry["pair"]):
+                continue
             records[str(entry["pair"])] = {
                 str(region): {str(stage): int(count) for stage, count in counts.items()}
                 for region, counts in entry["regions"].items()
@@ -185,42 +194,22 @@ def _match_all(
         InputError: a pair failed and ``strict`` is set.
     """
     counts, failures = {}, {}
+    sides = {job.person_id: job.sides for job in jobs}
     # Closing the outcomes ends the processes, also where `strict` stops half-way.
-    with record.open("a", encoding="utf-8") as file, closing(_outcomes(jobs, min(workers, len(jobs)))) as outcomes:
+    with record.open("a", encoding="utf-8") as file, closing(in_processes(process, jobs, workers)) as outcomes:
         if file.tell() and not record.read_bytes().endswith(b"\n"):
             file.write("\n")  # closes a line that a stop cut short
         for outcome in tqdm(outcomes, total=len(jobs), desc="matching", unit="pair", disable=not jobs):
             if outcome.counts is not None:
                 counts[outcome.person_id] = outcome.counts
-                file.write(json.dumps({"pair": outcome.person_id, "regions": outcome.counts}) + "\n")
+                line = {"pair": outcome.person_id, "sides": sides[outcome.person_id], "regions": outcome.counts}
+                file.write(json.dumps(line) + "\n")
                 file.flush()
             elif strict:
                 raise InputError(outcome.failure)
             else:
                 failures[outcome.person_id] = outcome.failure
     return counts, failures
-
-
-def _outcomes(jobs: Sequence[Job], workers: int) -> Generator[Outcome, None, None]:
-    if workers <= 1:
-        yield from map(process, jobs)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
-    try:
-        for future in as_completed([pool.submit(process, job) for job in jobs]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise UsageError(
-            f"workers={workers}: a process was killed, mostly for want of memory; "
-            "with fewer workers the same command goes on from here"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)  # the processes share the cores
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the parent, which lets each worker end its pair
 
 
 def process(job: Job) -> Outcome:
@@ -241,15 +230,27 @@ def process(job: Job) -> Outcome:
 def _matched(job: Job) -> tuple[np.ndarray, np.ndarray, list[RegionMatches]]:
     """Photo and garment in the frame, and what each region's search found."""
     person, garment = read_image(job.person), read_image(job.garment)
+    mask = _read_beside(job.agnostic_mask, read_grey, job.person, person)
+    if job.agnostic is not None and mask is not None:
+        _check_polarity(job, mask)
     areas = regions_in_frame(
         job.frame,
         densepose=_read_beside(job.densepose, read_image, job.person, person),
-        agnostic_mask=_read_beside(job.agnostic_mask, read_grey, job.person, person),
+        agnostic_mask=mask,
         parsing=_read_beside(job.parsing, read_labels, job.garment, garment),
         garment_mask=_read_beside(job.garment_mask, read_grey, job.garment, garment),
     )
     person, garment = in_frame(person, job.frame), in_frame(garment, job.frame)
     return person, garment, match_regions(person, garment, areas, PRESETS[job.preset])
+
+
+def _check_polarity(job: Job, mask: np.ndarray) -> None:
+    """An inverted mask would have everything but the garment matched; the agnostic picture, if there, tells."""
+    assert job.agnostic is not None
+    if layout.is_inverted(read_image(job.agnostic, mask.shape[:2]), layout.is_white(mask)):
+        raise InputError(
+            f"{job.agnostic_mask}: black where {job.agnostic} is painted grey; white means to paint: invert it"
+        )
 
 
 def _read_beside(
@@ -294,8 +295,7 @@ def _report(config: PreprocessSift, jobs: Sequence[Job], counts: Sequence[Counts
             f"mean {kept.mean():.1f}, median {np.median(kept):g}, most {kept.max()}.",
             "",
         ]
-    sides = ("densepose", "agnostic_mask", "parsing", "garment_mask")
-    there = [f"{side.replace('_', ' ')} {sum(getattr(job, side) is not None for job in jobs)}" for side in sides]
+    there = [f"{side.replace('_', ' ')} {sum(side in job.sides for job in jobs)}" for side in SIDES]
     lines += [f"Side pictures found, of {len(jobs)}: {', '.join(there)}; a wider area stands in for a missing one.", ""]
     lines += _table(left_after(counts, PRESETS[config.preset]))
     if failed:

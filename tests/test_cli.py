@@ -51,6 +51,7 @@ def test_overlays_hold_their_differences():
     ("override", "message"),
     [
         ("train.batchsize=4", r"unknown key train\.batchsize; did you mean train\.batch_size\?"),
+        ("train.lr=3", r"did you mean train\.learning_rate\?"),
         ("batch_size=4", r"did you mean train\.batch_size\?"),
         ("train.batch_size=many", r"train\.batch_size=many: .*could not be converted to Integer"),
         ("train.batch_size=0", "at least 1 is allowed"),

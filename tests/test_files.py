@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from siftvton.errors import InputError
+from siftvton.errors import InputError, UsageError
 from siftvton.files import read_grey, read_image, read_labels, write_image, write_json, write_text, written_whole
 
 
@@ -133,3 +133,10 @@ def test_other_kinds_of_picture_are_refused(tmp_path: Path, mode: str) -> None:
 def test_missing_picture_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.jpg: no such file"):
         read_image(tmp_path / "a.jpg")
+
+
+def test_an_output_under_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(UsageError, match=r"file: cannot be made a folder \("):
+        write_text(tmp_path / "file" / "out.txt", "x")
+    assert (tmp_path / "file").read_text() == "kept"

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from siftvton.config import HeldOutPairData, Infer
+from siftvton.config import HeldOutData, Infer
 from siftvton.data import layout
-from siftvton.draws import numpy_generator
+from siftvton.draws import numpy_generator, torch_generator
 from siftvton.errors import InputError, UsageError
 from siftvton.files import read_image, write_image
 from siftvton.inference import infer
@@ -46,7 +46,7 @@ def configuration(root: Path, pipeline, tmp_path: Path):
         given = {"steps": 2, "format": "png", "device": "cpu", **settings}
         return Infer(
             checkpoint=str(tmp_path / "model"),
-            data=HeldOutPairData(root=str(root), height=height, width=WIDTH),
+            data=HeldOutData(root=str(root), height=height, width=WIDTH),
             output=str(tmp_path / output),
             **given,
         )
@@ -129,3 +129,25 @@ def test_half_precision_runs(configuration, dtype: str):
     config = configuration(dtype=dtype, limit=1)
     infer(config)
     assert results(config)["a_b.png"].std() > 0
+
+
+def test_the_noise_is_keyed_by_seed_person_and_garment(configuration, monkeypatch: pytest.MonkeyPatch):
+    keys = []
+
+    def generator(*key):
+        keys.append(key)
+        return torch_generator(*key)
+
+    monkeypatch.setattr("siftvton.inference.torch_generator", generator)
+    infer(configuration(seed=7))
+    assert keys == [(7, "a", "b"), (7, "b", "c"), (7, "c", "a")]
+
+
+def test_results_of_other_weights_are_refused(configuration, pipeline, tmp_path: Path):
+    """Guards pictures of an earlier training, skipped because they exist, scored as the later one's."""
+    config = configuration(limit=1)
+    infer(config)
+    pipeline.unet.conv_out.bias.data += 1
+    save(pipeline, tmp_path / "model")
+    with pytest.raises(UsageError, match="other weights"):
+        infer(config)

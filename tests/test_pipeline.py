@@ -76,6 +76,33 @@ def test_guidance_of_one_is_the_conditional_pass_alone(pipeline: TryOnPipeline):
     assert (one.int() - nearly.int()).abs().max() <= 1
 
 
+def test_the_channels_and_the_start_are_the_published_ones(pipeline: TryOnPipeline, monkeypatch: pytest.MonkeyPatch):
+    """13 channels in order; the start is the agnostic latent noised to t = 999, and the first call is at 981."""
+    values, seen = given(1), []
+
+    def marked(vae, pictures, generators):
+        kind = next(name for name in ("agnostic", "densepose", "garment") if torch.equal(values[name], pictures))
+        return torch.full((1, 4, 8, 12), {"agnostic": 2.0, "densepose": 3.0, "garment": 4.0}[kind])
+
+    def forward(sample, timestep, context, garment=(), garment_scale=None):
+        seen.append((sample, timestep))
+        return torch.zeros(len(sample), 4, 8, 12)
+
+    monkeypatch.setattr("siftvton.pipeline.draw_latents", marked)
+    monkeypatch.setattr(pipeline.unet, "forward", forward)
+    pipeline(**values, generators=generators(1), steps=50)
+    sample, timestep = seen[0]
+    latent, agnostic, mask, densepose = sample[:1].split([4, 4, 1, 4], dim=1)
+    alpha = pipeline.scheduler.alphas_cumprod[999]
+    noise = torch.randn(4, 8, 12, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(latent[0], alpha.sqrt() * 2.0 + (1 - alpha).sqrt() * noise)
+    assert timestep.tolist() == [981, 981]
+    assert (agnostic == 2).all()
+    assert (densepose == 3).all()
+    assert mask[0, 0, 0, 0] == pytest.approx(1)
+    assert mask[0, 0, 4, 6] == pytest.approx(0, abs=1e-6)
+
+
 def test_the_two_starts_differ(pipeline: TryOnPipeline):
     agnostic = pipeline(**given(1), generators=generators(1), steps=2)
     noise = pipeline(**given(1), generators=generators(1), steps=2, start="noise")
@@ -94,3 +121,12 @@ def test_a_size_off_the_stride_is_refused(pipeline: TryOnPipeline):
 def test_any_number_of_steps_ends(pipeline: TryOnPipeline, steps: int):
     result = guided_plms(pipeline.scheduler, lambda x, t: (0.1 * x, None), torch.ones(1, 4, 2, 2), steps, 1.0)
     assert torch.isfinite(result).all()
+
+
+def test_latents_are_unscaled_before_they_are_decoded(pipeline: TryOnPipeline, monkeypatch: pytest.MonkeyPatch):
+    latent = 3 * torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr("siftvton.pipeline.guided_plms", lambda *_: 0.18215 * latent)
+    result = pipeline(**given(1), generators=generators(1), paste_back=False)
+    with torch.no_grad():
+        decoded = pipeline.vae.decode(latent).sample.clamp(-1, 1)
+    assert (result - ((decoded + 1) * 127.5)).abs().max() <= 1

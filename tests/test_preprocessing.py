@@ -361,15 +361,36 @@ def test_a_root_that_lacks_something_is_refused_before_anything_is_written(
     assert not output.exists()
 
 
-@pytest.mark.parametrize("frame", [[512], [512, 384, 3], [0, 384], [512, -1]])
-def test_a_frame_that_is_no_size_is_refused(root: Path, output: Path, frame: list[int]) -> None:
-    with pytest.raises(UsageError, match=r"wanted \[height, width\] in pixels"):
-        preprocess(configuration(root, output, frame=frame))
-    assert not output.exists()
-
-
 def test_an_output_that_is_a_file_is_refused(root: Path, output: Path) -> None:
     output.write_text("a file")
-    with pytest.raises(UsageError, match="output="):
+    with pytest.raises(UsageError, match="matches: cannot be made a folder"):
         preprocess(configuration(root, output))
     assert output.read_text() == "a file"
+
+
+def test_a_side_picture_that_came_later_is_used(root: Path, tmp_path: Path) -> None:
+    """Guards a report that said what lies there now, of matches that were made without it."""
+    parsing = root / "train" / "cloth_parse-bytedance"
+    parsing.rename(tmp_path / "away")
+    output = tmp_path / "matches"
+    preprocess(configuration(root, output, frame=FULL))
+    before = {path.name: path.read_text() for path in output.glob("*.json")}
+    (tmp_path / "away").rename(parsing)
+    preprocess(configuration(root, output, frame=FULL))
+    assert {path.name: path.read_text() for path in output.glob("*.json")} != before
+    sides = [json.loads(line)["sides"] for line in (output / "counts.jsonl").read_text().splitlines()]
+    assert [("parsing" in names) for names in sides] == [False, False, True, True]
+
+
+def test_an_inverted_mask_is_listed(root: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask_path = root / "train" / "agnostic-mask" / "a_00_mask.png"
+    mask = cv2.imread(str(mask_path), cv2.IMREAD_GRAYSCALE)
+    photo = read_image(root / "train" / "image" / "a_00.jpg")
+    write_image(
+        root / "train" / "agnostic-v3.2" / "a_00.jpg", np.where(mask[..., None] > 127, 128, photo).astype("uint8")
+    )
+    preprocess(configuration(root, output / "right"))
+    write_image(mask_path, 255 - mask)
+    with pytest.raises(InputError, match="1 of 2 pairs failed"):
+        preprocess(configuration(root, output / "wrong"))
+    assert "a_00_mask.png: black where" in capsys.readouterr().out

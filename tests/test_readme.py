@@ -21,5 +21,6 @@ def test_supervising_a_stock_model_runs_as_written():
 
 
 def test_every_path_the_readme_names_exists():
-    for name in re.findall(r"`((?:configs|scripts|siftvton|checkpoints/toy)[\w/.]*)`", README):
+    names = re.findall(r"`((?:configs|scripts|siftvton|checkpoints/toy|benchmarks)/[\w/.]*)`", README)
+    for name in [*names, *re.findall(r"\]\(([\w/.]+)\)", README)]:
         assert (Path(__file__).parents[1] / name).exists(), name

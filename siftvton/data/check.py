@@ -21,7 +21,7 @@ from siftvton.data.dataset import PERSON_KINDS
 from siftvton.data.inspection import NO_FILE, NO_FOLDER, Finding, inspect_garment, inspect_matches, inspect_person
 from siftvton.data.layout import Pair, SplitFolder
 from siftvton.data.overlays import preview_sheet
-from siftvton.errors import InputError, UsageError
+from siftvton.errors import InputError
 from siftvton.files import write_image, write_text
 
 LISTED = 5  # files named of each kind of finding
@@ -83,8 +83,6 @@ def check(config: CheckData) -> None:
     """
     data = config.data
     root = Path(data.root)
-    if len(data.matches_frame) != 2 or min(data.matches_frame) < 1:
-        raise UsageError(f"data.matches_frame={data.matches_frame}: wanted [height, width] in pixels")
     frame = data.matches_frame[0], data.matches_frame[1]
     if not root.is_dir():
         raise InputError(f"data.root={root}: no such folder; data/README.md says how to lay the data out")

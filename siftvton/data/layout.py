@@ -25,6 +25,11 @@ GARMENT_PARSING = "cloth_parse-bytedance"
 WORN_MASK = "gt_cloth_warped_mask"
 MATCHES = "sift_matching"
 
+AUTHORS_LISTS = {
+    "train": "siftvton_train_pairs.txt",
+    "validation": "siftvton_val_pairs.txt",
+    "test": "siftvton_test_pairs.txt",
+}
 SPLITS = ("train", "validation", "test")
 MASK_THRESHOLD = 128  # a mask's grey level counts as white from here on
 MID_GREY = 128  # the agnostic picture's level where it is to be painted
@@ -126,13 +131,9 @@ def folder_pairs(root: str | Path, split: str) -> list[Pair]:
     root = Path(root)
     if split == "test":
         return split_pairs(root, "test", 0, 0)
-    ours, theirs = (
-        root / "train_pairs.txt",
-        [root / f"siftvton_{part}_pairs.txt" for part in ("train", "val")],
-    )
-    if not ours.is_file() and all(path.is_file() for path in theirs):
-        return [pair for path in theirs for pair in read_pairs(path)]
-    return read_pairs(ours)
+    if not (root / "train_pairs.txt").is_file() and _has_authors_split(root):
+        return [pair for part in ("train", "validation") for pair in read_pairs(root / AUTHORS_LISTS[part])]
+    return read_pairs(root / "train_pairs.txt")
 
 
 def split_pairs(root: str | Path, split: str, validation_pairs: int, seed: int) -> list[Pair]:
@@ -146,11 +147,11 @@ def split_pairs(root: str | Path, split: str, validation_pairs: int, seed: int) 
         UsageError: no training pair would be left.
     """
     root = Path(root)
-    authors = root / f"siftvton_{'val' if split == 'validation' else split}_pairs.txt"
-    if authors.is_file():
-        return read_pairs(authors)
     if split == "test":
-        return read_pairs(root / "test_pairs.txt")
+        authors = root / AUTHORS_LISTS["test"]
+        return read_pairs(authors if authors.is_file() else root / "test_pairs.txt")
+    if _has_authors_split(root):
+        return read_pairs(root / AUTHORS_LISTS[split])
     pairs = read_pairs(root / "train_pairs.txt")
     if not 0 <= validation_pairs < len(pairs):
         raise UsageError(
@@ -162,13 +163,28 @@ def split_pairs(root: str | Path, split: str, validation_pairs: int, seed: int) 
     return [pair for pair, out in zip(pairs, held_out, strict=True) if out == (split == "validation")]
 
 
+def _has_authors_split(root: Path) -> bool:
+    """Whether the authors' training and validation lists are there; one alone would mix training and validation."""
+    training, validation = (root / AUTHORS_LISTS[part] for part in ("train", "validation"))
+    if training.is_file() != validation.is_file():
+        missing = validation if training.is_file() else training
+        raise InputError(f"{missing}: no such file, though its counterpart is there; the two belong together")
+    return training.is_file()
+
+
 def in_setting(pairs: Sequence[Pair], setting: str) -> list[Pair]:
-    """The pairs as tried on: ``paired`` takes the garment that the person wears, ``unpaired`` the second column."""
+    """The pairs as tried on.
+
+    ``paired`` takes the garment that the person wears; ``unpaired`` the second column, or, in a list that names
+    nobody else's garment (a training list), the next person's.
+    """
     if setting == "paired":
         return [Pair(pair.person, pair.person) for pair in pairs]
-    if setting == "unpaired":
+    if setting != "unpaired":
+        raise UsageError(f"setting={setting}: allowed are paired, unpaired")
+    if any(pair.person != pair.garment for pair in pairs):
         return list(pairs)
-    raise UsageError(f"setting={setting}: allowed are paired, unpaired")
+    return [Pair(pair.person, pairs[(place + 1) % len(pairs)].garment) for place, pair in enumerate(pairs)]
 
 
 def is_white(grey: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch import nn
 from siftvton import cli
 from siftvton.config import Evaluate
 from siftvton.data import layout
+from siftvton.devices import named_device
 from siftvton.errors import InputError, UsageError
 from siftvton.evaluation import metrics, weights
 from siftvton.evaluation.features import (
@@ -26,7 +27,7 @@ from siftvton.evaluation.features import (
 from siftvton.evaluation.pictures import PictureSet, photos_of, results_of, size_text
 from siftvton.evaluation.scoring import Scores, score_pictures, score_sets
 from siftvton.evaluation.tables import METRICS, markdown, per_image_csv
-from siftvton.files import write_json, write_text
+from siftvton.files import sha256, write_json, write_text
 
 LIBRARIES = ("torch", "torchvision", "torchmetrics", "clean-fid", "opencv-python-headless", "pillow", "numpy")
 
@@ -67,7 +68,7 @@ class Evaluation:
         if Path(config.output).is_file():
             raise UsageError(f"output={config.output}: is a file; name a folder")
         self.config = config
-        self.device = _device(config.device)
+        self.device = named_device(config.device)
         self.size = (config.data.height, config.data.width)
         data = config.data
         split = layout.SplitFolder(data.root, data.split)
@@ -147,7 +148,7 @@ class Evaluation:
         return network
 
     def _record(self, path: Path, columns: list[str], published: bool | None = None) -> None:
-        entry = {"file": str(path), "sha256": weights.sha256(path), "published": published}
+        entry = {"file": str(path), "sha256": sha256(path), "published": published}
         self.weights.update(dict.fromkeys(columns, entry))
 
     def report(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
@@ -222,14 +223,3 @@ def _check_names(predictions: Mapping[str, str]) -> None:
     for name in predictions:
         if not re.fullmatch(r"[\w.-]+", name):
             raise UsageError(f"predictions.{name}: a name may have letters, digits, '_', '-' and '.'")
-
-
-def _device(name: str | None) -> torch.device:
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # PyTorch asserts that it was built with CUDA
-        raise UsageError(
-            f"device={name}: not on this machine; e.g. cpu, or null for a GPU where there is one"
-        ) from error
-    return device

@@ -72,8 +72,9 @@ def _weights(column: Mapping[str, Any]) -> str:
     weights = column["weights"]
     if not weights:
         return ""
-    stand_in = ", not the published file" if weights["published"] is False else ""
-    return f" Weights: {PurePath(weights['file']).name} (SHA-256 {weights['sha256'][:8]}…){stand_in}."
+    stand_in = {True: "", False: ", not the published file", None: ", not compared with a published digest"}
+    name, digest = PurePath(weights["file"]).name, weights["sha256"][:8]
+    return f" Weights: {name} (SHA-256 {digest}…){stand_in[weights['published']]}."
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ Each is named by a configuration key, else lies in PyTorch's cache (``$TORCH_HOM
 downloaded to there.
 """
 
-import hashlib
 import os
 import pickle
 import socket
@@ -23,6 +22,7 @@ from torchmetrics.functional.image.lpips import _NoTrainLpips
 from torchvision.models import AlexNet_Weights
 
 from siftvton.errors import InputError
+from siftvton.files import sha256
 
 CLEAN_FID_CACHE = Path("/tmp")  # where clean-fid's own functions put Inception
 CONNECTION_TIMEOUT = 20  # seconds
@@ -101,10 +101,6 @@ def is_published(file: PublishedFile, path: Path) -> bool | None:
 
 def cache_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load_inception(path: Path, device: torch.device) -> nn.Module:

@@ -4,6 +4,7 @@ Nothing that is loaded may run code: folders are read as JSON and safetensors in
 with PyTorch's weights-only unpickler.
 """
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from transformers import CLIPVisionModel
 from transformers.utils.logging import disable_progress_bar
 
 from siftvton.errors import InputError
-from siftvton.files import written_whole
+from siftvton.files import sha256, written_whole
 from siftvton.model import build, published
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
@@ -58,13 +59,22 @@ def load(source: str | Path, dtype: torch.dtype = torch.float32) -> TryOnPipelin
     return from_published(read_checkpoint(source), source, dtype=dtype)
 
 
+def weights_digest(source: str | Path) -> str:
+    """SHA-256 over a checkpoint's, or a folder's, weights: what tells two trainings under one path apart."""
+    source = Path(source)
+    files = sorted(source.glob("*/*.safetensors")) if source.is_dir() else [source]
+    return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
+
+
 def load_part(folder: Path, kind: Any, dtype: torch.dtype = torch.float32) -> Any:
     """One part of a pipeline from its folder, strictly."""
     config = _json(folder, "config")
     try:
         part, report = kind.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise InputError(f"{folder}: cannot be loaded as {kind.__name__}: {_first_line(error)}") from error
+        raise InputError(
+            f"{folder}: not as its config.json says, or damaged ({_first_line(error)}); copy it again"
+        ) from error
     wrong = {name: sorted(map(str, report[name])) for name in ("missing_keys", "unexpected_keys") if report[name]}
     if wrong:
         raise InputError(f"{folder}: weights do not fit {kind.__name__} of {len(config)} settings: {wrong}")
@@ -88,9 +98,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: holds more than tensors, and was not run: {_first_line(error)}") from error
+        raise InputError(f"{path}: holds more than tensors and plain values; refused, nothing was run") from error
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read as a checkpoint: {_first_line(error)}") from error
+        raise InputError(
+            f"{path}: cannot be read as a checkpoint: damaged, of an old format, or none; nothing was run"
+        ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path}: is not a dictionary of tensors, nor holds one as state_dict")
@@ -136,10 +148,10 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; the folder is no saved pipeline") from error
+        raise InputError(f"{path}: no such file; wanted is a folder that save_pretrained wrote") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not JSON ({error})") from error
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+    return str(error).strip().partition("\n")[0].partition(". ")[0]  # without the library's advice on its own keys

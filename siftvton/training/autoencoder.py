@@ -1,5 +1,6 @@
 """A small autoencoder trained from scratch, for the toy model; the full model has Stable Diffusion's."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,14 @@ from siftvton.errors import UsageError
 from siftvton.files import write_image, write_json, written_whole
 from siftvton.inference import picture
 from siftvton.model import build
+from siftvton.model.loading import load_part
 from siftvton.model.network import draw_latents
 from siftvton.training import checkpoints
 from siftvton.training.state import StreamSampler
 from siftvton.visualize import contact_sheet
 
 KINDS = ("image", "garment", "agnostic", "densepose")
-FREE_KEYS = ("output", "data.root")
+FREE_KEYS = ("output", "data.root", "workers", "checkpoint_every")
 SHEET_ROWS = 8
 
 
@@ -45,52 +47,46 @@ class Pictures(Dataset[tuple[Tensor, tuple[int, int]]]):
         return torch.stack([getattr(item, kind) for kind in KINDS]), key
 
 
-def reconstruction_loss(result: Tensor, pictures: Tensor, gradient_weight: float) -> Tensor:
-    """(B,): mean |difference|, plus that of the horizontal and vertical picture gradients, which keeps prints sharp."""
+def reconstruction_loss(result: Tensor, pictures: Tensor, gradient_weight: float, colour_weight: float) -> Tensor:
+    """(B,): mean |difference|, and two terms on what that alone learns last.
+
+    Horizontal and vertical picture gradients keep prints sharp; colours without their brightness, averaged over
+    4×4 pixels, keep the latents from spending themselves on shades of grey.
+    """
     difference = result - pictures
     gradients = difference.diff(dim=-1).abs().mean(dim=(1, 2, 3)) + difference.diff(dim=-2).abs().mean(dim=(1, 2, 3))
-    return difference.abs().mean(dim=(1, 2, 3)) + gradient_weight * gradients
+    colour = functional.avg_pool2d(difference - difference.mean(dim=1, keepdim=True), 4).abs().mean(dim=(1, 2, 3))
+    return difference.abs().mean(dim=(1, 2, 3)) + gradient_weight * gradients + colour_weight * colour
 
 
 def train_autoencoder(config: TrainAutoencoder) -> None:
-    """Train, then write ``<output>/vae``, its PSNR on the validation pairs and a sheet of reconstructions.
+    """Train on one process, then write ``<output>/vae``, its PSNR on the validation pairs and a sheet.
 
     Raises:
-        UsageError: the configuration does not fit the data or what lies in ``output``.
+        UsageError: the configuration does not fit itself, the data or what lies in ``output``; several processes.
         InputError: data cannot be read.
     """
-    output = Path(config.output)
-    checkpoint = checkpoints.find(output, "latest")
-    changed = cli.differences(config, output / "train_autoencoder.yaml") if checkpoint else []
-    if any(line.partition(":")[0] not in FREE_KEYS for line in changed):
-        raise UsageError(f"{output} holds a run of another configuration ({'; '.join(changed)}); name another output")
     accelerator = Accelerator()
+    if accelerator.num_processes > 1:
+        raise UsageError(f"{accelerator.num_processes} processes: an autoencoder this small is trained by one")
+    output = Path(config.output)
     pictures = Pictures(_items(config, "train"))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_of(config.seed, "weights"))
-        vae = build.autoencoder(config.channels, config.blocks_per_level, config.norm_groups)
+    vae = _untrained(config)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
-    progress = checkpoints.Progress()
+    progress = checkpoints.Progress(len(KINDS) * config.batch_size)
     vae, optimizer = accelerator.prepare(vae, optimizer)
     accelerator.register_for_checkpointing(schedule, progress)
+    checkpoint = checkpoints.find(output, "latest")
     if checkpoint is not None:
-        checkpoints.restore(accelerator, checkpoint)
+        _check_same_configuration(config)
+        checkpoints.restore(accelerator, output, checkpoint)
     cli.save(config, output / "train_autoencoder.yaml")
     batch = config.batch_size
     sampler = StreamSampler(len(pictures), config.seed, progress.update * batch, config.updates * batch)
     loader = accelerator.prepare(DataLoader(pictures, batch_size=batch, sampler=sampler, num_workers=config.workers))
-    for values, (epochs, indices) in tqdm(loader, initial=progress.update, total=config.updates, unit="update"):
-        values = values.flatten(0, 1)  #                                              (4·pairs, 3, height, width)
-        posterior = vae.encode(values).latent_dist
-        shape = (len(KINDS), *posterior.mean.shape[1:])
-        keys = zip(epochs.tolist(), indices.tolist(), strict=True)
-        noise = torch.cat(
-            [torch.randn(shape, generator=torch_generator(config.seed, *key, "autoencoder")) for key in keys]
-        )
-        result = vae.decode(posterior.mean + posterior.std * noise.to(values.device)).sample
-        divergence = posterior.kl() / posterior.mean[0].numel()
-        loss = reconstruction_loss(result, values, config.gradient_weight) + config.kl_weight * divergence
+    for values, keys in tqdm(loader, initial=progress.update, total=config.updates, unit="update"):
+        loss = _loss(config, vae, values.flatten(0, 1), zip(*(column.tolist() for column in keys), strict=True))
         accelerator.backward(loss.mean())
         accelerator.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
@@ -99,11 +95,42 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
         progress.update += 1
         if progress.update % config.checkpoint_every == 0 or progress.update == config.updates:
             checkpoints.save(accelerator, output, progress, keep=1)
-    vae = accelerator.unwrap_model(vae).eval()
+    vae.eval()
     vae.register_to_config(scaling_factor=_scaling_factor(vae, pictures, accelerator.device))
     with written_whole(output / "vae") as beside:
         vae.save_pretrained(beside)
     _report(config, vae, output, accelerator.device)
+
+
+def _untrained(config: TrainAutoencoder) -> AutoencoderKL:
+    if config.pretrained is not None:
+        return load_part(Path(config.pretrained), AutoencoderKL)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of(config.seed, "weights"))
+        try:
+            return build.autoencoder(config.channels, config.blocks_per_level, config.norm_groups)
+        except ValueError as error:
+            raise UsageError(f"channels={config.channels} norm_groups={config.norm_groups}: {error}") from error
+
+
+def _check_same_configuration(config: TrainAutoencoder) -> None:
+    changed = cli.differences(config, Path(config.output) / "train_autoencoder.yaml")
+    changed = [line for line in changed if line.partition(":")[0] not in FREE_KEYS]
+    if changed:
+        raise UsageError(
+            f"{config.output} holds a run of another configuration ({'; '.join(changed)}); name another output"
+        )
+
+
+def _loss(config: TrainAutoencoder, vae: AutoencoderKL, pictures: Tensor, keys: Iterable[tuple[int, int]]) -> Tensor:
+    """(4·pairs,): reconstruction from a draw of the posterior, keyed by the pair's epoch and index, and divergence."""
+    posterior = vae.encode(pictures).latent_dist
+    shape = (len(KINDS), *posterior.mean.shape[1:])
+    noise = [torch.randn(shape, generator=torch_generator(config.seed, *key, "autoencoder")) for key in keys]
+    result = vae.decode(posterior.mean + posterior.std * torch.cat(noise).to(pictures.device)).sample
+    divergence = posterior.kl() / posterior.mean[0].numel()
+    loss = reconstruction_loss(result, pictures, config.gradient_weight, config.colour_weight)
+    return loss + config.kl_weight * divergence
 
 
 def _items(config: TrainAutoencoder, split: str) -> TryOnDataset:

@@ -2,23 +2,32 @@
 
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from accelerate import Accelerator
+from safetensors import SafetensorError
 
 from siftvton.errors import InputError, UsageError
 
 
 class Progress:
-    """How many updates are done; saved with the weights and the optimiser."""
+    """How many updates are done, and of how many images each; saved with the weights and the optimiser."""
 
-    def __init__(self) -> None:
+    def __init__(self, images: int) -> None:
+        """``images``: an update's, over all micro-batches and processes."""
         self.update = 0
+        self.images = images
 
     def state_dict(self) -> dict[str, Any]:
-        return {"update": self.update}
+        return {"update": self.update, "images": self.images}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["images"] != self.images:
+            raise UsageError(
+                f"train.batch_size × train.accumulation × processes = {self.images}, the run's updates have "
+                f"{state['images']} images; only that product is allowed"
+            )
         self.update = state["update"]
 
 
@@ -66,16 +75,20 @@ def find(output: Path, resume: str | None) -> Path | None:
     return path
 
 
-def restore(accelerator: Accelerator, checkpoint: Path) -> None:
-    """Read weights, optimiser, learning-rate schedule and progress back.
+def restore(accelerator: Accelerator, output: Path, checkpoint: Path) -> None:
+    """Read weights, optimiser, learning-rate schedule and progress back; later checkpoints are dropped.
 
     Raises:
         InputError: the checkpoint is damaged or of another shape.
+        UsageError: its updates have another number of images.
     """
     try:
         accelerator.load_state(str(checkpoint))
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"{checkpoint}: cannot be resumed ({reason}); remove it to go on from the one before"
-        ) from error
+        raise InputError(f"{checkpoint}: cannot be resumed ({reason}); remove it to use the one before") from error
+    if accelerator.is_main_process:
+        for later in saved(output):
+            if later.name > checkpoint.name:
+                shutil.rmtree(later)
+    accelerator.wait_for_everyone()

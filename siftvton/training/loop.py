@@ -34,6 +34,8 @@ FREE_KEYS = (
     "data.matches",
     "train.epochs",
     "train.updates",
+    "train.batch_size",  # its product with accumulation and processes is kept with the progress
+    "train.accumulation",
     "train.workers",
     "train.checkpoint_every",
     "train.keep_checkpoints",
@@ -56,12 +58,13 @@ def train(config: Train) -> None:
     _check_same_configuration(config)
     run = _Run(config)
     if checkpoint is not None:
-        checkpoints.restore(run.accelerator, checkpoint)
+        checkpoints.restore(run.accelerator, run.output, checkpoint)
     run.begin()
-    for batch in run.batches():
-        run.micro_step(batch)
-        if run.accelerator.sync_gradients:
-            run.finish_update()
+    with run.bar:
+        for batch in run.batches():
+            run.micro_step(batch)
+            if run.accelerator.sync_gradients:
+                run.finish_update()
     run.end()
 
 
@@ -71,14 +74,19 @@ class _Run:
     def __init__(self, config: Train) -> None:
         settings = config.train
         self.config, self.output = config, Path(config.output)
-        self.accelerator = Accelerator(
-            mixed_precision=settings.mixed_precision,
-            gradient_accumulation_steps=settings.accumulation,
-            log_with=settings.tracker,
-            project_dir=config.output,
-            cpu=settings.cpu,
-            dataloader_config=DataLoaderConfiguration(even_batches=False),
-        )
+        try:
+            self.accelerator = Accelerator(
+                mixed_precision=settings.mixed_precision,
+                gradient_accumulation_steps=settings.accumulation,
+                log_with=settings.tracker,
+                project_dir=config.output,
+                cpu=settings.cpu,
+                dataloader_config=DataLoaderConfiguration(even_batches=False),
+            )
+        except ValueError as error:  # a tracker or a precision that is not to be had on this machine
+            raise UsageError(
+                f"train.tracker={settings.tracker} train.mixed_precision={settings.mixed_precision}: {error}"
+            ) from error
         self.dataset, self.validation = training_set(config), validation_set(config)
         self.vae, self.inner = _parts(config)
         _check_size(config, pipeline_of(self.inner, self.vae).stride)
@@ -95,10 +103,10 @@ class _Run:
             optimizer, lambda update: learning_rate_factor(update, settings.warmup_updates)
         )
         self.network, self.optimizer = self.accelerator.prepare(self.inner, optimizer)
-        self.progress = checkpoints.Progress()
+        self.images = settings.batch_size * settings.accumulation * self.accelerator.num_processes  # an update
+        self.progress = checkpoints.Progress(self.images)
         self.accelerator.register_for_checkpointing(self.schedule, self.progress)
         self.noise_schedule = build.scheduler()
-        self.images = settings.batch_size * settings.accumulation * self.accelerator.num_processes  # an update
         self.updates = _updates(config, len(self.dataset), self.images)
         self.sums = torch.zeros(4, device=self.accelerator.device)  # Eq. 3 and its parts over an update
 
@@ -167,7 +175,6 @@ class _Run:
             checkpoints.save(self.accelerator, self.output, progress, settings.keep_checkpoints)
 
     def end(self) -> None:
-        self.bar.close()
         if self.accelerator.is_main_process:
             save(pipeline_of(self.inner, self.vae), self.output / "model")
             print(f"{self.output / 'model'}: trained for {self.progress.update} updates of {self.images} images")
@@ -193,8 +200,8 @@ class _Run:
 def training_set(config: Train) -> TryOnDataset:
     """The training pairs with their matches, after a look that every file is there."""
     data = config.data
-    pairs = split_pairs(data.root, data.split, data.validation_pairs, data.split_seed)
-    folder = SplitFolder(data.root, data.split)
+    pairs = split_pairs(data.root, "train", data.validation_pairs, data.split_seed)
+    folder = SplitFolder(data.root, "train")
     matches = None
     if config.supervision.weight:
         matches = data.matches or folder.folder / MATCHES
@@ -256,5 +263,6 @@ def _cut_metrics(path: Path, update: int) -> None:
     """Drop what was logged after the checkpoint that the run goes on from."""
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if json.loads(line)["update"] <= update]
+        # A stop can have cut the last line short; it is then beyond the checkpoint as well.
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["update"] <= update]
         write_text(path, "".join(f"{line}\n" for line in kept))

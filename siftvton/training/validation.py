@@ -1,6 +1,5 @@
 """Validation pictures: persons of the validation pairs in each other's garments."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from diffusers import AutoencoderKL
 
 from siftvton.config import Train
 from siftvton.data.dataset import TryOnDataset, collate
-from siftvton.data.layout import Pair, SplitFolder, split_pairs
+from siftvton.data.layout import SplitFolder, in_setting, split_pairs
 from siftvton.files import write_image
 from siftvton.inference import generate, picture
 from siftvton.model import build
@@ -34,15 +33,8 @@ def validation_set(config: Train) -> TryOnDataset | None:
     if not config.train.validate_every:
         return None
     pairs = split_pairs(data.root, "validation", data.validation_pairs, data.split_seed)
-    pairs = exchanged(pairs[: config.train.validation_pictures])
+    pairs = in_setting(pairs[: config.train.validation_pictures], "unpaired")
     return TryOnDataset(SplitFolder(data.root, "validation"), pairs, data.height, data.width) if pairs else None
-
-
-def exchanged(pairs: Sequence[Pair]) -> list[Pair]:
-    """Unpaired pairs: the list's own where it names other garments, else each person in the next one's garment."""
-    if any(pair.person != pair.garment for pair in pairs):
-        return list(pairs)
-    return [Pair(pair.person, pairs[(place + 1) % len(pairs)].garment) for place, pair in enumerate(pairs)]
 
 
 def write_validation_sheet(config: Train, pipeline: TryOnPipeline, dataset: TryOnDataset, path: Path) -> np.ndarray:

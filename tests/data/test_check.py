@@ -8,7 +8,7 @@ import pytest
 
 from siftvton.config import CheckData, CheckedData
 from siftvton.data.check import check
-from siftvton.errors import InputError, UsageError
+from siftvton.errors import InputError
 from siftvton.files import read_grey, read_image, write_image
 
 
@@ -263,12 +263,6 @@ def test_validation_pairs_lie_under_train(report: Callable[..., str], root: Path
     assert table["infer setting=unpaired"] == ["yes", ""]
     shutil.rmtree(root / "train" / "agnostic-v3.2")
     assert rows(report(split="validation"))["infer setting=unpaired"] == ["no", "agnostic-v3.2: 1 of 1 missing"]
-
-
-def test_frame_that_is_no_size(root: Path) -> None:
-    for frame in ([512], [512, 0], [512, 384, 3]):
-        with pytest.raises(UsageError, match=r"data\.matches_frame=.*height, width"):
-            check(CheckData(CheckedData(root=str(root), matches_frame=frame)))
 
 
 def test_missing_root(tmp_path: Path) -> None:

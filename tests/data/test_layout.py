@@ -155,3 +155,18 @@ def test_polarity() -> None:
     assert layout.grey_shares(agnostic, everything) == (400 / 1200, 0.0)
     assert layout.grey_shares(agnostic, nothing) == (0.0, 400 / 1200)
     assert not layout.is_inverted(np.full_like(photo, 128), everything), "all of it may have to be painted"
+
+
+def test_one_of_the_authors_lists_alone_is_refused(tmp_path: Path) -> None:
+    """Guards a validation person that is trained on: one list was read beside a draw from the other."""
+    (tmp_path / "train_pairs.txt").write_text("a.jpg a.jpg\nb.jpg b.jpg\n")
+    (tmp_path / "siftvton_val_pairs.txt").write_text("a.jpg b.jpg\n")
+    for split in ("train", "validation"):
+        with pytest.raises(InputError, match=r"siftvton_train_pairs\.txt: no such file, though its"):
+            layout.split_pairs(tmp_path, split, 1, 0)
+
+
+def test_a_list_that_names_nobody_elses_garment_is_exchanged() -> None:
+    worn = [Pair(f"{n}.jpg", f"{n}.jpg") for n in range(3)]
+    assert [pair.garment for pair in layout.in_setting(worn, "unpaired")] == ["1.jpg", "2.jpg", "0.jpg"]
+    assert layout.in_setting(layout.in_setting(worn, "unpaired"), "unpaired") == layout.in_setting(worn, "unpaired")

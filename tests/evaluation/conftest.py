@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 from stand_ins import HEIGHT, PERSONS, WIDTH, alexnet_state, picture, save_inception
 
-from siftvton.config import Evaluate, HeldOutPairData
+from siftvton.config import Evaluate, HeldOutData
 from siftvton.evaluation import weights
 from siftvton.files import write_image, write_text
 
@@ -26,7 +26,7 @@ def config(tmp_path) -> Evaluate:
         lines.append(f"{person}.png {garment}.png\n")
     write_text(tmp_path / "data/test_pairs.txt", "".join(lines))
     return Evaluate(
-        data=HeldOutPairData(root=str(tmp_path / "data"), split="test", height=HEIGHT, width=WIDTH),
+        data=HeldOutData(root=str(tmp_path / "data"), split="test", height=HEIGHT, width=WIDTH),
         predictions={"same": str(tmp_path / "same"), "other": str(tmp_path / "other")},
         setting="paired",
         workers=0,

@@ -18,7 +18,7 @@ from siftvton.evaluation import metrics, weights
 from siftvton.evaluation.features import InceptionFeatures
 from siftvton.evaluation.pictures import PictureSet
 from siftvton.evaluation.run import evaluate
-from siftvton.files import write_image, write_text
+from siftvton.files import sha256, write_image, write_text
 
 SCRIPT = Path(__file__).parents[2] / "scripts/evaluate.py"
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_the_json_holds_the_protocol(config, alexnet_file):
     assert protocol["versions"]["torchmetrics"]
     assert report["metrics"]["lpips"]["weights"] == {
         "file": str(alexnet_file),
-        "sha256": weights.sha256(alexnet_file),
+        "sha256": sha256(alexnet_file),
         "published": False,
     }
     assert cli.load(Evaluate, Path(config.output) / "config.yaml") == config
@@ -84,7 +84,7 @@ def test_the_json_holds_the_protocol(config, alexnet_file):
 
 def test_a_stand_in_for_the_published_weights_shows_in_the_table(config, alexnet_file):
     config.alexnet = str(alexnet_file)
-    digest = weights.sha256(alexnet_file)[:8]
+    digest = sha256(alexnet_file)[:8]
     assert f"Weights: stand-in.pth (SHA-256 {digest}…), not the published file." in evaluate(config)
 
 

@@ -99,6 +99,18 @@ def test_a_fresh_network_adds_nothing_of_the_garment(sizes: ModelConfig, inputs)
     assert torch.equal(unet(**inputs, garment=garment), unet(**inputs))
 
 
+def test_hooks_and_garment_features_meet_in_order(inputs):
+    """Equal widths everywhere, so that no mismatch of channels stands in for the order."""
+    torch.manual_seed(0)
+    unet = TryOnUNet(channels=[16, 16, 16], heads=2, norm_groups=8, context_width=16)
+    met = []
+    for place, hook in enumerate(unet.garment_attention):
+        hook.register_forward_pre_hook(lambda _, args, place=place: met.append((place, int(args[1].flatten()[0]))))
+    grids = [(16, 12)] * 3 + [(8, 6)] * 3
+    unet(**inputs, garment=[torch.full((3, 16, *grid), float(n)) for n, grid in enumerate(grids)])
+    assert met == [(0, 5), (1, 4), (2, 3), (3, 2), (4, 1), (5, 0)]
+
+
 @pytest.mark.parametrize(("channels", "hooked", "middle"), [([32, 32, 32], 6, [1, 4]), ([32] * 4, 9, [1, 4, 7])])
 def test_the_hooked_layers_are_all_but_the_deepest_levels(channels: list[int], hooked: int, middle: list[int]):
     unet = TryOnUNet(channels=channels, heads=2, context_width=8)
@@ -141,11 +153,10 @@ def test_clip_pixels_pinned():
 
 def test_keep_mask_is_averaged_over_a_latent_cell():
     mask = torch.zeros(1, 1, 16, 16)
-    mask[..., 8:] = 1
+    mask[..., 11:] = 1
     small = keep_mask_at(mask, (2, 2))
     assert small.shape == (1, 1, 2, 2)
-    assert small[0, 0, 0, 0] < 0.2 < 0.8 < small[0, 0, 0, 1]
-    assert small.mean().item() == pytest.approx(0.5, abs=1e-6)
+    assert small[0, 0, 0].tolist() == pytest.approx([0.0089, 0.5625], abs=1e-4)
 
 
 def test_a_posterior_draw_depends_on_its_own_generator_alone(pipeline):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from siftvton.config import ModelConfig, OptimisationConfig, SupervisionConfig, Train, TrainData
 from siftvton.correspondence import Correspondences, write_matches
@@ -86,3 +87,11 @@ def configuration(root: Path, autoencoder: Path, sizes: ModelConfig, tmp_path: P
         )
 
     return build_configuration
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """accelerate's state is the process's; each run here stands for a process of its own."""
+    yield
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()

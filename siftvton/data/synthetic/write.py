@@ -6,16 +6,11 @@ training list is paired, the test list's second column is a derangement: nobody 
 
 import json
 import os
-import signal
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -26,6 +21,7 @@ from siftvton.data.synthetic.render import Rendering, render
 from siftvton.draws import numpy_generator
 from siftvton.errors import InputError, UsageError
 from siftvton.files import write_image, write_json, write_text, written_whole
+from siftvton.pool import in_processes
 
 EXACT_MAP = "exact_map"  # beside VITON-HD's folders: <id>.npz
 WORLD = "world.json"
@@ -97,7 +93,7 @@ def write_world(
             map_path = folder / split / EXACT_MAP / f"{Path(name).stem}.npz" if exact_map else None
             jobs.append(Job(seed, split, index, height, width, pictures, map_path))
     to_do = [job for job in jobs if not all(path.is_file() for path in job.paths)]
-    with closing(_rendered(to_do, min(workers or os.cpu_count() or 1, len(to_do)))) as done:
+    with closing(in_processes(write_pair, to_do, workers or os.cpu_count() or 1)) as done:
         for _ in tqdm(done, total=len(to_do), desc="toy world", unit="pair", disable=not to_do):
             pass
     names = [file_name(index) for index in range(train_pairs)]
@@ -132,28 +128,6 @@ def _claim(folder: Path, world: dict[str, int]) -> None:
     elif any((folder / split).exists() for split in ("train", "test")):
         raise UsageError(f"output={folder}: holds data that is no toy world; choose another folder")
     write_json(note, world)
-
-
-def _rendered(jobs: Sequence[Job], workers: int) -> Generator[None, None, None]:
-    if workers <= 1:
-        yield from map(write_pair, jobs)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
-    try:
-        for future in as_completed([pool.submit(write_pair, job) for job in jobs]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise UsageError(
-            f"workers={workers}: a process was killed, mostly for want of memory; "
-            "with fewer workers the same command goes on from here"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)  # the processes share the cores
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the parent, which lets each worker end its pair
 
 
 def write_pair(job: Job) -> None:

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from siftvton.errors import InputError
+from siftvton.files import write_image, write_text
+from siftvton.report import write_report
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for name in ("matches/previews.jpg", "train/validation/update-0000002.png", "unpaired/sheet/contact_sheet.png"):
+        write_image(tmp_path / name, picture)
+    for name in ("matches/matches.md", "scores_unpaired/table.md", "scores_paired/table.md"):
+        write_text(tmp_path / name, f"| {name} <b> |")
+    write_text(tmp_path / "train/metrics.jsonl", '{"noise": 1.0, "sift": 0.0}\n{"noise": 0.5, "sift": 2.0}\n')
+    return tmp_path
+
+
+def test_the_page_holds_pictures_tables_and_curves_and_needs_no_other_file(folder: Path):
+    page = write_report(folder).read_text()
+    assert page.count("data:image/") == 3
+    assert "| matches/matches.md &lt;b&gt; |" in page
+    assert "2 updates" in page
+    assert 'points="0.0,0.0 640.0,80.0"' in page  # noise error, from its top to half
+    assert 'points="0.0,160.0 640.0,0.0"' in page  # attention loss, from 0 to its top
+
+
+def test_a_missing_step_is_named(folder: Path):
+    (folder / "scores_paired" / "table.md").unlink()
+    with pytest.raises(InputError, match=r"scores_paired/table\.md: no such file; `make demo`"):
+        write_report(folder)
+    assert not (folder / "report.html").exists()

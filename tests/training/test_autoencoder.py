@@ -1,0 +1,97 @@
+"""The toy autoencoder's training."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from siftvton.config import PictureData, TrainAutoencoder
+from siftvton.errors import UsageError
+from siftvton.model import build
+from siftvton.model.loading import load_part
+from siftvton.training.autoencoder import (
+    Pictures,
+    _items,
+    _loss,
+    _scaling_factor,
+    reconstruction_loss,
+    train_autoencoder,
+)
+
+
+def test_scaled_latents_have_unit_variance(configuration):
+    pictures = Pictures(_items(TrainAutoencoder(data=configuration().data), "train"))
+    vae = build.autoencoder([8, 16, 16], blocks_per_level=1, norm_groups=8)
+    with torch.no_grad():
+        vae.quant_conv.weight.zero_()
+        vae.quant_conv.bias[:4] = 0
+        vae.quant_conv.bias[4:] = 2 * torch.log(torch.tensor(4.0))  # latents of deviation 4
+    assert abs(_scaling_factor(vae, pictures, torch.device("cpu")) - 0.25) < 0.01
+
+
+def autoencoder_configuration(root: Path, output: Path, **settings) -> TrainAutoencoder:
+    data = PictureData(root=str(root), validation_pairs=2, height=64, width=48)
+    given = {"channels": [8, 16], "updates": 4, "batch_size": 1, "checkpoint_every": 2, **settings}
+    return TrainAutoencoder(data=data, output=str(output), **given)
+
+
+def test_a_run_leaves_an_autoencoder_its_psnr_and_a_sheet(root: Path, tmp_path: Path):
+    train_autoencoder(autoencoder_configuration(root, tmp_path / "run"))
+    vae = load_part(tmp_path / "run" / "vae", AutoencoderKL)
+    assert vae.config.block_out_channels == [8, 16]
+    report = json.loads((tmp_path / "run" / "psnr.json").read_text())
+    assert report["pairs"] == 2
+    assert set(report["psnr_db"]) == {"image", "garment", "agnostic", "densepose"}
+    assert all(3 < value < 60 for value in report["psnr_db"].values())
+    assert (tmp_path / "run" / "reconstructions.png").is_file()
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def weights(name: str) -> dict[str, torch.Tensor]:
+        return load_part(tmp_path / name / "vae", AutoencoderKL).state_dict()
+
+    def stops_at(call: int):
+        calls = iter(range(1, 10))
+
+        def loss(*given):
+            if next(calls) == call:
+                raise KeyboardInterrupt
+            return _loss(*given)
+
+        return loss
+
+    train_autoencoder(autoencoder_configuration(root, tmp_path / "straight"))
+    with monkeypatch.context() as patched:
+        patched.setattr("siftvton.training.autoencoder._loss", stops_at(3))
+        with pytest.raises(KeyboardInterrupt):
+            train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped"))
+    train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped"))
+    straight = weights("straight")
+    assert all(torch.equal(tensor, straight[name]) for name, tensor in weights("stopped").items())
+    with pytest.raises(UsageError, match=r"learning_rate: 0\.001 -> 0\.5"):
+        train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped", learning_rate=0.5))
+
+
+def test_training_goes_on_from_another_autoencoder(root: Path, tmp_path: Path):
+    train_autoencoder(autoencoder_configuration(root, tmp_path / "first"))
+    train_autoencoder(
+        autoencoder_configuration(root, tmp_path / "second", pretrained=str(tmp_path / "first" / "vae"), updates=1)
+    )
+    first, second = (load_part(tmp_path / name / "vae", AutoencoderKL).state_dict() for name in ("first", "second"))
+    assert max((first[name] - second[name]).abs().max() for name in first) < 0.01
+
+
+def test_sizes_that_do_not_fit_are_named(root: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match=r"channels=\[7\] norm_groups=8"):
+        train_autoencoder(autoencoder_configuration(root, tmp_path / "run", channels=[7]))
+
+
+def test_grey_for_colour_costs_more_than_its_brightness():
+    red = torch.zeros(1, 3, 8, 8)
+    red[:, 0] = 1
+    grey = red.mean(dim=1, keepdim=True).expand_as(red)
+    plain, coloured = (reconstruction_loss(grey, red, 0.0, weight).item() for weight in (0.0, 1.0))
+    assert plain == pytest.approx(4 / 9)  # (2 · 1/3 + 2/3) / 3
+    assert coloured == pytest.approx(8 / 9)

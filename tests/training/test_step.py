@@ -1,0 +1,115 @@
+"""One micro-batch: what the network is given, and which images each loss counts for."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from siftvton.config import SupervisionConfig
+from siftvton.data.dataset import TryOnBatch, collate
+from siftvton.model import build
+from siftvton.model.network import TryOnNetwork, keep_mask_at
+from siftvton.training import step, validation
+from siftvton.training.loop import _Run, training_set
+from siftvton.training.step import Noised, noised, step_losses
+
+
+@pytest.fixture
+def batch(configuration) -> TryOnBatch:
+    config = configuration(supervision={"atv_weight": 0.01})
+    config.data.augment = False
+    dataset = training_set(config)
+    return collate([dataset[0, 0], dataset[0, 1]])
+
+
+@pytest.fixture
+def network(pipeline) -> TryOnNetwork:
+    return TryOnNetwork(
+        **{name: getattr(pipeline, name) for name in pipeline.components if name not in ("vae", "scheduler")}
+    )
+
+
+def test_draws_are_keyed_by_seed_epoch_and_index(pipeline, batch: TryOnBatch):
+    later = replace(batch, key=[(1, index) for _, index in batch.key])
+    first, again, epoch = (
+        noised(pipeline.vae, build.scheduler(), each, 0, 0.1).noise for each in (batch, batch, later)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, epoch)
+    assert not torch.equal(first, noised(pipeline.vae, build.scheduler(), batch, 1, 0.1).noise)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_the_sample_is_noisy_latent_agnostic_latent_keep_mask_densepose_latent(pipeline, batch: TryOnBatch):
+    _without_posterior_noise(pipeline.vae)
+    inputs = noised(pipeline.vae, build.scheduler(), batch, 0, 0.0)
+    image, agnostic, densepose, garment = (
+        0.18215 * pipeline.vae.encode(pictures).latent_dist.mean
+        for pictures in (batch.image, batch.agnostic, batch.densepose, batch.garment)
+    )
+    alpha = build.scheduler().alphas_cumprod[inputs.timestep].view(-1, 1, 1, 1)
+    noisy = alpha.sqrt() * image + (1 - alpha).sqrt() * inputs.noise
+    expected = torch.cat([noisy, agnostic, keep_mask_at(batch.keep_mask, image.shape[-2:]), densepose], dim=1)
+    torch.testing.assert_close(inputs.sample, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(inputs.garment_latent, garment, rtol=1e-4, atol=1e-4)
+
+
+def _losses(network, batch, timestep, keep, supervision):
+    torch.manual_seed(5)
+    size = (batch.image.shape[-2] // 4, batch.image.shape[-1] // 4)
+    inputs = Noised(
+        torch.randn(2, 13, *size),
+        torch.randn(2, 4, *size),
+        torch.randn(2, 4, *size),
+        torch.tensor(timestep),
+        torch.tensor(keep),
+    )
+    with step_losses(network, network, build.scheduler(), batch, inputs, supervision, 5.0) as losses:
+        return losses
+
+
+def test_images_up_to_eta_are_supervised(network: TryOnNetwork, batch: TryOnBatch):
+    losses = _losses(network, batch, [500, 501], [True, True], SupervisionConfig(max_timestep=500))
+    assert losses.sift[0] > 0
+    assert losses.sift[1] == 0
+
+
+def test_dropped_images_have_no_attention_loss(network: TryOnNetwork, batch: TryOnBatch):
+    losses = _losses(network, batch, [100, 100], [True, False], SupervisionConfig(atv_weight=0.01))
+    for attention in (losses.sift, losses.atv):
+        assert attention[0] > 0
+        assert attention[1] == 0
+
+
+def test_the_total_is_the_weighted_sum(network: TryOnNetwork, batch: TryOnBatch):
+    losses = _losses(network, batch, [0, 0], [True, True], SupervisionConfig(weight=0.5, atv_weight=0.01))
+    alpha = build.scheduler().alphas_cumprod[0]
+    weight = 5 * (1 - alpha) / alpha  # SNR(0) is above γ = 5
+    torch.testing.assert_close(losses.total, weight * losses.noise + 0.5 * losses.sift + 0.01 * losses.atv)
+
+
+def test_timesteps_are_uniform_and_dropout_has_its_share(batch, pipeline, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(step, "draw_latents", lambda vae, pictures, generators: torch.zeros(2, 4, 16, 12))
+    timesteps, kept = [], []
+    for epoch in range(500):
+        batch.key[:] = [(epoch, 0), (epoch, 1)]
+        inputs = noised(pipeline.vae, build.scheduler(), batch, seed=0, dropout=0.1)
+        timesteps += inputs.timestep.tolist()
+        kept += inputs.keep.tolist()
+    assert min(timesteps) < 10
+    assert max(timesteps) >= 990
+    assert sum(timesteps) / 1000 == pytest.approx(499.5, abs=30)
+    assert sum(kept) / 1000 == pytest.approx(0.9, abs=0.03)
+
+
+def test_the_papers_settings_reach_their_place(configuration):
+    run = _Run(configuration(weight_decay=0.01, learning_rate=1e-4))
+    assert {group["weight_decay"] for group in run.optimizer.param_groups} == {0.01}
+    assert run.schedule.base_lrs == [1e-4]
+    assert validation.GUIDANCE == 1.5
+
+
+def _without_posterior_noise(vae):
+    with torch.no_grad():
+        vae.quant_conv.weight[4:] = 0
+        vae.quant_conv.bias[4:] = -30
