@@ -3,7 +3,7 @@
 python benchmarks/full_size.py train person.jpg garment.jpg      one fine-tuning update, gradient checkpointing on
 python benchmarks/full_size.py sample person.jpg garment.jpg     one guided sampling step, encoding and decoding too
 
-Fine-tuning needs some 20 GB. The region to paint is the middle half of the photo; DensePose is left black.
+On the CPU. Fine-tuning needs some 20 GB. The region to paint is the middle half of the photo; DensePose is left black.
 """
 
 import argparse

@@ -28,8 +28,8 @@ def write_report(folder: str | Path) -> Path:
         "<h1>SIFT-VTON in small</h1>",
         f"<p>Drawn persons in drawn garments, matched, learned and dressed by the four scripts. <b>This try-on network "
         f"is barely trained: {updates} updates from random weights, minutes on two cores.</b> Its autoencoder was "
-        "trained beforehand. It shows that every part runs, not what the method can do: expect blurred garments "
-        "whose prints are not yet in place.</p>",
+        "trained beforehand. It shows that every part runs, not what the method can do: expect blotches where the "
+        "garment belongs.</p>",
         "<h2>1. Matches (paper §3.1)</h2>",
         "<p>Each row: a photo, its garment's picture; kept matches in colours, dropped ones faint. Plain garments and "
         "fine textures have none, as the paper says.</p>",
