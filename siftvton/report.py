@@ -11,7 +11,7 @@ from siftvton.files import write_text
 
 CHART = (640, 160)  # width and height in CSS pixels
 
-STYLE = "body{font:16px/1.5 sans-serif;max-width:64rem;margin:2rem auto}img{max-width:100%}pre{overflow:auto}"
+STYLE = "body{font:16px/1.5 sans-serif;max-width:64rem;margin:2rem auto}img{max-width:100%}pre{white-space:pre-wrap}"
 
 
 def write_report(folder: str | Path) -> Path:
