@@ -2,10 +2,11 @@
 
 from siftvton import cli
 from siftvton.config import Evaluate
-from siftvton.evaluation.run import evaluate
 
 
 def main(config: Evaluate) -> None:
+    from siftvton.evaluation.run import evaluate  # after the command line is checked: it takes seconds to import
+
     print(evaluate(config), end="")
 
 
