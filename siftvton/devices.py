@@ -1,8 +1,16 @@
-"""The ``device`` key."""
+"""The ``device`` key, and whether there is anything but the CPU."""
 
 import torch
 
 from siftvton.errors import UsageError
+
+
+def cpu_only() -> bool:
+    """Whether this machine has no accelerator.
+
+    accelerate has to be told: else it does not join several CPU processes, and each takes itself for the only one.
+    """
+    return not torch.accelerator.is_available()
 
 
 def named_device(name: str | None) -> torch.device:

@@ -12,7 +12,7 @@ from siftvton import cli
 from siftvton.config import Infer
 from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
 from siftvton.data.layout import Pair, SplitFolder, in_setting, split_pairs
-from siftvton.devices import named_device
+from siftvton.devices import cpu_only, named_device
 from siftvton.draws import torch_generator
 from siftvton.errors import InputError, UsageError
 from siftvton.files import read_image, write_image, write_text
@@ -62,7 +62,7 @@ def infer(config: Infer) -> None:
         UsageError: the output folder holds results of another configuration, or the size is not allowed.
         InputError: the checkpoint or the data cannot be read; or, after all others are done, some pairs failed.
     """
-    state = PartialState()
+    state = PartialState(cpu=cpu_only())
     output = Path(config.output)
     digest = _check_same_results(config, output)
     pairs = split_pairs(config.data.root, config.data.split, config.data.validation_pairs, config.data.split_seed)

@@ -1,11 +1,15 @@
 """Sampling whole lists: names, restarts, failures, seeds."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from siftvton import cli
 from siftvton.config import HeldOutData, Infer
 from siftvton.data import layout
 from siftvton.draws import numpy_generator, torch_generator
@@ -151,3 +155,26 @@ def test_results_of_other_weights_are_refused(configuration, pipeline, tmp_path:
     save(pipeline, tmp_path / "model")
     with pytest.raises(UsageError, match="other weights"):
         infer(config)
+
+
+def test_two_processes_share_the_list(configuration, tmp_path: Path):
+    """Guards processes on a machine without a GPU that each took itself for the only one, and wrote every picture."""
+    config = configuration("two", device=None)
+    cli.save(config, tmp_path / "two.yaml")
+    script = Path(__file__).parents[1] / "scripts" / "infer.py"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*launch, script, "--config", tmp_path / "two.yaml"],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    alone = configuration("alone")
+    infer(alone)
+    assert sorted(results(config)) == sorted(results(alone))
+    for name, picture in results(alone).items():
+        assert np.abs(picture.astype(int) - results(config)[name]).max() <= 1
+    assert "2/2" in done.stderr  # the first process's bar: two of three pictures are its own
+    assert "3/3" not in done.stderr

@@ -16,6 +16,7 @@ from siftvton import cli
 from siftvton.config import TrainAutoencoder
 from siftvton.data.dataset import TryOnDataset
 from siftvton.data.layout import SplitFolder, in_setting, split_pairs
+from siftvton.devices import cpu_only
 from siftvton.draws import seed_of, torch_generator
 from siftvton.errors import UsageError
 from siftvton.files import write_image, write_json, written_whole
@@ -66,7 +67,7 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
         UsageError: the configuration does not fit itself, the data or what lies in ``output``; several processes.
         InputError: data cannot be read.
     """
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=cpu_only())
     if accelerator.num_processes > 1:
         raise UsageError(f"{accelerator.num_processes} processes: an autoencoder this small is trained by one")
     output = Path(config.output)

@@ -15,6 +15,7 @@ from siftvton import cli
 from siftvton.config import Train
 from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
 from siftvton.data.layout import MATCHES, SplitFolder, in_setting, split_pairs
+from siftvton.devices import cpu_only
 from siftvton.draws import seed_of
 from siftvton.errors import UsageError
 from siftvton.files import write_text
@@ -80,7 +81,7 @@ class _Run:
                 gradient_accumulation_steps=settings.accumulation,
                 log_with=settings.tracker,
                 project_dir=config.output,
-                cpu=settings.cpu,
+                cpu=settings.cpu or cpu_only(),
                 dataloader_config=DataLoaderConfiguration(even_batches=False),
             )
         except ValueError as error:  # a tracker or a precision that is not to be had on this machine

@@ -85,7 +85,7 @@ def test_two_processes_equal_one(configuration, tmp_path: Path):
     """As published: frozen parts, and gradients accumulated before they are exchanged."""
     start = run(configuration("base", updates=1)) / "model"
     one, config = (
-        configuration(name, updates=2, batch_size=1, accumulation=accumulation, trainable="finetune")
+        configuration(name, updates=2, batch_size=1, accumulation=accumulation, trainable="finetune", cpu=False)
         for name, accumulation in (("one", 4), ("two", 2))
     )
     one.model.pretrained = config.model.pretrained = str(start)
