@@ -1,7 +1,7 @@
 """One ``load`` for everything that can be loaded: a saved pipeline's folder, or a published checkpoint.
 
 Nothing that is loaded may run code: folders are read as JSON and safetensors into classes named here, checkpoints
-with PyTorch's weights-only unpickler.
+with an unpickler that rebuilds tensors alone.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from siftvton.model import build, published
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
 from siftvton.model.unet import TryOnUNet
+from siftvton.model.unpickling import read_tensors
 from siftvton.pipeline import TryOnPipeline
 
 PARTS: dict[str, Any] = {
@@ -91,18 +92,16 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The tensors of a published checkpoint, by name, memory-mapped where the format allows.
 
     Raises:
-        InputError: the file is damaged, or is a pickle that holds more than tensors.
+        InputError: the file is damaged, or is a pickle that would run something.
     """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = read_tensors(path)
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: holds more than tensors and plain values; refused, nothing was run") from error
+        raise InputError(f"{path}: refused, nothing was run: {error}") from error
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a checkpoint: damaged, of an old format, or none; nothing was run"
-        ) from error
+        raise InputError(f"{path}: cannot be read as a checkpoint ({_first_line(error)}); nothing was run") from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path}: is not a dictionary of tensors, nor holds one as state_dict")

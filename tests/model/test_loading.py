@@ -1,5 +1,4 @@
 import json
-import pickle
 from pathlib import Path
 
 import pytest
@@ -106,21 +105,6 @@ def test_a_published_checkpoint_computes_what_its_weights_say(pipeline: TryOnPip
     for part in ("unet", "garment_encoder"):
         state = getattr(loaded, part).state_dict()
         assert all(torch.equal(state[name], t) for name, t in getattr(pipeline, part).state_dict().items())
-
-
-class Hostile:
-    def __reduce__(self):
-        return Path.touch, (Path("ran"),)
-
-
-def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": {"a": torch.zeros(1)}, "hyper_parameters": Hostile()}, "zip.ckpt")
-    Path("plain.ckpt").write_bytes(pickle.dumps(Hostile()))
-    for name in ("zip.ckpt", "plain.ckpt"):
-        with pytest.raises(InputError, match=name):
-            load(name)
-    assert not Path("ran").exists()
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
