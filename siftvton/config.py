@@ -126,6 +126,11 @@ class OptimisationConfig:
     learning_rate: float = option(1e-4, "AdamW's", minimum=0)
     weight_decay: float = option(0.01, "AdamW's", minimum=0)
     warmup_updates: int = option(100, "linear warm-up from 1 % of the learning rate, updates", minimum=0)
+    schedule: str = option(
+        "constant",
+        "of the learning rate after the warm-up; cosine: falls to 0 at the last update",
+        choices=("constant", "cosine"),
+    )
     max_gradient_norm: float | None = option(None, "clip the gradient's norm here; null: never")
     min_snr_gamma: float = option(5.0, "γ of min-SNR weighting", minimum=0)
     dropout: float = option(0.1, "share of images trained without garment and image context", minimum=0, maximum=1)
@@ -166,18 +171,25 @@ class TrainAutoencoder:
     data: PictureData = field(default_factory=PictureData)
     pretrained: str | None = option(None, "folder of an autoencoder to go on from; its sizes count")
     channels: list[int] = option(
-        [32, 64, 64], "channels of each level, finest first; each but the last halves the size"
+        [16, 32, 64], "channels of each level, finest first; each but the last halves the size"
     )
     blocks_per_level: int = option(1, "residual blocks of each level", minimum=1)
     norm_groups: int = option(8, "group normalisation's groups", minimum=1)
-    updates: int = option(2500, "optimiser updates in all", minimum=1)
-    batch_size: int = option(2, "pairs an update, four pictures each", minimum=1)
-    learning_rate: float = option(1e-3, "AdamW's, with a cosine decay to 0", minimum=0)
+    updates: int = option(4000, "optimiser updates in all", minimum=1)
+    batch_size: int = option(3, "pairs an update, six crops each", minimum=1)
+    crop: int = option(64, "height and width of a crop, pixels; a multiple of the autoencoder's stride", minimum=8)
+    learning_rate: float = option(2e-3, "AdamW's, after 50 updates of warm-up, with a cosine decay to 0", minimum=0)
     kl_weight: float = option(1e-6, "of the posterior's KL divergence, per latent element", minimum=0)
+    squared_weight: float = option(5.0, "of the squared distance of pictures", minimum=0)
     gradient_weight: float = option(1.0, "of the L1 distance of picture gradients", minimum=0)
     colour_weight: float = option(
-        5.0, "of the L1 distance of colours without their brightness, averaged over 4×4 pixels", minimum=0
+        0.3, "of the L1 distance of opponent colours without their brightness, averaged over 4×4 pixels", minimum=0
     )
+    anchor_weight: float = option(
+        1.0, "of the squared distance of three latent channels from the cells' mean opponent colours", minimum=0
+    )
+    latent_deviation: float = option(1.0, "standard deviation that the scaling factor gives the latents", minimum=0)
+    mixed_precision: str = option("no", "accelerate's", choices=("no", "fp16", "bf16"))
     workers: int = option(0, "data loading processes", minimum=0)
     checkpoint_every: int = option(500, "updates between checkpoints", minimum=1)
     seed: int = option(0, "of every draw")
@@ -226,6 +238,40 @@ class Evaluate:
 
 
 @dataclass
+class EvaluateToy:
+    """Score toy results against the exact rendering: print, colour, the rest of the photo."""
+
+    data: HeldOutData = field(default_factory=HeldOutData)
+    predictions: str = option("outputs/infer", "folder of results; png, or the JPEG files' own errors count as changes")
+    setting: str = option("unpaired", "how the results were made", choices=("paired", "unpaired"))
+    limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
+    workers: int = option(0, "processes; 0: one a core", minimum=0)
+    seed: int = option(0, "of the draw of other garments")
+    output: str = option("outputs/evaluate_toy", "folder for the tables")
+
+
+@dataclass
+class AttentionError:
+    """Measure how far the hooked layers look from where they should."""
+
+    checkpoint: str = option("outputs/train/model", "a saved pipeline's folder, or a published .ckpt or .safetensors")
+    data: HeldOutData = field(default_factory=HeldOutData)
+    matches: str | None = option(
+        None, "folder of correspondences; null: <folder>/exact_map where there is one, else <folder>/sift_matching"
+    )
+    matches_frame: list[int] = option(
+        [512, 384], "height and width that the matches are measured in, pixels", minimum=8, length=2
+    )
+    layers: str = option("middle", "which hooked layers of each resolution", choices=("middle", "all"))
+    timesteps: list[int] = option([50, 150, 250, 350, 450], "how far the photos are noised, of 1000", minimum=0)
+    limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
+    batch_size: int = option(4, "pictures at once", minimum=1)
+    seed: int = option(0, "of the noise")
+    device: str | None = option(None, "e.g. cuda:0; null: a GPU where there is one")
+    output: str = option("outputs/attention_error", "folder for the tables and the maps")
+
+
+@dataclass
 class CheckedData(SplitData):
     split: str = option("all", "what to look at; all: train and test", choices=("all", "train", "validation", "test"))
     matches: str | None = option(None, "folder of correspondences; null: <root>/train/sift_matching")
@@ -270,6 +316,8 @@ SCRIPTS: dict[str, type] = {
     "train_autoencoder": TrainAutoencoder,
     "infer": Infer,
     "evaluate": Evaluate,
+    "evaluate_toy": EvaluateToy,
+    "attention_error": AttentionError,
     "check_data": CheckData,
     "make_toy_data": MakeToyData,
     "report": Report,

@@ -25,7 +25,8 @@ class Recorder:
     """The losses of the last forward pass.
 
     Attributes:
-        losses: layer name -> (B,). A second forward, such as gradient checkpointing's, overwrites the first.
+        losses: layer name -> (B,), or what else was observed. A second forward, such as gradient checkpointing's,
+            overwrites the first.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ def supervise(
     Raises:
         ValueError: a name is not one of the model's ``Attention`` layers.
     """
-    return _observed(model, partial(_match_loss, reference), layers)
+    return observe(model, partial(_match_loss, reference), layers)
 
 
 def regularise(
@@ -70,11 +71,20 @@ def regularise(
         mask: (B, 1, h, w), 1 where the garment is worn, at the latent's size.
         frame: height and width of the pictures, pixels: the grids have their shape.
     """
-    return _observed(model, partial(_variation, mask, frame), layers)
+    return observe(model, partial(_variation, mask, frame), layers)
 
 
 @contextmanager
-def _observed(model: nn.Module, objective: Objective, layers: Sequence[str] | None) -> Iterator[Recorder]:
+def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None = None) -> Iterator[Recorder]:
+    """Record what ``objective`` makes of each layer's inputs; use it like :func:`supervise`.
+
+    Args:
+        objective: (layer, its hidden states (B, N_q, C), the other picture's (B, N_k, C')) -> (B, …).
+        layers: names of ``Attention`` modules in ``model``; None: every cross-attention.
+
+    Raises:
+        ValueError: a name is not one of the model's ``Attention`` layers.
+    """
     recorder = Recorder()
     modules = dict(model.named_modules())
     if layers is None:
@@ -111,6 +121,21 @@ def _inputs(
     if encoder_hidden_states is None or attention_mask is not None:
         raise ValueError("a supervised layer takes its keys from another picture and masks none of them")
     return hidden_states, encoder_hidden_states
+
+
+def attention_rows(attention: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, rows: Tensor) -> Tensor:
+    """One image's attention weights q of some queries, averaged over heads.
+
+    Args:
+        hidden_states: (N_q, C). encoder_hidden_states: (N_k, C'). rows: (R,) query cells.
+
+    Returns:
+        (R, N_k) float32.
+    """
+    query = _queries(attention, hidden_states[None, rows])  #                         (1, H, R, d)
+    key = _keys(attention, encoder_hidden_states[None])  #                            (1, H, N_k, d)
+    score = attention.scale * query.float() @ key.float().transpose(-1, -2)  #        (1, H, R, N_k)
+    return score.softmax(dim=-1).mean(dim=1)[0]
 
 
 def _match_loss(

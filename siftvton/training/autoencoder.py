@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from diffusers import AutoencoderKL
+from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -17,7 +18,7 @@ from siftvton.config import TrainAutoencoder
 from siftvton.data.dataset import TryOnDataset
 from siftvton.data.layout import SplitFolder, in_setting, split_pairs
 from siftvton.devices import cpu_only
-from siftvton.draws import seed_of, torch_generator
+from siftvton.draws import numpy_generator, seed_of, torch_generator
 from siftvton.errors import UsageError
 from siftvton.files import write_image, write_json, written_whole
 from siftvton.inference import picture
@@ -29,35 +30,74 @@ from siftvton.training.state import StreamSampler
 from siftvton.visualize import contact_sheet
 
 KINDS = ("image", "garment", "agnostic", "densepose")
+CROPS = ("image", "image", "garment", "garment", "agnostic", "densepose")  # of a pair; the last two are easy
+WARMUP = 50  # updates
+# ln σ² of the untrained posterior. With σ = 1 its noise would drown the small first latents, and only brightness,
+# which varies most, would be learned for a long while.
+LOG_VARIANCE = -6.0
+# Brightness, red against blue, green against purple, each of about unit deviation on the toy world's pictures: in red,
+# green and blue the third axis has a twentieth of the variance, and an autoencoder leaves it out for a long while.
+OPPONENT = ((0.5, 0.5, 0.5), (2.5, 0.0, -2.5), (-3.0, 6.0, -3.0))
 FREE_KEYS = ("output", "data.root", "workers", "checkpoint_every")
 SHEET_ROWS = 8
 
 
-class Pictures(Dataset[tuple[Tensor, tuple[int, int]]]):
-    """Every picture that the model will encode, the four of a pair together."""
+class Crops(Dataset[tuple[Tensor, tuple[int, int]]]):
+    """Pieces of every kind of picture that the model will encode, those of a pair together."""
 
-    def __init__(self, items: TryOnDataset) -> None:
+    def __init__(self, items: TryOnDataset, size: int, seed: int) -> None:
+        """
+        Args:
+            size: height and width of a crop, pixels. seed: of the draw where to cut.
+        """
         self.items = items
+        self.size = size
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """(epoch, index of the pair) -> its pictures (4, 3, height, width) in [−1, 1], and the key."""
+        """(epoch, index of the pair) -> its crops (6, 3, size, size) in [−1, 1], and the key."""
         item = self.items[key]
-        return torch.stack([getattr(item, kind) for kind in KINDS]), key
+        room = [length - self.size + 1 for length in self.items.size]
+        corners = numpy_generator(self.seed, *key, "crops").integers(room, size=(len(CROPS), 2)).tolist()
+        crops = [
+            getattr(item, kind)[:, top : top + self.size, left : left + self.size]
+            for kind, (top, left) in zip(CROPS, corners, strict=True)
+        ]
+        return torch.stack(crops), key
 
 
-def reconstruction_loss(result: Tensor, pictures: Tensor, gradient_weight: float, colour_weight: float) -> Tensor:
-    """(B,): mean |difference|, and two terms on what that alone learns last.
+def reconstruction_loss(
+    result: Tensor, pictures: Tensor, squared_weight: float, gradient_weight: float, colour_weight: float
+) -> Tensor:
+    """(B,): mean |difference|, and three terms on what that alone learns last.
 
-    Horizontal and vertical picture gradients keep prints sharp; colours without their brightness, averaged over
-    4×4 pixels, keep the latents from spending themselves on shades of grey.
+    The squared difference hurries along what is far off, such as colours at first; horizontal and vertical picture
+    gradients keep prints sharp; opponent colours without their brightness, averaged over 4×4 pixels, keep the latents
+    from spending themselves on shades of grey.
     """
     difference = result - pictures
     gradients = difference.diff(dim=-1).abs().mean(dim=(1, 2, 3)) + difference.diff(dim=-2).abs().mean(dim=(1, 2, 3))
-    colour = functional.avg_pool2d(difference - difference.mean(dim=1, keepdim=True), 4).abs().mean(dim=(1, 2, 3))
-    return difference.abs().mean(dim=(1, 2, 3)) + gradient_weight * gradients + colour_weight * colour
+    colour = opponent(functional.avg_pool2d(difference, 4))[:, 1:].abs().mean(dim=(1, 2, 3))
+    plain, squared = difference.abs().mean(dim=(1, 2, 3)), difference.square().mean(dim=(1, 2, 3))
+    return plain + squared_weight * squared + gradient_weight * gradients + colour_weight * colour
+
+
+def anchor_loss(latents: Tensor, pictures: Tensor) -> Tensor:
+    """(B,): squared distance of three latent channels from the mean opponent colours of each cell.
+
+    Four channels that are free spend themselves on brightness and its detail, and merge green with purple; these hold
+    all three axes of colour, and the fourth is for detail.
+    """
+    colours = opponent(functional.adaptive_avg_pool2d(pictures, (latents.shape[-2], latents.shape[-1])))
+    return (latents[:, :3].float() - colours).square().mean(dim=(1, 2, 3))
+
+
+def opponent(pictures: Tensor) -> Tensor:
+    """(B, 3, H, W) red, green, blue -> ``OPPONENT`` colours."""
+    return torch.einsum("oc,bchw->bohw", torch.tensor(OPPONENT, device=pictures.device), pictures)
 
 
 def train_autoencoder(config: TrainAutoencoder) -> None:
@@ -67,15 +107,16 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
         UsageError: the configuration does not fit itself, the data or what lies in ``output``; several processes.
         InputError: data cannot be read.
     """
-    accelerator = Accelerator(cpu=cpu_only())
+    accelerator = Accelerator(cpu=cpu_only(), mixed_precision=config.mixed_precision)
     if accelerator.num_processes > 1:
         raise UsageError(f"{accelerator.num_processes} processes: an autoencoder this small is trained by one")
     output = Path(config.output)
-    pictures = Pictures(_items(config, "train"))
     vae = _untrained(config)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=config.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
-    progress = checkpoints.Progress(len(KINDS) * config.batch_size)
+    _check_crop(config, 2 ** (len(vae.config.block_out_channels) - 1))
+    crops = Crops(_items(config, "train"), config.crop, config.seed)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP, config.updates)
+    progress = checkpoints.Progress(len(CROPS) * config.batch_size)
     vae, optimizer = accelerator.prepare(vae, optimizer)
     accelerator.register_for_checkpointing(schedule, progress)
     checkpoint = checkpoints.find(output, "latest")
@@ -84,10 +125,11 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
         checkpoints.restore(accelerator, output, checkpoint)
     cli.save(config, output / "train_autoencoder.yaml")
     batch = config.batch_size
-    sampler = StreamSampler(len(pictures), config.seed, progress.update * batch, config.updates * batch)
-    loader = accelerator.prepare(DataLoader(pictures, batch_size=batch, sampler=sampler, num_workers=config.workers))
+    sampler = StreamSampler(len(crops), config.seed, progress.update * batch, config.updates * batch)
+    loader = accelerator.prepare(DataLoader(crops, batch_size=batch, sampler=sampler, num_workers=config.workers))
     for values, keys in tqdm(loader, initial=progress.update, total=config.updates, unit="update"):
-        loss = _loss(config, vae, values.flatten(0, 1), zip(*(column.tolist() for column in keys), strict=True))
+        with accelerator.autocast():
+            loss = _loss(config, vae, values.flatten(0, 1), zip(*(column.tolist() for column in keys), strict=True))
         accelerator.backward(loss.mean())
         accelerator.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
@@ -97,7 +139,9 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
         if progress.update % config.checkpoint_every == 0 or progress.update == config.updates:
             checkpoints.save(accelerator, output, progress, keep=1)
     vae.eval()
-    vae.register_to_config(scaling_factor=_scaling_factor(vae, pictures, accelerator.device))
+    vae.register_to_config(
+        scaling_factor=_scaling_factor(vae, crops.items, config.latent_deviation, accelerator.device)
+    )
     with written_whole(output / "vae") as beside:
         vae.save_pretrained(beside)
     _report(config, vae, output, accelerator.device)
@@ -109,9 +153,18 @@ def _untrained(config: TrainAutoencoder) -> AutoencoderKL:
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(config.seed, "weights"))
         try:
-            return build.autoencoder(config.channels, config.blocks_per_level, config.norm_groups)
+            vae = build.autoencoder(config.channels, config.blocks_per_level, config.norm_groups)
         except ValueError as error:
             raise UsageError(f"channels={config.channels} norm_groups={config.norm_groups}: {error}") from error
+    with torch.no_grad():
+        vae.quant_conv.bias.chunk(2)[1].fill_(LOG_VARIANCE)
+    return vae
+
+
+def _check_crop(config: TrainAutoencoder, stride: int) -> None:
+    size = min(config.data.height, config.data.width)
+    if config.crop % stride or config.crop > size:
+        raise UsageError(f"crop={config.crop}: multiples of {stride} up to {size} are allowed")
 
 
 def _check_same_configuration(config: TrainAutoencoder) -> None:
@@ -124,14 +177,16 @@ def _check_same_configuration(config: TrainAutoencoder) -> None:
 
 
 def _loss(config: TrainAutoencoder, vae: AutoencoderKL, pictures: Tensor, keys: Iterable[tuple[int, int]]) -> Tensor:
-    """(4·pairs,): reconstruction from a draw of the posterior, keyed by the pair's epoch and index, and divergence."""
+    """(6·pairs,): reconstruction from a draw of the posterior, keyed by the pair's epoch and index, and divergence."""
     posterior = vae.encode(pictures).latent_dist
-    shape = (len(KINDS), *posterior.mean.shape[1:])
+    shape = (len(CROPS), *posterior.mean.shape[1:])
     noise = [torch.randn(shape, generator=torch_generator(config.seed, *key, "autoencoder")) for key in keys]
     result = vae.decode(posterior.mean + posterior.std * torch.cat(noise).to(pictures.device)).sample
     divergence = posterior.kl() / posterior.mean[0].numel()
-    loss = reconstruction_loss(result, pictures, config.gradient_weight, config.colour_weight)
-    return loss + config.kl_weight * divergence
+    loss = reconstruction_loss(
+        result.float(), pictures, config.squared_weight, config.gradient_weight, config.colour_weight
+    )
+    return loss + config.anchor_weight * anchor_loss(posterior.mean, pictures) + config.kl_weight * divergence
 
 
 def _items(config: TrainAutoencoder, split: str) -> TryOnDataset:
@@ -145,14 +200,24 @@ def _items(config: TrainAutoencoder, split: str) -> TryOnDataset:
 
 
 @torch.no_grad()
-def _scaling_factor(vae: AutoencoderKL, pictures: Pictures, device: torch.device) -> float:
-    """1 / deviation of the latents, so that the diffusion model's are of unit variance (Rombach et al. 2022)."""
+def _scaling_factor(vae: AutoencoderKL, items: TryOnDataset, deviation: float, device: torch.device) -> float:
+    """Wanted by found deviation of the latents; 1 is the rule (Rombach et al. 2022).
+
+    Less makes the same timestep noisier, so that a small network has to look at the garment instead of guessing
+    colours from what the noise lets through (Chen 2023, "On the importance of noise scheduling").
+    """
     vae.register_to_config(scaling_factor=1.0)
     latents = []
-    for index in range(0, len(pictures), max(1, len(pictures) // 64)):
+    for index in range(0, len(items), max(1, len(items) // 64)):
         generators = [torch_generator(0, index, kind, "scaling factor") for kind in KINDS]
-        latents.append(draw_latents(vae, pictures[0, index][0].to(device), generators))
-    return 1 / float(torch.cat(latents).std())
+        latents.append(draw_latents(vae, _pictures(items, index).to(device), generators))
+    return deviation / float(torch.cat(latents).std())
+
+
+def _pictures(items: TryOnDataset, index: int) -> Tensor:
+    """(4, 3, height, width) in [−1, 1], one of each kind."""
+    item = items[index]
+    return torch.stack([getattr(item, kind) for kind in KINDS])
 
 
 @torch.no_grad()
@@ -162,8 +227,7 @@ def _report(config: TrainAutoencoder, vae: AutoencoderKL, output: Path, device: 
     psnr: dict[str, list[float]] = {kind: [] for kind in KINDS}
     items = _items(config, "validation")
     for index in range(len(items)):
-        item = items[index]
-        values = torch.stack([getattr(item, kind) for kind in KINDS]).to(device)
+        values = _pictures(items, index).to(device)
         results = vae.decode(vae.encode(values).latent_dist.mean).sample.clamp(-1, 1)
         error = functional.mse_loss(results / 2, values / 2, reduction="none").mean(dim=(1, 2, 3))
         for kind, value in zip(KINDS, (-10 * error.log10()).tolist(), strict=True):

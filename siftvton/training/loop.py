@@ -27,14 +27,15 @@ from siftvton.training.state import StreamSampler, learning_rate_factor, select_
 from siftvton.training.step import noised, step_losses
 from siftvton.training.validation import pipeline_of, validation_set, write_validation_sheet
 
-# What may change between the starts of one run: none of it changes a draw, or what an update computes from it.
+# What may change between the starts of one run: none of it changes a draw, or what an update computes from it. A
+# run's length may change, too, unless the learning rate follows it.
+LENGTH_KEYS = ("train.epochs", "train.updates")
 FREE_KEYS = (
     "output",
     "resume",
     "data.root",
     "data.matches",
-    "train.epochs",
-    "train.updates",
+    *LENGTH_KEYS,
     "train.batch_size",  # its product with accumulation and processes is kept with the progress
     "train.accumulation",
     "train.workers",
@@ -89,6 +90,8 @@ class _Run:
                 f"train.tracker={settings.tracker} train.mixed_precision={settings.mixed_precision}: {error}"
             ) from error
         self.dataset, self.validation = training_set(config), validation_set(config)
+        self.images = settings.batch_size * settings.accumulation * self.accelerator.num_processes  # an update
+        self.updates = _updates(config, len(self.dataset), self.images)
         self.vae, self.inner = _parts(config)
         _check_size(config, pipeline_of(self.inner, self.vae).stride)
         if settings.gradient_checkpointing:
@@ -100,15 +103,14 @@ class _Run:
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
         )
+        decay_end = self.updates if settings.schedule == "cosine" else None
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda update: learning_rate_factor(update, settings.warmup_updates)
+            optimizer, lambda update: learning_rate_factor(update, settings.warmup_updates, decay_end)
         )
         self.network, self.optimizer = self.accelerator.prepare(self.inner, optimizer)
-        self.images = settings.batch_size * settings.accumulation * self.accelerator.num_processes  # an update
         self.progress = checkpoints.Progress(self.images)
         self.accelerator.register_for_checkpointing(self.schedule, self.progress)
         self.noise_schedule = build.scheduler()
-        self.updates = _updates(config, len(self.dataset), self.images)
         self.sums = torch.zeros(4, device=self.accelerator.device)  # Eq. 3 and its parts over an update
 
     def begin(self) -> None:
@@ -247,7 +249,8 @@ def _check_same_configuration(config: Train) -> None:
     output = Path(config.output)
     saved = output / "train.yaml"
     changed = cli.differences(config, saved) if saved.is_file() and checkpoints.saved(output) else []
-    changed = [line for line in changed if line.partition(":")[0] not in FREE_KEYS]
+    fixed = LENGTH_KEYS if config.train.schedule == "cosine" else ()
+    changed = [line for line in changed if (key := line.partition(":")[0]) in fixed or key not in FREE_KEYS]
     if changed:
         raise UsageError(f"{output} holds a run of another configuration ({'; '.join(changed)}); name another output")
 

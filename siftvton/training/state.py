@@ -1,5 +1,6 @@
 """What learns, how fast, and in which order the pairs come."""
 
+import math
 from collections.abc import Iterator
 
 from torch import nn
@@ -39,9 +40,13 @@ def select_trainable(network: TryOnNetwork, which: str) -> list[nn.Parameter]:
     return chosen
 
 
-def learning_rate_factor(update: int, warmup: int) -> float:
-    """Linear warm-up from 1 % over ``warmup`` updates, then 1."""
-    return min(1.0, 0.01 + 0.99 * update / warmup) if warmup else 1.0
+def learning_rate_factor(update: int, warmup: int, decay_end: int | None = None) -> float:
+    """Linear warm-up from 1 % over ``warmup`` updates, then 1; or half a cosine down to 0 at ``decay_end``."""
+    if update < warmup:
+        return 0.01 + 0.99 * update / warmup
+    if decay_end is None:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, decay_end - warmup)))
 
 
 class StreamSampler(Sampler[tuple[int, int]]):

@@ -3,13 +3,13 @@
 Letters: B images, h × w latent cells.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from siftvton.config import SupervisionConfig
 from siftvton.data.dataset import TryOnBatch
@@ -47,11 +47,23 @@ class StepLosses:
 
 def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed: int, dropout: float) -> Noised:
     """Draw timestep, dropout, latents and noise of each image, keyed by (seed, epoch, index)."""
-    device = batch.image.device
     generators = [torch_generator(seed, epoch, index, "training") for epoch, index in batch.key]
     steps = scheduler.config.num_train_timesteps
-    timestep = torch.cat([torch.randint(steps, (1,), generator=g) for g in generators]).to(device)
-    keep = torch.cat([torch.rand(1, generator=g) >= dropout for g in generators]).to(device)
+    timestep = torch.cat([torch.randint(steps, (1,), generator=g) for g in generators])
+    keep = torch.cat([torch.rand(1, generator=g) >= dropout for g in generators])
+    return noised_at(vae, scheduler, batch, timestep, keep, generators)
+
+
+def noised_at(
+    vae: AutoencoderKL,
+    scheduler: PNDMScheduler,
+    batch: TryOnBatch,
+    timestep: Tensor,
+    keep: Tensor,
+    generators: Sequence[Generator],
+) -> Noised:
+    """Draw each image's latents and noise from its generator, and noise it to its timestep (B,)."""
+    timestep, keep = (values.to(batch.image.device) for values in (timestep, keep))
     with torch.no_grad():
         latent, agnostic, densepose, garment = (
             draw_latents(vae, pictures, generators)

@@ -12,28 +12,32 @@ from siftvton.errors import UsageError
 from siftvton.model import build
 from siftvton.model.loading import load_part
 from siftvton.training.autoencoder import (
-    Pictures,
+    Crops,
     _items,
     _loss,
     _scaling_factor,
+    _untrained,
+    anchor_loss,
+    opponent,
     reconstruction_loss,
     train_autoencoder,
 )
 
 
 def test_scaled_latents_have_unit_variance(configuration):
-    pictures = Pictures(_items(TrainAutoencoder(data=configuration().data), "train"))
+    items = _items(TrainAutoencoder(data=configuration().data), "train")
     vae = build.autoencoder([8, 16, 16], blocks_per_level=1, norm_groups=8)
     with torch.no_grad():
         vae.quant_conv.weight.zero_()
         vae.quant_conv.bias[:4] = 0
         vae.quant_conv.bias[4:] = 2 * torch.log(torch.tensor(4.0))  # latents of deviation 4
-    assert abs(_scaling_factor(vae, pictures, torch.device("cpu")) - 0.25) < 0.01
+    for deviation in (1, 0.3):
+        assert abs(_scaling_factor(vae, items, deviation, torch.device("cpu")) - deviation / 4) < 0.01 * deviation
 
 
 def autoencoder_configuration(root: Path, output: Path, **settings) -> TrainAutoencoder:
     data = PictureData(root=str(root), validation_pairs=2, height=64, width=48)
-    given = {"channels": [8, 16], "updates": 4, "batch_size": 1, "checkpoint_every": 2, **settings}
+    given = {"channels": [8, 16], "updates": 4, "batch_size": 1, "crop": 32, "checkpoint_every": 2, **settings}
     return TrainAutoencoder(data=data, output=str(output), **given)
 
 
@@ -70,7 +74,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(root: Path, tmp_path: Path, monkeypat
     train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped"))
     straight = weights("straight")
     assert all(torch.equal(tensor, straight[name]) for name, tensor in weights("stopped").items())
-    with pytest.raises(UsageError, match=r"learning_rate: 0\.001 -> 0\.5"):
+    with pytest.raises(UsageError, match=r"learning_rate: 0\.002 -> 0\.5"):
         train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped", learning_rate=0.5))
 
 
@@ -88,10 +92,47 @@ def test_sizes_that_do_not_fit_are_named(root: Path, tmp_path: Path):
         train_autoencoder(autoencoder_configuration(root, tmp_path / "run", channels=[7]))
 
 
+@pytest.mark.parametrize("crop", [33, 64])
+def test_a_crop_that_does_not_fit_is_refused(root: Path, tmp_path: Path, crop: int):
+    with pytest.raises(UsageError, match=rf"crop={crop}: multiples of 2 up to 48 are allowed"):
+        train_autoencoder(autoencoder_configuration(root, tmp_path / "run", crop=crop))
+
+
+def test_crops_are_cut_from_their_pictures_by_key(configuration):
+    items = _items(TrainAutoencoder(data=configuration().data), "train")
+    crops = Crops(items, 16, seed=0)
+    first, key = crops[0, 1]
+    assert key == (0, 1)
+    assert torch.equal(first, crops[0, 1][0])
+    assert not torch.equal(first, crops[1, 1][0])
+    windows = items[0, 1].garment.unfold(1, 16, 1).unfold(2, 16, 1).permute(1, 2, 0, 3, 4)
+    assert (windows == first[2]).all(dim=-1).all(dim=-1).all(dim=-1).any()
+
+
+def test_the_posterior_starts_narrow(root: Path, tmp_path: Path):
+    vae = _untrained(autoencoder_configuration(root, tmp_path))
+    deviation = vae.encode(torch.zeros(1, 3, 64, 48)).latent_dist.std
+    assert 0.02 < deviation.mean() < 0.1
+
+
 def test_grey_for_colour_costs_more_than_its_brightness():
     red = torch.zeros(1, 3, 8, 8)
     red[:, 0] = 1
     grey = red.mean(dim=1, keepdim=True).expand_as(red)
-    plain, coloured = (reconstruction_loss(grey, red, 0.0, weight).item() for weight in (0.0, 1.0))
+    plain, coloured = (reconstruction_loss(grey, red, 0.0, 0.0, weight).item() for weight in (0.0, 1.0))
     assert plain == pytest.approx(4 / 9)  # (2 · 1/3 + 2/3) / 3
-    assert coloured == pytest.approx(8 / 9)
+    assert coloured == pytest.approx(4 / 9 + 2.75)  # opponent differences of -2.5 and 3
+
+
+def test_opponent_colours_of_grey_are_its_brightness_alone():
+    grey = torch.full((1, 3, 2, 2), 0.4)
+    assert opponent(grey)[0, :, 0, 0].tolist() == pytest.approx([0.6, 0, 0], abs=1e-6)
+
+
+def test_the_anchor_is_zero_where_three_channels_hold_the_cells_colours():
+    pictures = torch.rand(2, 3, 16, 12)
+    latents = torch.rand(2, 4, 4, 3)  # the fourth channel is free
+    latents[:, :3] = opponent(torch.nn.functional.avg_pool2d(pictures, 4))
+    assert anchor_loss(latents, pictures).abs().max() < 1e-12
+    latents[1, 2] += 0.5
+    assert anchor_loss(latents, pictures).tolist() == pytest.approx([0, 0.25 / 3], abs=1e-6)

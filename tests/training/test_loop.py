@@ -188,6 +188,13 @@ def test_another_configuration_is_refused_and_shown(configuration):
         train(configuration(updates=2, learning_rate=0.5))
 
 
+def test_the_cosine_schedule_ends_with_the_run_and_fixes_its_length(configuration):
+    rates = [entry["learning_rate"] for entry in metrics(run(configuration(schedule="cosine")))]
+    assert rates == pytest.approx([1e-5, 5.05e-4, 1e-3, 5e-4])
+    with pytest.raises(UsageError, match=r"train\.updates: 4 -> 6"):
+        train(configuration(schedule="cosine", updates=6))
+
+
 def test_a_fresh_start_over_a_run_is_refused(configuration):
     config = configuration(updates=2)
     run(config)

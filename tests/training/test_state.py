@@ -21,3 +21,8 @@ def test_warm_up_is_linear_from_one_percent():
     factors = [learning_rate_factor(update, 100) for update in (0, 50, 100, 1000)]
     assert factors == pytest.approx([0.01, 0.505, 1, 1])
     assert learning_rate_factor(0, 0) == 1
+
+
+def test_the_cosine_falls_from_the_warm_ups_end_to_zero():
+    factors = [learning_rate_factor(update, 100, 300) for update in (50, 100, 150, 200, 300)]
+    assert factors == pytest.approx([0.505, 1, 0.5 + 0.5**1.5, 0.5, 0], abs=1e-12)

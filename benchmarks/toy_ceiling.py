@@ -1,0 +1,53 @@
+"""What the toy autoencoder alone lets through: the exact rendering, encoded and decoded, in place of a try-on result.
+
+``python benchmarks/toy_ceiling.py --config configs/toy_model.yaml data.root=… output=…``, then
+``scripts/evaluate_toy.py predictions=<output>``. No diffusion model with this autoencoder can be expected to do better.
+"""
+
+import json
+from pathlib import Path
+
+import cv2
+import torch
+from tqdm import tqdm
+
+from siftvton import cli
+from siftvton.config import Infer
+from siftvton.data.dataset import TryOnDataset
+from siftvton.data.layout import SplitFolder, in_setting, split_pairs
+from siftvton.data.synthetic.garments import sample_garment
+from siftvton.data.synthetic.persons import sample_person
+from siftvton.data.synthetic.render import render
+from siftvton.data.synthetic.write import WORLD
+from siftvton.files import write_image
+from siftvton.inference import picture
+from siftvton.model.loading import load
+
+
+@torch.no_grad()
+def main(config: Infer) -> None:
+    data = config.data
+    world = json.loads((Path(data.root) / WORLD).read_text(encoding="utf-8"))
+    vae = load(config.checkpoint).vae
+    pairs = in_setting(split_pairs(data.root, "test", data.validation_pairs, data.split_seed), config.setting)[
+        : config.limit
+    ]
+    dataset = TryOnDataset(SplitFolder(data.root, "test"), pairs, data.height, data.width)
+    for index, pair in enumerate(tqdm(pairs)):
+        person, garment = (int(name.partition("_")[0]) for name in (pair.person_id, pair.garment_id))
+        truth = render(
+            sample_person(world["seed"], "test", person),
+            sample_garment(world["seed"], "test", garment),
+            world["height"],
+            world["width"],
+        ).photo
+        resized = cv2.resize(truth, (data.width, data.height), interpolation=cv2.INTER_LINEAR)
+        pixels = torch.tensor(resized).permute(2, 0, 1)[None] / 127.5 - 1
+        decoded = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)[0]
+        item = dataset[index]
+        result = item.image * item.keep_mask + decoded * (1 - item.keep_mask)
+        write_image(Path(config.output) / f"{pair.result_id}.png", picture(result))
+
+
+if __name__ == "__main__":
+    cli.run(main, Infer, default="toy.yaml")

@@ -1,0 +1,278 @@
+"""Try-on results in the toy world, where what they should look like is known: print, colour, the rest of the photo.
+
+The truth is the same person rendered in the same garment. Inside the print of that garment, the result is compared
+with the truth and with the person rendered in other garments: the print is right where the truth is closer than all
+of them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
+from tqdm import tqdm
+
+from siftvton import cli
+from siftvton.config import EvaluateToy
+from siftvton.data.dataset import TryOnDataset, TryOnItem
+from siftvton.data.layout import Pair, SplitFolder, in_setting, split_pairs
+from siftvton.data.synthetic.garments import Garment, sample_garment
+from siftvton.data.synthetic.persons import sample_person
+from siftvton.data.synthetic.render import Rendering, render
+from siftvton.data.synthetic.write import WORLD
+from siftvton.draws import numpy_generator
+from siftvton.errors import InputError
+from siftvton.evaluation.intervals import bootstrap, wilson
+from siftvton.evaluation.tables import per_image_csv
+from siftvton.files import read_image, write_image, write_json, write_text
+from siftvton.inference import picture
+from siftvton.pool import in_processes
+from siftvton.visualize import contact_sheet
+
+SHEET_ROWS = 12
+OTHERS = 9  # garments that a print is told from
+PRINT_LEVELS = 16  # grey levels that a print changes a pixel by, at least
+PRINT_MARGIN = 2  # pixels around the print that count as well: where it ends is part of it
+SMALLEST_PRINT = 20  # pixels
+RIGHT_COLOUR = 10.0  # CIELAB distance (1976) of mean colours; garments of this world are 50 apart on average
+
+
+@dataclass(frozen=True)
+class Case:
+    """A result and what it is compared with; garments and persons by their number in the split."""
+
+    world: Mapping[str, int]
+    split: str
+    pair: Pair
+    others: tuple[int, ...]
+    result: Path
+    root: str
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ToyScore:
+    """What one result scored; None where the garment has no print.
+
+    Attributes:
+        result: its name. print: the print's kind.
+        print_error: mean squared difference from the truth inside the print, of colours in 0…1.
+        print_similarity: SSIM there.
+        closest_by_error, closest_by_similarity: the truth is closer than every one of the other garments.
+        closest_on_same_cloth: likewise by error, the others being other prints on this garment's cut and cloth.
+        colour_distance: CIELAB distance of the mean colour where the garment is worn.
+        changed: largest difference, in grey levels, from the photo where nothing was to be painted.
+    """
+
+    result: str
+    print: str
+    print_error: float | None
+    print_similarity: float | None
+    closest_by_error: bool | None
+    closest_by_similarity: bool | None
+    closest_on_same_cloth: bool | None
+    colour_distance: float
+    changed: int
+
+
+def evaluate_toy(config: EvaluateToy) -> str:
+    """Score a folder of results; writes ``toy.json``, ``toy.md``, ``toy_per_image.csv`` and ``toy.png``.
+
+    Returns:
+        The Markdown table.
+
+    Raises:
+        InputError: the data are not a toy world's, or a result is missing.
+    """
+    cases = _cases(config)
+    scores = []
+    with closing(in_processes(score, cases, config.workers or torch.get_num_threads())) as done:
+        for entry in tqdm(done, total=len(cases), unit="result"):
+            scores.append(entry)
+    scores.sort(key=lambda entry: entry.result)
+    report = summary(scores)
+    table = markdown(report)
+    output = Path(config.output)
+    write_json(output / "toy.json", report)
+    write_text(output / "toy_per_image.csv", per_image_csv([asdict(entry) for entry in scores]))
+    write_image(output / "toy.png", _sheet(cases[:SHEET_ROWS]))
+    write_text(output / "toy.md", table)
+    cli.save(config, output / "evaluate_toy.yaml")
+    return table
+
+
+def _cases(config: EvaluateToy) -> list[Case]:
+    data = config.data
+    note = Path(data.root) / WORLD
+    if not note.is_file():
+        raise InputError(f"{note}: no such file; only a world of scripts/make_toy_data.py has a known truth")
+    world = json.loads(note.read_text(encoding="utf-8"))
+    pairs = in_setting(
+        split_pairs(data.root, data.split, data.validation_pairs, data.split_seed), config.setting
+    )[: config.limit]  # fmt: skip
+    split = "test" if data.split == "test" else "train"
+    printed = [
+        index
+        for index in sorted({_number(pair.garment_id) for pair in pairs})
+        if sample_garment(world["seed"], split, index).print != "plain"
+    ]
+    cases = []
+    for pair in pairs:
+        candidates = [index for index in printed if index != _number(pair.garment_id)]
+        draw = numpy_generator(config.seed, pair.result_id, "others")
+        others = draw.permutation(candidates)[:OTHERS].tolist()
+        paths = [Path(config.predictions) / f"{pair.result_id}.{suffix}" for suffix in ("png", "jpg")]
+        result = next((path for path in paths if path.is_file()), None)
+        if result is None:
+            raise InputError(f"{paths[0]}: no such file, nor {paths[1].name}; scripts/infer.py writes it")
+        cases.append(Case(world, split, pair, tuple(others), result, data.root, (data.height, data.width)))
+    return cases
+
+
+def _number(file_id: str) -> int:
+    return int(file_id.partition("_")[0])
+
+
+def _sheet(cases: Sequence[Case]) -> np.ndarray:
+    """Person, garment, result and truth of the first cases, a row each."""
+    rows, captions = [], []
+    for case in cases:
+        item = _item(case)
+        garment = sample_garment(case.world["seed"], case.split, _number(case.pair.garment_id))
+        rows.append([picture(item.image), picture(item.garment), read_image(case.result), _photo(case, garment)])
+        captions.append([f"person {case.pair.person_id}", f"garment {case.pair.garment_id}", "result", "truth"])
+    return contact_sheet(rows, captions)
+
+
+def score(case: Case) -> ToyScore:
+    """Render the truth and the other garments, and compare."""
+    result = read_image(case.result)
+    if result.shape[:2] != case.size:
+        raise InputError(f"{case.result}: is {result.shape[0]} × {result.shape[1]}, the data {case.size}")
+    seed = case.world["seed"]
+    garment = sample_garment(seed, case.split, _number(case.pair.garment_id))
+    others = [sample_garment(seed, case.split, index) for index in case.others]
+    truth, worn, printed = _truth(case, garment)
+    error = similarity = closest = similar = on_same_cloth = None
+    if printed.sum() >= SMALLEST_PRINT and others:
+        error, similarity = _compare(result, truth, printed)
+        compared = [_compare(result, _photo(case, other), printed) for other in others]
+        closest = all(error < other for other, _ in compared)
+        similar = all(similarity > other for _, other in compared)
+        reprinted = [replace(garment, seed=other.seed, print=other.print) for other in others]
+        on_same_cloth = all(error < _compare(result, _photo(case, other), printed)[0] for other in reprinted)
+    item = _item(case)
+    photo = ((item.image.permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(int)
+    kept = item.keep_mask[0].numpy() == 1
+    return ToyScore(
+        result=case.pair.result_id,
+        print=garment.print,
+        print_error=error,
+        print_similarity=similarity,
+        closest_by_error=closest,
+        closest_by_similarity=similar,
+        closest_on_same_cloth=on_same_cloth,
+        colour_distance=float(np.linalg.norm(_mean_colour(result, worn) - _mean_colour(truth, worn))),
+        changed=int(np.abs(photo - result)[kept].max()),
+    )
+
+
+def _item(case: Case) -> TryOnItem:
+    return TryOnDataset(SplitFolder(case.root, case.split), [case.pair], *case.size)[0]
+
+
+def _truth(case: Case, garment: Garment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The photo as it should be, where the garment is worn and where its print is, (height, width) bool each."""
+    rendering = _rendering(case, garment)
+    truth = _resized(rendering.photo, case.size)
+    plain = _photo(case, replace(garment, print="plain"))
+    differs = np.abs(truth.astype(int) - plain).max(axis=2) >= PRINT_LEVELS
+    near = np.ones((2 * PRINT_MARGIN + 1,) * 2, np.uint8)
+    worn = _resized(rendering.worn_mask.astype(np.uint8) * 255, case.size) > 127
+    return truth, worn, (cv2.dilate(differs.astype(np.uint8), near) > 0) & worn
+
+
+def _photo(case: Case, garment: Garment) -> np.ndarray:
+    return _resized(_rendering(case, garment).photo, case.size)
+
+
+def _rendering(case: Case, garment: Garment) -> Rendering:
+    person = sample_person(case.world["seed"], case.split, _number(case.pair.person_id))
+    return render(person, garment, case.world["height"], case.world["width"])
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """As the dataset resizes what the world wrote."""
+    return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _compare(result: np.ndarray, other: np.ndarray, where: np.ndarray) -> tuple[float, float]:
+    """Mean squared difference, of colours in 0…1, and mean SSIM inside ``where``."""
+    shown, wanted = (torch.tensor(p).permute(2, 0, 1)[None].double() / 255 for p in (result, other))
+    _, similarity = structural_similarity_index_measure(shown, wanted, data_range=1.0, return_full_image=True)
+    squared = (shown - wanted).square()
+    inside = torch.from_numpy(where)
+    return float(squared[0, :, inside].mean()), float(similarity[0, :, inside].mean())
+
+
+def _mean_colour(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """(3,) CIELAB of the mean colour inside ``where``."""
+    mean = picture[where].mean(axis=0).astype(np.float32) / 255
+    return cv2.cvtColor(mean[None, None], cv2.COLOR_RGB2LAB)[0, 0]
+
+
+SHARES = {
+    "print_closest_by_error": "print closer (MSE) to its own garment's truth than to nine other garments'",
+    "print_closest_by_similarity": "print closer (SSIM) to its own garment's truth than to nine other garments'",
+    "print_closest_on_same_cloth": "print closer (MSE) than nine other prints on the same cut and cloth",
+    "colour_right": f"mean colour within {RIGHT_COLOUR:g} (CIELAB) of the truth's",
+    "unchanged": "not one grey level changed where nothing was to be painted",
+}
+MEANS = {
+    "print_error": "squared error inside the print",
+    "print_similarity": "SSIM inside the print",
+    "colour_distance": "CIELAB distance of the mean colour",
+}
+
+
+def summary(scores: Sequence[ToyScore]) -> dict[str, Any]:
+    """Shares and means with their 95 % intervals, and how many cases each counts."""
+    answers: dict[str, list[bool | None]] = {
+        "print_closest_by_error": [entry.closest_by_error for entry in scores],
+        "print_closest_by_similarity": [entry.closest_by_similarity for entry in scores],
+        "print_closest_on_same_cloth": [entry.closest_on_same_cloth for entry in scores],
+        "colour_right": [entry.colour_distance <= RIGHT_COLOUR for entry in scores],
+        "unchanged": [entry.changed == 0 for entry in scores],
+    }
+    report: dict[str, Any] = {"results": len(scores)}
+    for name, values in answers.items():
+        known = [value for value in values if value is not None]
+        if known:
+            report[name] = _entry(float(np.mean(known)), wilson(sum(known), len(known)), len(known))
+    for name in MEANS:
+        numbers = [value for entry in scores if (value := getattr(entry, name)) is not None]
+        if numbers:
+            report[name] = _entry(float(np.mean(numbers)), bootstrap(numbers), len(numbers))
+    return report
+
+
+def _entry(value: float, interval: tuple[float, float], cases: int) -> dict[str, Any]:
+    return {"value": value, "interval": list(interval), "cases": cases}
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """A row a measure."""
+    lines = ["| measure | value | 95 % interval | results |", "| --- | ---: | ---: | ---: |"]
+    for name, title in (SHARES | MEANS).items():
+        if name in report:
+            value, (low, high), cases = report[name]["value"], report[name]["interval"], report[name]["cases"]
+            style = "{:.1%}" if name in SHARES else "{:.4f}"
+            texts = [style.format(number) for number in (value, low, high)]
+            lines.append(f"| {title} | {texts[0]} | {texts[1]} to {texts[2]} | {cases} |")
+    return "\n".join(lines) + "\n"

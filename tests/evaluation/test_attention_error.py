@@ -1,0 +1,109 @@
+"""Where the hooked layers look, on attention whose answer is known."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.attention_processor import Attention
+
+from siftvton.config import AttentionError, HeldOutData
+from siftvton.data.synthetic.write import write_world
+from siftvton.errors import InputError
+from siftvton.evaluation.attention_error import attention_error, exact_positions, position_errors, summary
+from siftvton.evaluation.attention_maps import spread_points
+from siftvton.files import read_image
+from siftvton.model.loading import save
+from siftvton.supervision.attention import attention_rows
+
+GRID, FRAME = (4, 3), (128, 96)  # cells of 32 × 32 pixels; 512 × 384 is four times as large
+
+
+def test_attention_on_one_cell_is_off_by_the_way_to_its_middle():
+    weights = torch.zeros(2, 12)
+    weights[0, 4] = weights[1, 11] = 1  # row 1, column 1; the last cell
+    truth = torch.tensor([[47.5 + 3, 47.5 + 4], [79.5, 15.5]])
+    near, far = position_errors(weights, truth, GRID, FRAME).tolist()
+    assert near == pytest.approx([4 * 5, 4 * 5, 0, 0, 0])  # 20 pixels; 19.2 are near
+    assert far == pytest.approx([4 * 96, 4 * 96, 0, 0, 0])
+    exact = position_errors(weights[:1], torch.tensor([[47.5, 47.5]]), GRID, FRAME)[0].tolist()
+    assert exact == pytest.approx([0, 0, 1, 1, 0], abs=1e-4)
+
+
+def test_even_attention_expects_the_middle():
+    weights = torch.full((1, 12), 1 / 12)
+    expected, _, _, mass, entropy = position_errors(weights, torch.tensor([[47.5, 47.5]]), GRID, FRAME)[0].tolist()
+    assert expected == pytest.approx(4 * 16)  # the middle of 4 rows lies between the second and the third
+    assert mass == pytest.approx(1 / 12)
+    assert entropy == pytest.approx(math.log(12))
+
+
+def test_rows_are_the_layers_own_attention():
+    torch.manual_seed(0)
+    attention = Attention(query_dim=8, cross_attention_dim=6, heads=2, dim_head=4)
+    hidden, garment = torch.randn(1, 12, 8), torch.randn(1, 12, 6)
+    query, key = (
+        attention.head_to_batch_dim(projected) for projected in (attention.to_q(hidden), attention.to_k(garment))
+    )
+    whole = attention.get_attention_scores(query, key).mean(dim=0)
+    rows = torch.tensor([7, 0, 7])
+    assert torch.allclose(attention_rows(attention, hidden[0], garment[0], rows), whole[rows], atol=1e-6)
+
+
+def test_exact_places_are_those_under_the_cells_middles():
+    places = np.full((128, 96, 2), np.nan, np.float32)
+    places[48, 16], places[16, 80] = (3, 5), (7, 9)
+    known = exact_positions(places, GRID)
+    assert known.person.tolist() == [[80, 16], [16, 48]]
+    assert known.garment.tolist() == [[7, 9], [3, 5]]
+    assert known.frame == FRAME
+
+
+def test_points_to_show_are_far_apart():
+    places = np.moveaxis(np.mgrid[0:96, 0:128], 0, -1).transpose(1, 0, 2).astype(np.float32)
+    points = spread_points(exact_positions(places, (32, 24))).person
+    assert len(points) == 3
+    assert np.linalg.norm(points[1] - points[2]) > 90
+
+
+def test_an_images_queries_count_before_the_images():
+    errors = np.zeros((2, 3, 5))
+    errors[0, :, 0], errors[1, :, 0] = (1, 2, np.nan), (3, 6, np.nan)
+    errors[:, 2] = np.nan
+    report = summary(errors, ["coarse", "fine"], [(16, 12), (32, 24)])
+    assert report["images"] == 2
+    assert report["attention_error_px"]["value"] == 3
+    assert report["layers"]["fine"]["attention_error_px"] == 4.5
+    with pytest.raises(InputError, match="no pair has a known place"):
+        summary(np.full((1, 2, 5), np.nan), ["coarse"], [(16, 12)])
+
+
+def test_a_checkpoint_is_measured_by_exact_map_and_by_matches(pipeline, tmp_path: Path):
+    save(pipeline, tmp_path / "model")
+    root = tmp_path / "world"
+    write_world(root, train_pairs=1, test_pairs=3, height=128, width=96, exact_map=True, workers=1)
+    data = HeldOutData(root=str(root), height=64, width=48)
+    config = AttentionError(
+        checkpoint=str(tmp_path / "model"), data=data, device="cpu", output=str(tmp_path / "out"), timesteps=[50, 450]
+    )
+    table = attention_error(config)
+    report = json.loads((tmp_path / "out" / "attention_error.json").read_text())
+    assert report["images"] == 3
+    assert [layer["grid"] for layer in report["layers"].values()] == [[8, 6], [16, 12]]
+    # random attention is nearly even: a garment's middle is expected everywhere, and the entropy is ln N_k
+    assert 40 < report["attention_error_px"]["value"] < 200
+    assert report["layers"][pipeline.unet.hooked_layers("middle")[0]]["entropy"] == pytest.approx(math.log(48), rel=0.1)
+    assert "| 8 × 6 |" in table
+    assert read_image(tmp_path / "out" / "attention_maps.png").shape[1] > 4 * 192
+    matches = tmp_path / "matches"
+    matches.mkdir()
+    for index in range(3):
+        (matches / f"{index:05d}_00_sift_matches.json").write_text("[[[50, 60], [50, 60]]]" if index else "[]")
+    config.matches, config.matches_frame, config.output = str(matches), [128, 96], str(tmp_path / "by_matches")
+    attention_error(config)
+    assert json.loads((tmp_path / "by_matches" / "attention_error.json").read_text())["images"] == 2
+    config.matches = str(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="nowhere: no such folder of matches"):
+        attention_error(config)
