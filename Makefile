@@ -14,6 +14,8 @@ demo: .venv/installed
 	$(BIN)/python scripts/train.py $(TOY) output=$(OUT)/train data.matches=$(OUT)/matches
 	$(BIN)/python scripts/infer.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/unpaired
 	$(BIN)/python scripts/infer.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/paired setting=paired
+	$(BIN)/python scripts/evaluate_toy.py $(TOY) predictions=$(OUT)/unpaired output=$(OUT)/against_truth
+	$(BIN)/python scripts/attention_error.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/attention layers=all
 	$(BIN)/python scripts/evaluate.py $(TOY) predictions.toy=$(OUT)/unpaired output=$(OUT)/scores_unpaired
 	$(BIN)/python scripts/evaluate.py $(TOY) predictions.toy=$(OUT)/paired output=$(OUT)/scores_paired setting=paired
 	$(BIN)/python scripts/report.py output=$(OUT)

@@ -43,8 +43,15 @@ def write_report(folder: str | Path) -> Path:
         "<p>Validation persons in each other's garments, at the last update:</p>",
         *(_picture(sheet) for sheet in sheets[-1:]),
         "<h2>3. Results on test persons, unpaired</h2>",
-        _picture(folder / "unpaired" / "sheet" / "contact_sheet.png"),
-        "<h2>4. Scores</h2>",
+        _picture(folder / "against_truth" / "toy.png"),
+        "<p>The truth is the same person rendered in the same garment. Measured against it:</p>",
+        _preformatted(folder / "against_truth" / "toy.md"),
+        "<h2>4. Where the hooked layers look</h2>",
+        "<p>Three points of each photo, and the attention of each over the garment, averaged over heads, layers and "
+        "timesteps; the green circle is the true place.</p>",
+        _picture(folder / "attention" / "attention_maps.png"),
+        _preformatted(folder / "attention" / "attention_error.md"),
+        "<h2>5. Scores</h2>",
         _preformatted(folder / "scores_unpaired" / "table.md"),
         _preformatted(folder / "scores_paired" / "table.md"),
     ]

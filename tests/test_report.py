@@ -11,9 +11,20 @@ from siftvton.report import write_report
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     picture = np.zeros((8, 8, 3), np.uint8)
-    for name in ("matches/previews.jpg", "train/validation/update-0000002.png", "unpaired/sheet/contact_sheet.png"):
+    for name in (
+        "matches/previews.jpg",
+        "train/validation/update-0000002.png",
+        "against_truth/toy.png",
+        "attention/attention_maps.png",
+    ):
         write_image(tmp_path / name, picture)
-    for name in ("matches/matches.md", "scores_unpaired/table.md", "scores_paired/table.md"):
+    for name in (
+        "matches/matches.md",
+        "against_truth/toy.md",
+        "attention/attention_error.md",
+        "scores_unpaired/table.md",
+        "scores_paired/table.md",
+    ):
         write_text(tmp_path / name, f"| {name} <b> |")
     write_text(tmp_path / "train/metrics.jsonl", '{"noise": 1.0, "sift": 0.0}\n{"noise": 0.5, "sift": 2.0}\n')
     return tmp_path
@@ -21,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_page_holds_pictures_tables_and_curves_and_needs_no_other_file(folder: Path):
     page = write_report(folder).read_text()
-    assert page.count("data:image/") == 3
+    assert page.count("data:image/") == 4
     assert "| matches/matches.md &lt;b&gt; |" in page
     assert "2 updates" in page
     assert 'points="0.0,0.0 640.0,80.0"' in page  # noise error, from its top to half
