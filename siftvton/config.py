@@ -263,7 +263,9 @@ class AttentionError:
         [512, 384], "height and width that the matches are measured in, pixels", minimum=8, length=2
     )
     layers: str = option("middle", "which hooked layers of each resolution", choices=("middle", "all"))
-    timesteps: list[int] = option([50, 150, 250, 350, 450], "how far the photos are noised, of 1000", minimum=0)
+    timesteps: list[int] = option(
+        [50, 150, 250, 350, 450], "how far the photos are noised, of 1000", minimum=0, maximum=999
+    )
     limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
     batch_size: int = option(4, "pictures at once", minimum=1)
     seed: int = option(0, "of the noise")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -115,7 +116,7 @@ def _read_map(path: Path) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as content:
             return content["person_to_garment"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(f"{path}: not an exact map of the toy world ({error})") from error
 
 

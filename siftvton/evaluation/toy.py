@@ -6,6 +6,7 @@ of them.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -92,7 +93,7 @@ def evaluate_toy(config: EvaluateToy) -> str:
     """
     cases = _cases(config)
     scores = []
-    with closing(in_processes(score, cases, config.workers or torch.get_num_threads())) as done:
+    with closing(in_processes(score, cases, config.workers or os.cpu_count() or 1)) as done:
         for entry in tqdm(done, total=len(cases), unit="result"):
             scores.append(entry)
     scores.sort(key=lambda entry: entry.result)
@@ -112,7 +113,10 @@ def _cases(config: EvaluateToy) -> list[Case]:
     note = Path(data.root) / WORLD
     if not note.is_file():
         raise InputError(f"{note}: no such file; only a world of scripts/make_toy_data.py has a known truth")
-    world = json.loads(note.read_text(encoding="utf-8"))
+    try:
+        world = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{note}: not JSON ({error}); make the world anew in another folder") from error
     pairs = in_setting(
         split_pairs(data.root, data.split, data.validation_pairs, data.split_seed), config.setting
     )[: config.limit]  # fmt: skip

@@ -97,6 +97,10 @@ def test_a_checkpoint_is_measured_by_exact_map_and_by_matches(pipeline, tmp_path
     assert report["layers"][pipeline.unet.hooked_layers("middle")[0]]["entropy"] == pytest.approx(math.log(48), rel=0.1)
     assert "| 8 × 6 |" in table
     assert read_image(tmp_path / "out" / "attention_maps.png").shape[1] > 4 * 192
+    cut_short = root / "test" / "exact_map" / "00001_00.npz"
+    cut_short.write_bytes(cut_short.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"00001_00\.npz: not an exact map"):
+        attention_error(config)
     matches = tmp_path / "matches"
     matches.mkdir()
     for index in range(3):

@@ -94,5 +94,9 @@ def test_mistakes_are_named(world: Path, tmp_path: Path):
     data = HeldOutData(root=str(world), height=SIZE[0], width=SIZE[1])
     with pytest.raises(InputError, match=r"_00\.png: no such file, nor"):
         evaluate_toy(EvaluateToy(data=data, predictions=str(tmp_path), output=str(tmp_path)))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "world.json").write_text("{")
+    with pytest.raises(InputError, match=r"world\.json: not JSON"):
+        evaluate_toy(EvaluateToy(data=replace(data, root=str(tmp_path / "broken")), output=str(tmp_path)))
     with pytest.raises(InputError, match="only a world of"):
         evaluate_toy(EvaluateToy(data=replace(data, root=str(tmp_path)), output=str(tmp_path)))
