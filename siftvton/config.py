@@ -93,6 +93,11 @@ class ModelConfig:
         "what to start from: a saved pipeline's folder, or a published .ckpt or .safetensors; null: from scratch",
     )
     autoencoder: str | None = option(None, "folder of a trained autoencoder; needed without `pretrained`")
+    prediction_type: str = option(
+        "epsilon",
+        "what the network predicts: the noise ε, as published, or v = √ᾱ·ε − √(1 − ᾱ)·latent (Salimans & Ho 2022)",
+        choices=("epsilon", "v_prediction"),
+    )
     channels: list[int] = option([320, 640, 1280, 1280], "U-Net channels of each level, finest first", minimum=1)
     blocks_per_level: int = option(2, "residual blocks of each encoder level", minimum=1)
     heads: int = option(8, "attention heads", minimum=1)
@@ -197,6 +202,19 @@ class TrainAutoencoder:
 
 
 @dataclass
+class ExecutionConfig:
+    """Where and how the network runs; the result is the same to rounding."""
+
+    dtype: str = option("float32", "of weights and activations", choices=("float32", "float16", "bfloat16"))
+    device: str | None = option(None, "e.g. cuda:0; null: a GPU where there is one")
+    compile: bool = option(False, "compile the U-Net and the garment encoder: minutes once, then faster steps")
+    channels_last: bool = option(False, "memory layout of the convolutions")
+    vae_slicing: bool = option(False, "decode one picture at a time: less memory for large batches")
+    vae_tiling: bool = option(False, "decode large pictures in overlapping tiles: less memory, seams are blended")
+    offload: bool = option(False, "keep each part in main memory until the GPU needs it")
+
+
+@dataclass
 class Infer:
     """Try garments on persons (paper §4.1: PLMS, 50 steps, guidance 1.5)."""
 
@@ -205,7 +223,8 @@ class Infer:
     setting: str = option("unpaired", "paired: the worn garment; unpaired: the list's", choices=("paired", "unpaired"))
     output: str = option("outputs/infer", "folder for the pictures")
     limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
-    steps: int = option(50, "PLMS steps", minimum=1, maximum=1000)
+    scheduler: str = option("PNDMScheduler", "class of diffusers that samples; PNDMScheduler is PLMS")
+    steps: int = option(50, "sampling steps", minimum=1, maximum=1000)
     guidance: float = option(1.5, "ε = ε_u + guidance·(ε_c − ε_u); 1: no unconditional pass", minimum=0)
     start: str = option(
         "agnostic", "latent to start from: the noised agnostic one, or noise", choices=("agnostic", "noise")
@@ -214,9 +233,20 @@ class Infer:
     seed: int = option(0, "of the noise; each picture's own is keyed by seed, person and garment")
     batch_size: int = option(4, "pictures at once", minimum=1)
     format: str = option("jpg", "of the pictures; jpg at quality 95", choices=("jpg", "png"))
-    dtype: str = option("float32", "of weights and activations", choices=("float32", "float16", "bfloat16"))
-    device: str | None = option(None, "e.g. cuda:0; null: a GPU where there is one")
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     strict: bool = option(False, "stop at the first pair that fails, instead of listing it")
+
+
+@dataclass
+class ConvertCheckpoint:
+    """Turn a published checkpoint into a folder of safetensors, or weights back into the published form."""
+
+    input: str = option("checkpoints/sift-vton/model.ckpt", "what to convert; anything that infer.py can load")
+    output: str = option("checkpoints/sift-vton/model", "a folder, or for `published` a .ckpt or .safetensors file")
+    to: str = option("diffusers", "the form to write", choices=("diffusers", "published"))
+    like: str | None = option(
+        None, "for `published`: a published checkpoint to take the names from, and the tensors that are not ours"
+    )
 
 
 @dataclass
@@ -317,6 +347,7 @@ SCRIPTS: dict[str, type] = {
     "train": Train,
     "train_autoencoder": TrainAutoencoder,
     "infer": Infer,
+    "convert_checkpoint": ConvertCheckpoint,
     "evaluate": Evaluate,
     "evaluate_toy": EvaluateToy,
     "attention_error": AttentionError,

@@ -12,15 +12,17 @@ from siftvton import cli
 from siftvton.config import Infer
 from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
 from siftvton.data.layout import Pair, SplitFolder, in_setting, split_pairs
-from siftvton.devices import cpu_only, named_device
+from siftvton.devices import cpu_only
 from siftvton.draws import torch_generator
 from siftvton.errors import InputError, UsageError
+from siftvton.execution import place, use_scheduler
 from siftvton.files import read_image, write_image, write_text
 from siftvton.model.loading import load, weights_digest
 from siftvton.pipeline import TryOnPipeline
 from siftvton.visualize import contact_sheet
 
 SHEET_ROWS = 12
+SAME_RESULT = ("device", "compile", "channels_last", "vae_slicing", "offload")  # to rounding
 WEIGHTS = "weights.sha256"  # beside the results: what made them
 
 
@@ -70,15 +72,15 @@ def infer(config: Infer) -> None:
     dataset = TryOnDataset(
         SplitFolder(config.data.root, config.data.split), pairs, config.data.height, config.data.width
     )
-    device = named_device(config.device) if config.device else state.device
-    pipeline = load(config.checkpoint, getattr(torch, config.dtype))
+    pipeline = load(config.checkpoint, getattr(torch, config.execution.dtype))
+    use_scheduler(pipeline, config.scheduler)
     if config.data.height % pipeline.stride or config.data.width % pipeline.stride:
         raise UsageError(
             f"data.height={config.data.height} data.width={config.data.width}: "
             f"multiples of {pipeline.stride} are allowed"
         )
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.to(device)
+    place(pipeline, config.execution, state.device)
     if state.is_main_process:
         cli.save(config, output / "infer.yaml")
         write_text(output / WEIGHTS, digest)
@@ -94,11 +96,9 @@ def infer(config: Infer) -> None:
 
 def _check_same_results(config: Infer, output: Path) -> str:
     """The weights' digest, once it is clear that what lies in ``output`` was made by them and this configuration."""
-    if not Path(config.checkpoint).exists():
-        raise InputError(f"checkpoint={config.checkpoint}: no such folder or file; see checkpoints/README.md")
     digest = weights_digest(config.checkpoint)
     saved, weights = output / "infer.yaml", output / WEIGHTS
-    free = ("limit", "batch_size", "device", "strict", "output")
+    free = ("limit", "batch_size", "strict", "output", *(f"execution.{key}" for key in SAME_RESULT))
     changed = cli.differences(config, saved) if saved.is_file() else []
     changed = [line for line in changed if line.partition(":")[0] not in free]
     if weights.is_file() and weights.read_text(encoding="utf-8") != digest:

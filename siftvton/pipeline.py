@@ -1,18 +1,21 @@
-"""Sampling (PLMS with classifier-free guidance) as a diffusers pipeline.
+"""Sampling with classifier-free guidance (by PLMS, if nothing else is said) as a diffusers pipeline.
 
 Letters: B images, H × W pixels, h × w latent cells.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, PNDMScheduler
+from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin
 from torch import Generator, Tensor
 from transformers import CLIPVisionModel
 
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
 from siftvton.model.network import clip_pixels, draw_latents, draw_noise, keep_mask_at
+from siftvton.model.single_token import token_constant
 from siftvton.model.unet import TryOnUNet
 
 START_TIMESTEP = 999  # the agnostic latent is noised this far, as in the published instructions
@@ -21,7 +24,9 @@ START_TIMESTEP = 999  # the agnostic latent is noised this far, as in the publis
 class TryOnPipeline(DiffusionPipeline):
     """Dress persons in garments."""
 
-    model_cpu_offload_seq = "image_encoder->image_context->garment_encoder->unet->vae"
+    # The garment encoder is not in this chain, in which each part sends the one before it away: it and the U-Net take
+    # turns at every step.
+    model_cpu_offload_seq = "image_encoder->image_context->unet->vae"
 
     def __init__(
         self,
@@ -30,7 +35,7 @@ class TryOnPipeline(DiffusionPipeline):
         image_context: ImageContext,
         garment_encoder: GarmentEncoder,
         unet: TryOnUNet,
-        scheduler: PNDMScheduler,
+        scheduler: SchedulerMixin,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -69,7 +74,7 @@ class TryOnPipeline(DiffusionPipeline):
             garment_224: (B, 3, 224, 224) in [−1, 1].
             keep_mask: (B, 1, H, W) in [0, 1]; 1 = unchanged, 0 = to paint.
             generators: B CPU generators; each image's result depends on its own alone.
-            steps: of PLMS; the noise is predicted once more than that.
+            steps: of sampling; PLMS predicts the noise once more than that.
             guidance: ε = ε_u + guidance·(ε_c − ε_u); with 1 there is no unconditional pass.
             start: ``agnostic``, the noised latent of the agnostic image, or ``noise``.
             paste_back: take the photo's own pixels where the keep-mask says so, and a blend on its soft edge.
@@ -91,13 +96,14 @@ class TryOnPipeline(DiffusionPipeline):
         )  #                                                                          (B, 4, h, w) each
         noise = draw_noise(agnostic_latent, generators)
         if start == "agnostic":
-            timestep = torch.full((len(noise),), START_TIMESTEP, device=device)
-            noise = self.scheduler.add_noise(agnostic_latent, noise, timestep)
+            alpha = self.scheduler.alphas_cumprod[START_TIMESTEP].to(noise)
+            noise = alpha.sqrt() * agnostic_latent + (1 - alpha).sqrt() * noise
         keep_latent = keep_mask_at(keep_mask.to(device), noise.shape[-2:])  #               (B, 1, h, w)
         conditions = torch.cat([agnostic_latent, keep_latent, densepose_latent], dim=1)  # (B, 9, h, w)
         pooled = self.image_encoder(clip_pixels(garment_224.to(device)).to(dtype)).pooler_output
         context = self.image_context(pooled)  #                                      (B, 1, context width)
-        unconditional = self.image_context.unconditional.expand_as(context)
+        if guidance != 1:
+            context_of_both = torch.cat([context, self.image_context.unconditional.expand_as(context)])
 
         def predict(latents: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor | None]:
             sample = torch.cat([latents, conditions], dim=1).to(dtype)  #             (B, 13, h, w)
@@ -105,11 +111,12 @@ class TryOnPipeline(DiffusionPipeline):
             features = self.garment_encoder(sample, garment_latent.to(dtype), time, context)
             if guidance == 1:
                 return self.unet(sample, time, context, features).float(), None
-            both = self.unet(sample.repeat(2, 1, 1, 1), time.repeat(2), torch.cat([context, unconditional]), features)
+            both = self.unet(sample.repeat(2, 1, 1, 1), time.repeat(2), context_of_both, features)
             conditional, bare = both.float().chunk(2)
             return conditional, bare
 
-        latents = guided_plms(self.scheduler, predict, noise, steps, guidance, self.progress_bar)
+        with token_constant(self.garment_encoder, self.unet):
+            latents = guided_sampling(self.scheduler, predict, noise, steps, guidance, generators, self.progress_bar)
         decoded = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample.float()
         result = decoded.clamp(-1, 1)
         self.maybe_free_model_hooks()
@@ -119,23 +126,29 @@ class TryOnPipeline(DiffusionPipeline):
         return ((result + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
 
 
-def guided_plms(
-    scheduler: PNDMScheduler,
+def guided_sampling(
+    scheduler: Any,
     predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]],
     latents: Tensor,
     steps: int,
     guidance: float,
+    generators: Sequence[Generator] = (),
     progress: Callable = iter,
 ) -> Tensor:
-    """PLMS (Liu et al. 2022, the paper's [18]) with classifier-free guidance.
+    """A diffusers scheduler's steps with classifier-free guidance.
 
     Args:
-        predict: (latents, timestep) -> conditional and unconditional ε̂; None for the latter where unused.
-        latents: what to start from.
+        scheduler: the default is PLMS (Liu et al. 2022, the paper's [18]), PNDMScheduler.
+        predict: (latents, timestep) -> conditional and unconditional prediction; None for the latter where unused.
+        latents: what to start from, at unit variance.
+        generators: one an image, for schedulers that draw noise at every step.
     """
     scheduler.set_timesteps(steps, device=latents.device)
+    latents = latents * scheduler.init_noise_sigma
+    draws = "generator" in inspect.signature(scheduler.step).parameters
+    extra = {"generator": list(generators)} if draws and generators else {}
     for timestep in progress(scheduler.timesteps):
-        conditional, bare = predict(latents, timestep)
-        noise = conditional if bare is None else bare + guidance * (conditional - bare)
-        latents = scheduler.step(noise, timestep, latents, return_dict=False)[0]
+        conditional, bare = predict(scheduler.scale_model_input(latents, timestep), timestep)
+        guided = conditional if bare is None else bare + guidance * (conditional - bare)
+        latents = scheduler.step(guided, timestep, latents, **extra, return_dict=False)[0]
     return latents

@@ -1,11 +1,49 @@
 """Inputs that several tests make."""
 
 import numpy as np
+import torch
 
 from siftvton.correspondence import Correspondences
+from siftvton.model.published import PREFIXES, published_name, to_published
+from siftvton.pipeline import TryOnPipeline
 
 
 def random_matches(count: int, frame: tuple[int, int], seed: int = 0) -> Correspondences:
     """``count`` matches anywhere in a frame of (height, width) pixels."""
     points = np.random.default_rng(seed).random((2, count, 2)) * np.array([frame[1], frame[0]])
     return Correspondences(points[0], points[1], frame)
+
+
+PIPELINE_SIZE = (32, 48)
+
+
+def given(images: int = 2) -> dict[str, torch.Tensor]:
+    """What a pipeline is called with: up to three images."""
+    torch.manual_seed(3)
+    pictures = {
+        name: torch.rand(3, 3, *PIPELINE_SIZE) * 2 - 1 for name in ("image", "agnostic", "densepose", "garment")
+    }
+    mask = torch.ones(3, 1, *PIPELINE_SIZE)
+    mask[:, :, 8:24, 8:40] = 0
+    mask[:, :, 24:28] = 0.5
+    pictures |= {"garment_224": torch.rand(3, 3, 224, 224) * 2 - 1, "keep_mask": mask}
+    return {name: value[:images] for name, value in pictures.items()}
+
+
+def generators(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def published_form(pipeline: TryOnPipeline) -> dict[str, torch.Tensor]:
+    """The pipeline as a published checkpoint's tensors, CLIP's names as transformers 4 wrote them."""
+    ours = {part: getattr(pipeline, part).state_dict() for part in PREFIXES}
+    like = {}
+    for part, tensors in ours.items():
+        for name, tensor in tensors.items():
+            shape = list(tensor.shape)
+            if part == "image_context" and ".value." in name:
+                shape[0] *= 3  # queries and keys as well
+            if part == "vae" and ".attentions." in name and tensor.ndim == 2:
+                shape += [1, 1]
+            like[published_name(part, name, vae_levels=3)] = torch.full(shape, 0.5)
+    return to_published(ours, like, vae_levels=3)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from siftvton import cli
-from siftvton.config import HeldOutData, Infer
+from siftvton.config import ExecutionConfig, HeldOutData, Infer
 from siftvton.data import layout
 from siftvton.draws import numpy_generator, torch_generator
 from siftvton.errors import InputError, UsageError
@@ -47,7 +47,7 @@ def configuration(root: Path, pipeline, tmp_path: Path):
     save(pipeline, tmp_path / "model")
 
     def build(output: str = "results", height: int = HEIGHT, **settings) -> Infer:
-        given = {"steps": 2, "format": "png", "device": "cpu", **settings}
+        given = {"steps": 2, "format": "png", "execution": ExecutionConfig(device="cpu"), **settings}
         return Infer(
             checkpoint=str(tmp_path / "model"),
             data=HeldOutData(root=str(root), height=height, width=WIDTH),
@@ -130,7 +130,7 @@ def test_a_size_off_the_stride_is_refused(configuration):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_runs(configuration, dtype: str):
-    config = configuration(dtype=dtype, limit=1)
+    config = configuration(execution=ExecutionConfig(device="cpu", dtype=dtype), limit=1)
     infer(config)
     assert results(config)["a_b.png"].std() > 0
 
@@ -159,7 +159,7 @@ def test_results_of_other_weights_are_refused(configuration, pipeline, tmp_path:
 
 def test_two_processes_share_the_list(configuration, tmp_path: Path):
     """Guards processes on a machine without a GPU that each took itself for the only one, and wrote every picture."""
-    config = configuration("two", device=None)
+    config = configuration("two", execution=ExecutionConfig())
     cli.save(config, tmp_path / "two.yaml")
     script = Path(__file__).parents[1] / "scripts" / "infer.py"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]

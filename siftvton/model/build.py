@@ -14,9 +14,10 @@ from siftvton.model.unet import TryOnUNet
 CLIP_SIZE = 224  # pixels, height and width of what the image encoder sees
 
 
-def scheduler() -> PNDMScheduler:
+def scheduler(prediction_type: str = "epsilon") -> PNDMScheduler:
     """PLMS over Stable Diffusion's noise schedule: 1000 steps, β = linspace(√0.00085, √0.012)²."""
     return PNDMScheduler(
+        prediction_type=prediction_type,
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, PNDMScheduler
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPVisionModel
@@ -24,6 +24,7 @@ from siftvton.errors import InputError
 from siftvton.files import sha256, written_whole
 from siftvton.model import build, published
 from siftvton.model.garment_encoder import GarmentEncoder
+from siftvton.model.hub import local
 from siftvton.model.image_context import ImageContext
 from siftvton.model.unet import TryOnUNet
 from siftvton.model.unpickling import read_tensors
@@ -38,41 +39,43 @@ PARTS: dict[str, Any] = {
 }
 
 
+SHARD = "2GB"  # a shard is copied in memory while it is written
+
 disable_progress_bar()  # of the image encoder's few shards
 
 
-def load(source: str | Path, dtype: torch.dtype = torch.float32) -> TryOnPipeline:
+def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOnPipeline:
     """Load a pipeline.
 
     Args:
-        source: a folder written by :func:`save`, or a published ``.ckpt`` or ``.safetensors`` file.
-        dtype: of the weights once loaded, whatever they are stored in.
+        source: a folder written by :func:`save`, or a published ``.ckpt`` or ``.safetensors`` file; a path, or the
+            hub's, see :func:`siftvton.model.hub.local`.
+        dtype: of the weights once loaded, whatever they are stored in; None: as they are stored.
 
     Raises:
         InputError: it is missing, damaged, of another shape, or holds more than tensors.
     """
-    source = Path(source)
+    source = local(source)
     if source.is_dir():
         parts = {name: load_part(source / name, kind, dtype) for name, kind in PARTS.items()}
         return TryOnPipeline(**parts, scheduler=PNDMScheduler.from_config(_json(source / "scheduler", "scheduler")))
-    if not source.is_file():
-        raise InputError(f"{source}: no such folder or file; checkpoints/README.md says where weights come from")
     return from_published(read_checkpoint(source), source, dtype=dtype)
 
 
 def weights_digest(source: str | Path) -> str:
     """SHA-256 over a checkpoint's, or a folder's, weights: what tells two trainings under one path apart."""
-    source = Path(source)
+    source = local(source)
     files = sorted(source.glob("*/*.safetensors")) if source.is_dir() else [source]
     return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
 
 
-def load_part(folder: Path, kind: Any, dtype: torch.dtype = torch.float32) -> Any:
+def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32) -> Any:
     """One part of a pipeline from its folder, strictly."""
     config = _json(folder, "config")
     try:
+        dtype = dtype or _stored_dtype(folder)
         part, report = kind.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, StopIteration, SafetensorError) as error:
         raise InputError(
             f"{folder}: not as its config.json says, or damaged ({_first_line(error)}); copy it again"
         ) from error
@@ -85,7 +88,7 @@ def load_part(folder: Path, kind: Any, dtype: torch.dtype = torch.float32) -> An
 def save(pipeline: TryOnPipeline, folder: str | Path) -> None:
     """Write a pipeline as a folder that :func:`load` reads, whole or not at all."""
     with written_whole(folder) as beside:
-        pipeline.save_pretrained(beside)
+        pipeline.save_pretrained(beside, max_shard_size=SHARD)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -111,8 +114,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 def from_published(
     tensors: dict[str, Tensor],
     source: Path,
-    dtype: torch.dtype = torch.float32,
-    make_parts: Callable[[], dict[str, Any]] = build.full_parts,
+    dtype: torch.dtype | None = torch.float32,
+    make_parts: Callable[[], dict[str, Any]] | None = None,
 ) -> TryOnPipeline:
     """A pipeline from a published checkpoint's tensors.
 
@@ -124,7 +127,7 @@ def from_published(
         InputError: a name or a shape does not fit.
     """
     with init_empty_weights(include_buffers=False):  # buffers that no checkpoint holds keep their values
-        parts = make_parts()
+        parts = (make_parts or build.full_parts)()
     shapes = {
         part: {name: tensor.shape for name, tensor in module.state_dict().items()} for part, module in parts.items()
     }
@@ -137,7 +140,8 @@ def from_published(
     except ValueError as error:
         raise InputError(f"{source}: not the published model: {error}") from error
     for part, module in parts.items():
-        module.load_state_dict({name: tensor.to(dtype) for name, tensor in renamed[part].items()}, assign=True)
+        tensors = {name: tensor.to(dtype or tensor.dtype) for name, tensor in renamed[part].items()}
+        module.load_state_dict(tensors, assign=True)
         module.eval()
     return TryOnPipeline(**parts, scheduler=build.scheduler())
 
@@ -150,6 +154,12 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
         raise InputError(f"{path}: no such file; wanted is a folder that save_pretrained wrote") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not JSON ({error})") from error
+
+
+def _stored_dtype(folder: Path) -> torch.dtype:
+    path = next(folder.glob("*.safetensors"))
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(next(iter(file.keys()))).dtype
 
 
 def _first_line(error: BaseException) -> str:

@@ -155,6 +155,12 @@ def image_encoder_name(name: str) -> str:
     return "vision_model." + name.removeprefix("vision_model.")
 
 
+def as_transformers_4(name: str) -> str:
+    """A published name whose CLIP part may be as transformers 5 writes it."""
+    head, prefix, rest = name.partition(PREFIXES["image_encoder"])
+    return prefix + image_encoder_name(rest) if prefix and not head else name
+
+
 def image_context_name(name: str) -> str:
     """Our image context parameter's name; ``value`` is the last third of the published ``c_qkv``."""
     return _replace(
@@ -206,6 +212,7 @@ def from_published(published: Mapping[str, Tensor], shapes: Shapes, **sizes: int
     Raises:
         ValueError: a tensor is missing, has another shape, or is neither used nor dropped on purpose.
     """
+    published = {as_transformers_4(name): tensor for name, tensor in published.items()}
     result: dict[str, dict[str, Tensor]] = {part: {} for part in shapes}
     used, missing, wrong = set(), [], []
     for part, wanted in shapes.items():
@@ -241,11 +248,13 @@ def to_published(
         the names of ``like``, in its order.
     """
     result = dict(like)
+    names = {as_transformers_4(name): name for name in like}
     for part, tensors in ours.items():
         for name, tensor in tensors.items():
-            theirs = published_name(part, name, **sizes)
-            if theirs not in like:
-                raise ValueError(f"{theirs} is not a name of the published form")
+            canonical = published_name(part, name, **sizes)
+            if canonical not in names:
+                raise ValueError(f"{canonical} is not a name of the published form")
+            theirs = names[canonical]
             if _is_value(name, part):
                 merged = like[theirs].clone()
                 merged[-len(tensor) :] = tensor

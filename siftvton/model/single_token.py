@@ -4,15 +4,25 @@ The softmax over one key is 1, so the output is that token's value whatever the 
 are never computed, and the layers that would feed them have no gradient.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 
 class SingleTokenProcessor:
-    """Processor for diffusers' ``Attention``: (B, N_q, C), (B, 1, D) -> (B, 1, C), which broadcasts over queries."""
+    """Processor for diffusers' ``Attention``: (B, N_q, C), (B, 1, D) -> (B, 1, C), which broadcasts over queries.
+
+    Inside :func:`token_constant` the output is computed once.
+    """
+
+    def __init__(self) -> None:
+        self.constant = False
+        self.output: Tensor | None = None
 
     def __call__(
         self,
@@ -25,7 +35,12 @@ class SingleTokenProcessor:
     ) -> Tensor:
         assert encoder_hidden_states is not None
         assert encoder_hidden_states.shape[1] == 1, "one token is wanted"
-        return attention.to_out[0](attention.to_v(encoder_hidden_states))
+        if self.output is not None:
+            return self.output
+        output = attention.to_out[0](attention.to_v(encoder_hidden_states))
+        if self.constant and not torch.compiler.is_compiling():
+            self.output = output
+        return output
 
 
 def attend_to_single_token(module: nn.Module) -> None:
@@ -33,6 +48,20 @@ def attend_to_single_token(module: nn.Module) -> None:
     for block in module.modules():
         if isinstance(block, BasicTransformerBlock):
             block.attn2.set_processor(SingleTokenProcessor())
+
+
+@contextmanager
+def token_constant(*modules: nn.Module) -> Iterator[None]:
+    """Promise that the modules are given one and the same token, and keep their weights, until the block ends."""
+    blocks = [block for module in modules for block in module.modules() if isinstance(block, BasicTransformerBlock)]
+    processors = [p for block in blocks if isinstance(p := block.attn2.processor, SingleTokenProcessor)]
+    try:
+        for processor in processors:
+            processor.constant = True
+        yield
+    finally:
+        for processor in processors:
+            processor.constant, processor.output = False, None
 
 
 def unused_parameters(module: nn.Module) -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, PNDMScheduler
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -22,6 +22,7 @@ from siftvton.files import write_text
 from siftvton.model import build
 from siftvton.model.loading import load, load_part, save
 from siftvton.model.network import TryOnNetwork
+from siftvton.pipeline import TryOnPipeline
 from siftvton.training import checkpoints
 from siftvton.training.state import StreamSampler, learning_rate_factor, select_trainable
 from siftvton.training.step import noised, step_losses
@@ -92,8 +93,8 @@ class _Run:
         self.dataset, self.validation = training_set(config), validation_set(config)
         self.images = settings.batch_size * settings.accumulation * self.accelerator.num_processes  # an update
         self.updates = _updates(config, len(self.dataset), self.images)
-        self.vae, self.inner = _parts(config)
-        _check_size(config, pipeline_of(self.inner, self.vae).stride)
+        self.vae, self.inner, self.noise_schedule = _parts(config)
+        _check_size(config, self._pipeline().stride)
         if settings.gradient_checkpointing:
             self.inner.unet.enable_gradient_checkpointing()
             self.inner.garment_encoder.enable_gradient_checkpointing()
@@ -110,7 +111,6 @@ class _Run:
         self.network, self.optimizer = self.accelerator.prepare(self.inner, optimizer)
         self.progress = checkpoints.Progress(self.images)
         self.accelerator.register_for_checkpointing(self.schedule, self.progress)
-        self.noise_schedule = build.scheduler()
         self.sums = torch.zeros(4, device=self.accelerator.device)  # Eq. 3 and its parts over an update
 
     def begin(self) -> None:
@@ -179,9 +179,12 @@ class _Run:
 
     def end(self) -> None:
         if self.accelerator.is_main_process:
-            save(pipeline_of(self.inner, self.vae), self.output / "model")
+            save(self._pipeline(), self.output / "model")
             print(f"{self.output / 'model'}: trained for {self.progress.update} updates of {self.images} images")
         self.accelerator.end_training()
+
+    def _pipeline(self) -> TryOnPipeline:
+        return pipeline_of(self.inner, self.vae, self.noise_schedule)
 
     def _log(self, values: dict[str, float]) -> None:
         self.accelerator.log(values, step=self.progress.update)
@@ -193,7 +196,7 @@ class _Run:
         if self.accelerator.is_main_process:
             path = self.output / "validation" / f"update-{self.progress.update:07d}.png"
             with self.accelerator.autocast():
-                sheet = write_validation_sheet(self.config, pipeline_of(self.inner, self.vae), dataset, path)
+                sheet = write_validation_sheet(self.config, self._pipeline(), dataset, path)
             for tracker in self.accelerator.trackers:
                 if tracker.name == "tensorboard":
                     tracker.writer.add_image("validation", sheet, self.progress.update, dataformats="HWC")
@@ -223,11 +226,11 @@ def training_set(config: Train) -> TryOnDataset:
     return dataset
 
 
-def _parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork]:
+def _parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMScheduler]:
     if config.model.pretrained:
         pipeline = load(config.model.pretrained)
         parts = {name: getattr(pipeline, name) for name in pipeline.components if name not in ("vae", "scheduler")}
-        return pipeline.vae, TryOnNetwork(**parts)
+        return pipeline.vae, TryOnNetwork(**parts), pipeline.scheduler
     if not config.model.autoencoder:
         raise UsageError(
             "model.autoencoder=null: training from scratch needs a trained autoencoder's folder "
@@ -236,7 +239,8 @@ def _parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork]:
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(config.train.seed, "weights"))
         network = TryOnNetwork(**build.network_parts(config.model))
-    return load_part(Path(config.model.autoencoder), AutoencoderKL), network
+    vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
+    return vae, network, build.scheduler(config.model.prediction_type)
 
 
 def _check_size(config: Train, stride: int) -> None:

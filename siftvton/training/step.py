@@ -24,12 +24,12 @@ class Noised:
     """A batch as the network is given it, and what it has to predict.
 
     Attributes:
-        sample: (B, 13, h, w). noise: (B, 4, h, w). garment_latent: (B, 4, h, w).
+        sample: (B, 13, h, w). target: (B, 4, h, w), ε or v. garment_latent: (B, 4, h, w).
         timestep: (B,) of 0…999. keep: (B,) bool, False where the conditioning is dropped.
     """
 
     sample: Tensor
-    noise: Tensor
+    target: Tensor
     garment_latent: Tensor
     timestep: Tensor
     keep: Tensor
@@ -72,7 +72,11 @@ def noised_at(
     noise = draw_noise(latent, generators)
     noisy = scheduler.add_noise(latent, noise, timestep)
     keep_mask = keep_mask_at(batch.keep_mask, latent.shape[-2:])  #                   (B, 1, h, w)
-    return Noised(torch.cat([noisy, agnostic, keep_mask, densepose], dim=1), noise, garment, timestep, keep)
+    target = noise
+    if scheduler.config.prediction_type == "v_prediction":
+        alpha = scheduler.alphas_cumprod.to(noise)[timestep].view(-1, 1, 1, 1)
+        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latent
+    return Noised(torch.cat([noisy, agnostic, keep_mask, densepose], dim=1), target, garment, timestep, keep)
 
 
 @contextmanager
@@ -100,11 +104,11 @@ def step_losses(
         if supervision.atv_weight:
             assert batch.worn_mask is not None
             # Nearest twice, as published: to the latent's size here, to the layer's there.
-            mask = nn.functional.interpolate(batch.worn_mask, size=inputs.noise.shape[-2:], mode="nearest")
+            mask = nn.functional.interpolate(batch.worn_mask, size=inputs.target.shape[-2:], mode="nearest")
             frame = (batch.image.shape[-2], batch.image.shape[-1])
             atv = stack.enter_context(regularise(unet, mask, frame, [unet.variation_layer()]))
         prediction = network(inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.keep)
-        error = noise_error(prediction, inputs.noise)
+        error = noise_error(prediction, inputs.target)
         sift_loss, atv_loss = _recorded(sift, error), _recorded(atv, error) * inputs.keep
         weight = min_snr_weight(scheduler.alphas_cumprod, inputs.timestep, min_snr_gamma)
         attention = supervision.weight * sift_loss + supervision.atv_weight * atv_loss

@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, PNDMScheduler
 
 from siftvton.config import Train
 from siftvton.data.dataset import TryOnDataset, collate
 from siftvton.data.layout import SplitFolder, in_setting, split_pairs
 from siftvton.files import write_image
 from siftvton.inference import generate, picture
-from siftvton.model import build
 from siftvton.model.network import TryOnNetwork
 from siftvton.pipeline import TryOnPipeline
 from siftvton.visualize import contact_sheet
@@ -19,10 +18,10 @@ from siftvton.visualize import contact_sheet
 GUIDANCE = 1.5  # the paper's §4.1
 
 
-def pipeline_of(network: TryOnNetwork, vae: AutoencoderKL) -> TryOnPipeline:
+def pipeline_of(network: TryOnNetwork, vae: AutoencoderKL, scheduler: PNDMScheduler) -> TryOnPipeline:
     """The parts under training as a pipeline; they are shared, not copied."""
     parts: dict[str, Any] = dict(network.named_children())
-    pipeline = TryOnPipeline(vae=vae, **parts, scheduler=build.scheduler())
+    pipeline = TryOnPipeline(vae=vae, **parts, scheduler=scheduler)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from examples import published_form
 from safetensors.torch import load_file, save_file
 
 from siftvton.errors import InputError
 from siftvton.model import build
 from siftvton.model.loading import from_published, load, read_checkpoint, save
-from siftvton.model.published import PREFIXES, published_name, to_published
 from siftvton.pipeline import TryOnPipeline
 
 
@@ -71,21 +71,6 @@ def test_a_class_named_in_a_folder_is_not_imported(folder: Path):
     index["unet"] = ["antigravity", "Anything"]
     (folder / "model_index.json").write_text(json.dumps(index))
     assert type(load(folder).unet).__name__ == "TryOnUNet"
-
-
-def published_form(pipeline: TryOnPipeline) -> dict[str, torch.Tensor]:
-    """The pipeline as a published checkpoint's tensors, CLIP's names as transformers 4 wrote them."""
-    ours = {part: getattr(pipeline, part).state_dict() for part in PREFIXES}
-    like = {}
-    for part, tensors in ours.items():
-        for name, tensor in tensors.items():
-            shape = list(tensor.shape)
-            if part == "image_context" and ".value." in name:
-                shape[0] *= 3  # queries and keys as well
-            if part == "vae" and ".attentions." in name and tensor.ndim == 2:
-                shape += [1, 1]
-            like[published_name(part, name, vae_levels=3)] = torch.zeros(shape)
-    return to_published(ours, like, vae_levels=3)
 
 
 def test_a_published_checkpoint_computes_what_its_weights_say(pipeline: TryOnPipeline, sizes, tmp_path: Path):

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from siftvton.model.build import scheduler
-from siftvton.pipeline import guided_plms
+from siftvton.pipeline import guided_sampling
 
 GUIDANCE = 1.5
 
@@ -20,7 +20,7 @@ def test_plms_is_the_published_sampler(golden):
             return noise + values["shift_cond"], noise + values["shift_uncond"]
 
         steps = int(name.removeprefix("result_"))
-        result = guided_plms(scheduler(), predict, values["x_T"], steps, GUIDANCE)
+        result = guided_sampling(scheduler(), predict, values["x_T"], steps, GUIDANCE)
         found = float((result - values[name]).abs().max() / values[name].std())
         print(name, found)
         assert found < 1e-4

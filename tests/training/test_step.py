@@ -32,11 +32,11 @@ def network(pipeline) -> TryOnNetwork:
 def test_draws_are_keyed_by_seed_epoch_and_index(pipeline, batch: TryOnBatch):
     later = replace(batch, key=[(1, index) for _, index in batch.key])
     first, again, epoch = (
-        noised(pipeline.vae, build.scheduler(), each, 0, 0.1).noise for each in (batch, batch, later)
+        noised(pipeline.vae, build.scheduler(), each, 0, 0.1).target for each in (batch, batch, later)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, epoch)
-    assert not torch.equal(first, noised(pipeline.vae, build.scheduler(), batch, 1, 0.1).noise)
+    assert not torch.equal(first, noised(pipeline.vae, build.scheduler(), batch, 1, 0.1).target)
     assert not torch.equal(first[0], first[1])
 
 
@@ -48,10 +48,18 @@ def test_the_sample_is_noisy_latent_agnostic_latent_keep_mask_densepose_latent(p
         for pictures in (batch.image, batch.agnostic, batch.densepose, batch.garment)
     )
     alpha = build.scheduler().alphas_cumprod[inputs.timestep].view(-1, 1, 1, 1)
-    noisy = alpha.sqrt() * image + (1 - alpha).sqrt() * inputs.noise
+    noisy = alpha.sqrt() * image + (1 - alpha).sqrt() * inputs.target
     expected = torch.cat([noisy, agnostic, keep_mask_at(batch.keep_mask, image.shape[-2:]), densepose], dim=1)
     torch.testing.assert_close(inputs.sample, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(inputs.garment_latent, garment, rtol=1e-4, atol=1e-4)
+
+
+def test_v_is_the_target_where_the_schedule_says_so(pipeline, batch: TryOnBatch):
+    epsilon, v = (noised(pipeline.vae, build.scheduler(kind), batch, 0, 0.0) for kind in ("epsilon", "v_prediction"))
+    assert torch.equal(epsilon.sample, v.sample)
+    alpha = build.scheduler().alphas_cumprod[v.timestep].view(-1, 1, 1, 1)
+    noise = (1 - alpha).sqrt() * v.sample[:, :4] + alpha.sqrt() * v.target
+    torch.testing.assert_close(noise, epsilon.target, rtol=1e-4, atol=1e-4)
 
 
 def _losses(network, batch, timestep, keep, supervision):

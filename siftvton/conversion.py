@@ -1,0 +1,61 @@
+"""Checkpoints from one form into the other, whole or not at all, every tensor in the precision that it has."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from siftvton.config import ConvertCheckpoint
+from siftvton.errors import InputError, UsageError
+from siftvton.files import written_whole
+from siftvton.model.hub import local
+from siftvton.model.loading import load, read_checkpoint, save
+from siftvton.model.published import is_dropped, to_published
+from siftvton.pipeline import TryOnPipeline
+
+
+def convert(config: ConvertCheckpoint) -> None:
+    """Write ``config.output``.
+
+    Raises:
+        UsageError: the output exists, or its name or ``like`` does not fit the form.
+        InputError: what is to be read cannot be, or does not fit.
+    """
+    output = Path(config.output)
+    if output.exists():
+        raise UsageError(f"output={output}: exists; name another, or delete it")
+    if config.to == "published":
+        if output.suffix not in (".ckpt", ".safetensors"):
+            raise UsageError(f"output={output}: a name that ends in .ckpt or .safetensors is allowed")
+        if config.like is None:
+            raise UsageError("like=null: to=published wants a published checkpoint, e.g. the one trained from")
+        write_published(load(config.input, None), local(config.like), output)
+    else:
+        save(load(config.input, None), output)
+    print(f"{output}: written")
+
+
+def write_published(pipeline: TryOnPipeline, like: Path, output: Path) -> None:
+    """Write a pipeline under the names of the checkpoint ``like``, which gives what no part of ours holds.
+
+    Raises:
+        InputError: the two are not of the same shapes.
+    """
+    original = read_checkpoint(like)
+    parts = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    sizes = {
+        "blocks_per_level": pipeline.unet.config.blocks_per_level,
+        "vae_levels": len(pipeline.vae.config.block_out_channels),
+    }
+    try:
+        tensors = to_published({name: part.state_dict() for name, part in parts.items()}, original, **sizes)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{like}: not of the same model: {error}") from error
+    kept = sum(is_dropped(name) for name in tensors)
+    print(f"{kept} of {len(tensors)} tensors are none of ours and come from {like}")
+    with written_whole(output) as beside:
+        if output.suffix == ".safetensors":
+            save_file(tensors, beside)
+        else:
+            torch.save({"state_dict": tensors}, beside)

@@ -1,0 +1,140 @@
+"""Weights by the hub's names, from a server of our own that answers as the hub does."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants, hf_api
+
+from siftvton.errors import InputError
+from siftvton.model import hub
+from siftvton.model.hub import local
+
+COMMIT = "0123456789" * 4
+REPOSITORIES = {
+    "owner/folder": {"model_index.json": b"{}", "unet/x.safetensors": b"unet", "unet/run.py": b"print(1)"},
+    "owner/release": {"model.ckpt": b"release", "other.safetensors": b"other"},
+    "owner/empty": {"README.md": b""},
+}
+
+
+class _Hub(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self, body: bool) -> None:
+        parts = self.path.partition("?")[0].strip("/").split("/")
+        api = parts[0] == "api"
+        name = "/".join(parts[2:4] if api else parts[:2])
+        revision, rest = (parts[5], []) if api else (parts[3], parts[4:])
+        files = REPOSITORIES.get(name, {})
+        error = ""
+        if not files:
+            error = "RepoNotFound"
+        elif revision not in ("main", "v1", COMMIT):
+            error = "RevisionNotFound"
+        elif not api and "/".join(rest) not in files:
+            error = "EntryNotFound"
+        content = b""
+        if api and not error:
+            tree = [{"type": "file", "path": file, "size": len(files[file]), "oid": COMMIT} for file in files]
+            about = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": file} for file in files]}
+            content = json.dumps(tree if parts[4] == "tree" else about).encode()
+        elif not error:
+            content = files["/".join(rest)]
+        self.send_response(404 if error else 200)
+        if error:
+            self.send_header("X-Error-Code", error)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as own:
+        threading.Thread(target=own.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{own.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(hf_api.api, "endpoint", address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.chdir(tmp_path)
+        yield
+        own.shutdown()
+
+
+def test_a_path_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hub, "hf_hub_download", None)
+    assert local(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("source", ["owner/release", "owner/release@v1", "hf://owner/release"])
+def test_a_releases_checkpoint_is_found(server, source: str):
+    path = local(source)
+    assert path.name == "model.ckpt"
+    assert path.read_bytes() == b"release"
+
+
+@pytest.mark.parametrize("source", ["hf://owner/release/other.safetensors", "hf://owner/release@v1/other.safetensors"])
+def test_one_file_is_found(server, source: str):
+    assert local(source).read_bytes() == b"other"
+
+
+def test_a_pipelines_folder_comes_without_programs(server):
+    folder = local("owner/folder@v1")
+    assert (folder / "unet" / "x.safetensors").read_bytes() == b"unet"
+    assert not (folder / "unet" / "run.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("owner/none", "has none of that name"),
+        ("owner/release@v2", "has no revision v2 of it"),
+        ("owner/empty", r"has no model_index\.json nor model\.ckpt there"),
+        ("hf://owner/release/no.ckpt", r"has no no\.ckpt there"),
+        ("hf://owner/a..b", "allows no such name"),
+    ],
+)
+def test_what_the_hub_has_not_is_named(server, source: str, message: str):
+    with pytest.raises(InputError, match=f"^{source}: no such folder or file, and the Hugging Face hub {message}"):
+        local(source)
+
+
+@pytest.mark.parametrize("source", ["owner/release", "owner/folder", "hf://owner/release/other.safetensors"])
+def test_without_a_connection_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match="hub cannot be reached; give a path"):
+        local(source)
+
+
+def test_what_was_fetched_once_is_found_without_a_connection(server, monkeypatch: pytest.MonkeyPatch):
+    sources = ("owner/release", "owner/folder", "hf://owner/release/other.safetensors")
+    fetched = [local(source) for source in sources]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert [local(source) for source in sources] == fetched
+
+
+def test_a_path_of_another_form_is_never_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hub, "hf_hub_download", None)
+    with pytest.raises(InputError, match=r"^outputs/train/model: no such folder or file; checkpoints/README\.md"):
+        local("outputs/train/model")
