@@ -10,14 +10,16 @@ OUT := outputs/demo
 
 demo: .venv/installed
 	$(BIN)/python scripts/make_toy_data.py $(TOY)
+	$(BIN)/python scripts/infer.py $(TOY) output=$(OUT)/unpaired
+	$(BIN)/python scripts/evaluate_toy.py $(TOY) predictions=$(OUT)/unpaired output=$(OUT)/against_truth
+	$(BIN)/python scripts/attention_error.py $(TOY) layers=all output=$(OUT)/attention
 	$(BIN)/python scripts/preprocess_sift.py $(TOY) output=$(OUT)/matches
 	$(BIN)/python scripts/train.py $(TOY) output=$(OUT)/train data.matches=$(OUT)/matches
-	$(BIN)/python scripts/infer.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/unpaired
-	$(BIN)/python scripts/infer.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/paired setting=paired
-	$(BIN)/python scripts/evaluate_toy.py $(TOY) predictions=$(OUT)/unpaired output=$(OUT)/against_truth
-	$(BIN)/python scripts/attention_error.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/attention layers=all
-	$(BIN)/python scripts/evaluate.py $(TOY) predictions.toy=$(OUT)/unpaired output=$(OUT)/scores_unpaired
-	$(BIN)/python scripts/evaluate.py $(TOY) predictions.toy=$(OUT)/paired output=$(OUT)/scores_paired setting=paired
+	$(BIN)/python scripts/attention_error.py $(TOY) layers=all checkpoint=$(OUT)/train/model output=$(OUT)/attention_tuned
+	$(BIN)/python scripts/infer.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/tuned_unpaired
+	$(BIN)/python scripts/infer.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/tuned_paired setting=paired
+	$(BIN)/python scripts/evaluate.py $(TOY) predictions.shipped=$(OUT)/unpaired predictions.tuned=$(OUT)/tuned_unpaired output=$(OUT)/scores_unpaired
+	$(BIN)/python scripts/evaluate.py $(TOY) predictions.tuned=$(OUT)/tuned_paired output=$(OUT)/scores_paired setting=paired
 	$(BIN)/python scripts/report.py output=$(OUT)
 
 test: .venv/installed

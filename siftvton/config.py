@@ -137,6 +137,12 @@ class OptimisationConfig:
         choices=("constant", "cosine"),
     )
     max_gradient_norm: float | None = option(None, "clip the gradient's norm here; null: never")
+    ema_decay: float | None = option(
+        None,
+        "keep an average of the weights, with this decay, for validation and the saved model; null: none",
+        minimum=0,
+        maximum=1,
+    )
     min_snr_gamma: float = option(5.0, "γ of min-SNR weighting", minimum=0)
     dropout: float = option(0.1, "share of images trained without garment and image context", minimum=0, maximum=1)
     trainable: str = option(

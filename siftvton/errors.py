@@ -1,4 +1,4 @@
-"""The two mistakes a user can make; a script prints either as one line, without a traceback."""
+"""What ends a script with one line instead of a traceback."""
 
 
 class InputError(Exception):
@@ -14,3 +14,7 @@ class UsageError(InputError):
     """A command line or a configuration is not what it has to be. Scripts exit with 2."""
 
     exit_code = 2
+
+
+class DivergedError(InputError):
+    """Training met a loss or a gradient that is NaN or infinite. Scripts exit with 1."""

@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> Path:
         "matches/matches.md",
         "against_truth/toy.md",
         "attention/attention_error.md",
+        "attention_tuned/attention_error.md",
         "scores_unpaired/table.md",
         "scores_paired/table.md",
     ):

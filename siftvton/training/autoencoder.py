@@ -115,14 +115,13 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
     _check_crop(config, 2 ** (len(vae.config.block_out_channels) - 1))
     crops = Crops(_items(config, "train"), config.crop, config.seed)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
-    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP, config.updates)
-    progress = checkpoints.Progress(len(CROPS) * config.batch_size)
+    progress = checkpoints.Progress(update=0, images=len(CROPS) * config.batch_size)
     vae, optimizer = accelerator.prepare(vae, optimizer)
-    accelerator.register_for_checkpointing(schedule, progress)
-    checkpoint = checkpoints.find(output, "latest")
-    if checkpoint is not None:
+    candidates = checkpoints.find(output, "latest")
+    if candidates:
         _check_same_configuration(config)
-        checkpoints.restore(accelerator, output, checkpoint)
+        checkpoints.restore(accelerator, output, candidates, progress)
+    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP, config.updates, last_epoch=progress.update - 1)
     cli.save(config, output / "train_autoencoder.yaml")
     batch = config.batch_size
     sampler = StreamSampler(len(crops), config.seed, progress.update * batch, config.updates * batch)

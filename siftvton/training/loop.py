@@ -2,12 +2,15 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.utils import gather_object
 from diffusers import AutoencoderKL, PNDMScheduler
+from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -24,6 +27,7 @@ from siftvton.model.loading import load, load_part, save
 from siftvton.model.network import TryOnNetwork
 from siftvton.pipeline import TryOnPipeline
 from siftvton.training import checkpoints
+from siftvton.training.guards import StopRequest, check_finite, stop_on_sigterm
 from siftvton.training.state import StreamSampler, learning_rate_factor, select_trainable
 from siftvton.training.step import noised, step_losses
 from siftvton.training.validation import pipeline_of, validation_set, write_validation_sheet
@@ -57,22 +61,28 @@ def train(config: Train) -> None:
         UsageError: the configuration does not fit itself, the data, or the run in ``output``.
         InputError: data or weights cannot be read.
     """
-    checkpoint = checkpoints.find(Path(config.output), config.resume)
+    candidates = checkpoints.find(Path(config.output), config.resume)
     _check_same_configuration(config)
     run = _Run(config)
-    if checkpoint is not None:
-        checkpoints.restore(run.accelerator, run.output, checkpoint)
-    run.begin()
-    with run.bar:
-        for batch in run.batches():
-            run.micro_step(batch)
-            if run.accelerator.sync_gradients:
-                run.finish_update()
-    run.end()
+    if candidates:
+        checkpoints.restore(run.accelerator, run.output, candidates, run.progress, run.average)
+    with stop_on_sigterm() as run.stop_request:
+        run.begin()
+        with run.bar:
+            for batch in run.batches():
+                run.micro_step(batch)
+                if run.accelerator.sync_gradients:
+                    run.finish_update()
+                    if run.stopped:
+                        break
+        run.end()
 
 
 class _Run:
     """A run's parts; ``progress.update`` counts what is done."""
+
+    stop_request: StopRequest
+    bar: tqdm
 
     def __init__(self, config: Train) -> None:
         settings = config.train
@@ -99,19 +109,15 @@ class _Run:
             self.inner.unet.enable_gradient_checkpointing()
             self.inner.garment_encoder.enable_gradient_checkpointing()
         self.vae.requires_grad_(False).to(self.accelerator.device)
-        optimizer = torch.optim.AdamW(
-            select_trainable(self.inner, settings.trainable),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-        )
-        decay_end = self.updates if settings.schedule == "cosine" else None
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda update: learning_rate_factor(update, settings.warmup_updates, decay_end)
-        )
+        self.trained = select_trainable(self.inner, settings.trainable)
+        optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.network, self.optimizer = self.accelerator.prepare(self.inner, optimizer)
-        self.progress = checkpoints.Progress(self.images)
-        self.accelerator.register_for_checkpointing(self.schedule, self.progress)
+        self.average = None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay)
+        self.progress = checkpoints.Progress(update=0, images=self.images)
         self.sums = torch.zeros(4, device=self.accelerator.device)  # Eq. 3 and its parts over an update
+        self.norm = torch.zeros((), device=self.accelerator.device)  # of the update's gradient, before it is clipped
+        self.seen: list[str] = []  # the update's pairs
+        self.stopped = False
 
     def begin(self) -> None:
         if self.accelerator.is_main_process:
@@ -120,9 +126,9 @@ class _Run:
         if self.config.train.tracker:
             self.accelerator.init_trackers("siftvton")
         self.bar = tqdm(
-            total=self.updates,
-            initial=self.progress.update,
-            unit="update",
+            total=self.updates * self.images,
+            initial=self.progress.update * self.images,
+            unit="image",
             disable=not self.accelerator.is_local_main_process,
         )
 
@@ -142,6 +148,7 @@ class _Run:
 
     def micro_step(self, batch: TryOnBatch) -> None:
         settings, accelerator = self.config.train, self.accelerator
+        self.seen += [pair.result_id for pair in batch.pair]
         with accelerator.accumulate(self.network):
             with accelerator.autocast():
                 inputs = noised(self.vae, self.noise_schedule, batch, settings.seed, settings.dropout)
@@ -156,32 +163,73 @@ class _Run:
             ) as losses:
                 accelerator.backward(losses.total.mean())
             self.sums += torch.stack([part.detach().mean() for part in vars(losses).values()])
-            if accelerator.sync_gradients and settings.max_gradient_norm is not None:
-                accelerator.clip_grad_norm_(self.network.parameters(), settings.max_gradient_norm)
+            if accelerator.sync_gradients:
+                # No limit is an infinite one, which leaves every gradient as it is.
+                self.norm = accelerator.clip_grad_norm_(self.trained, settings.max_gradient_norm or math.inf)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self._learning_rate()
             self.optimizer.step()
             self.optimizer.zero_grad()
 
+    def _learning_rate(self) -> float:
+        """The next update's."""
+        settings = self.config.train
+        decay_end = self.updates if settings.schedule == "cosine" else None
+        factor = learning_rate_factor(self.progress.update, settings.warmup_updates, decay_end)
+        return settings.learning_rate * factor
+
     def finish_update(self) -> None:
         settings, progress = self.config.train, self.progress
-        rate = float(self.schedule.get_last_lr()[0])
-        self.schedule.step()
+        rate = self._learning_rate()
         progress.update += 1
-        means = self.accelerator.reduce(self.sums / settings.accumulation, reduction="mean").tolist()
+        asked = self.sums.new_tensor([self.stop_request.made * settings.accumulation])
+        means = torch.cat([self.sums, asked]) / settings.accumulation
+        *losses, stopped = self.accelerator.reduce(means, reduction="mean").tolist()
         self.sums.zero_()
-        self._log({**dict(zip(("loss", "noise", "sift", "atv"), means, strict=True)), "learning_rate": rate})
-        self.bar.set_postfix(loss=f"{means[0]:.4f}", sift=f"{means[2]:.3f}", images=progress.update * self.images)
-        self.bar.update()
+        values = dict(zip(("loss", "noise", "sift", "atv"), losses, strict=True))
+        self._check_finite(values)
+        if self.average is not None:
+            self.average.step(self.trained)
+        self._log({**values, "gradient_norm": float(self.norm), "learning_rate": rate})
+        self.bar.set_postfix(update=progress.update, loss=f"{values['loss']:.4f}", sift=f"{values['sift']:.3f}")
+        self.bar.update(self.images)
+        self.stopped = stopped > 0
         last = progress.update == self.updates
         if self.validation is not None and (progress.update % settings.validate_every == 0 or last):
             self._validate(self.validation)
-        if progress.update % settings.checkpoint_every == 0 or last:
-            checkpoints.save(self.accelerator, self.output, progress, settings.keep_checkpoints)
+        if progress.update % settings.checkpoint_every == 0 or last or self.stopped:
+            checkpoints.save(self.accelerator, self.output, progress, settings.keep_checkpoints, self.average)
 
     def end(self) -> None:
-        if self.accelerator.is_main_process:
-            save(self._pipeline(), self.output / "model")
-            print(f"{self.output / 'model'}: trained for {self.progress.update} updates of {self.images} images")
+        update = self.progress.update
+        if update < self.updates:
+            self.accelerator.print(f"{self.output}: stopped after update {update}; the same command goes on from it")
+        elif self.accelerator.is_main_process:
+            with self._averaged():
+                save(self._pipeline(), self.output / "model")
+            print(f"{self.output / 'model'}: trained for {update} updates of {self.images} images")
         self.accelerator.end_training()
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in place of the trained ones, where there is an average."""
+        if self.average is None:
+            yield
+            return
+        self.average.store(self.trained)
+        self.average.copy_to(self.trained)
+        yield
+        self.average.restore(self.trained)
+
+    def _check_finite(self, losses: dict[str, float]) -> None:
+        values = dict(losses)
+        if self.accelerator.mixed_precision != "fp16":  # whose scaler skips an update that overflows
+            values["gradient_norm"] = float(self.norm)
+        if not all(map(math.isfinite, values.values())):
+            last = checkpoints.saved(self.output)
+            images = gather_object(self.seen)
+            check_finite(values, self.progress.update, images, str(last[-1]) if last else None)
+        self.seen.clear()
 
     def _pipeline(self) -> TryOnPipeline:
         return pipeline_of(self.inner, self.vae, self.noise_schedule)
@@ -195,7 +243,7 @@ class _Run:
     def _validate(self, dataset: TryOnDataset) -> None:
         if self.accelerator.is_main_process:
             path = self.output / "validation" / f"update-{self.progress.update:07d}.png"
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), self._averaged():
                 sheet = write_validation_sheet(self.config, self._pipeline(), dataset, path)
             for tracker in self.accelerator.trackers:
                 if tracker.name == "tensorboard":

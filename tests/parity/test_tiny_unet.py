@@ -1,6 +1,7 @@
 """A tenth-width model: every garment feature, both predictions, both attention losses."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from golden_weights import state_dict
 from torch import Tensor
 
+from benchmarks import plain
 from siftvton.correspondence import Correspondences
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.published import from_published
@@ -36,18 +38,22 @@ def difference(ours: Tensor, golden: Tensor) -> float:
     return float((ours - golden).abs().max() / golden.std())
 
 
+@pytest.mark.parametrize("form", ["ours", "plain"])
 @torch.no_grad()
-def test_features_and_predictions(case):
+def test_features_and_predictions(case, form: str):
+    """Ours, and the plain dataflow that the benchmarks compare with."""
     values, unet, encoder = case
     given = (values["timesteps"], values["image_context"])
-    features = encoder(values["sample"], values["garment_latent"], *given)
+    unused = plain.UnusedStages(encoder) if form == "plain" else None
+    with plain.processors(unet, encoder, fused=False, shortcut=False) if unused else nullcontext():
+        features = plain.garment_features(encoder, unused, values["sample"], values["garment_latent"], *given)
+        predictions = plain.two_passes(unet, values["sample"], *given, values["image_context"], features)
     found = {}
     for n, feature in enumerate(features):
         golden = values[f"garment_feature_{n}"]
         found[f"garment_feature_{n}"] = difference(feature[:, :: feature.shape[1] // golden.shape[1]], golden)
-    found["noise_pred"] = difference(unet(values["sample"], *given, features), values["noise_pred"])
-    bare = unet(values["sample"], *given)
-    found["noise_pred_without_garment"] = difference(bare, values["noise_pred_without_garment"])
+    for name, prediction in zip(("noise_pred", "noise_pred_without_garment"), predictions, strict=True):
+        found[name] = difference(prediction, values[name])
     print(found)
     assert len(features) == 9
     assert all(value < 1e-4 for value in found.values()), found

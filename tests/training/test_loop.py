@@ -8,37 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState, PartialState
-from safetensors.torch import load_file
+from runs import metrics, run, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from siftvton import cli
-from siftvton.config import Train
 from siftvton.errors import InputError, UsageError
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.loading import load
 from siftvton.model.unet import TryOnUNet
 from siftvton.training.loop import train
-
-
-def run(config: Train) -> Path:
-    train(config)
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()
-    return Path(config.output)
-
-
-def weights(output: Path) -> dict[str, torch.Tensor]:
-    return {
-        f"{part}.{name}": tensor
-        for part in ("unet", "garment_encoder", "image_context", "image_encoder")
-        for file in (output / "model" / part).glob("*.safetensors")
-        for name, tensor in load_file(file).items()
-    }
-
-
-def metrics(output: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_a_run_leaves_a_model_checkpoints_metrics_and_its_configuration(configuration):
@@ -237,15 +215,6 @@ def test_a_line_of_metrics_that_a_stop_cut_short_is_dropped(configuration):
         file.write('{"update": 3, "lo')
     run(configuration(updates=3))
     assert [entry["update"] for entry in metrics(output)] == [1, 2, 3]
-
-
-def test_a_damaged_checkpoint_is_named(configuration):
-    config = configuration(updates=2)
-    output = run(config)
-    path = output / "checkpoints" / "update-0000002" / "optimizer.bin"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match="update-0000002: cannot be resumed"):
-        train(configuration(updates=4))
 
 
 def test_mistakes_are_named(configuration):

@@ -1,0 +1,168 @@
+"""A guided sampling step at full size: the published dataflow, then each saving on top of the ones before.
+
+python benchmarks/guided_step.py               interleaved rounds: time, CPU time, FLOPs, greatest difference
+python benchmarks/guided_step.py memory        peak memory of the first and the last, a fresh process each
+
+Garment encoder, conditional and unconditional pass; 512×384, batch 1, float32, random weights; some 8 GB.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import plain
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from siftvton.model.garment_encoder import GarmentEncoder
+from siftvton.model.single_token import token_constant
+from siftvton.model.unet import TryOnUNet
+
+ROUNDS = 7
+LATENT = (64, 48)
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which of the savings a step makes."""
+
+    nothing_unused: bool = False
+    shortcut: bool = False
+    fused: bool = False
+    one_batch: bool = False
+    kept: bool = False
+
+
+PLAIN = "plain"
+FORMS = {
+    PLAIN: Form(),
+    "+ unused stages left out": Form(nothing_unused=True),
+    "+ single-token shortcut": Form(nothing_unused=True, shortcut=True),
+    "+ fused attention": Form(nothing_unused=True, shortcut=True, fused=True),
+    "+ both passes in one batch": Form(nothing_unused=True, shortcut=True, fused=True, one_batch=True),
+    "+ context projections kept": Form(nothing_unused=True, shortcut=True, fused=True, one_batch=True, kept=True),
+}
+
+
+def _random(module: torch.nn.Module, deviation: float = 0.02) -> torch.nn.Module:
+    for name, parameter in module.named_parameters():
+        if "norm" not in name:
+            parameter.data.normal_(std=deviation)
+    return module.eval().requires_grad_(False)
+
+
+class Step:
+    """The parts of a guided step and their input."""
+
+    def __init__(self, unused: bool) -> None:
+        torch.manual_seed(0)
+        self.unet, self.encoder = _random(TryOnUNet()), _random(GarmentEncoder())
+        self.unused = _random(plain.UnusedStages(self.encoder)) if unused else None
+        self.sample, self.garment = torch.randn(1, 13, *LATENT), torch.randn(1, 4, *LATENT)
+        self.timestep = torch.tensor([481])
+        self.context, self.unconditional = torch.randn(2, 1, 1, 768)
+
+    @contextmanager
+    def running(self, form: Form) -> Iterator[Callable[[], tuple[Tensor, Tensor]]]:
+        """The step in one of its forms, to be called inside the block."""
+        unused = None if form.nothing_unused else self.unused
+        predict = plain.one_batch if form.one_batch else plain.two_passes
+
+        def step() -> tuple[Tensor, Tensor]:
+            given = (self.sample, self.garment, self.timestep, self.context)
+            features = plain.garment_features(self.encoder, unused, *given)
+            return predict(self.unet, self.sample, self.timestep, self.context, self.unconditional, features)
+
+        modules = [module for module in (self.unet, self.encoder, self.unused) if module is not None]
+        kept = token_constant(self.unet, self.encoder) if form.kept else nullcontext()
+        with plain.processors(*modules, fused=form.fused, shortcut=form.shortcut), kept:
+            if form.kept:
+                step()  # every step but a picture's first
+            yield step
+
+
+@torch.no_grad()
+def time_forms() -> None:
+    step = Step(unused=True)
+    wall: dict[str, list[float]] = {name: [] for name in FORMS}
+    cpu: dict[str, list[float]] = {name: [] for name in FORMS}
+    flops: dict[str, int] = {}
+    predictions: dict[str, tuple[Tensor, Tensor]] = {}
+    for name, form in FORMS.items():  # also warms up
+        with step.running(form) as run:
+            predictions[name] = run()
+            # The counter does not know the CPU's fused attention, but what that is made of.
+            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+                run()
+        flops[name] = counter.get_total_flops()
+    for _ in tqdm(range(ROUNDS), unit="round"):
+        for name, form in FORMS.items():
+            with step.running(form) as run:
+                start, start_cpu = time.perf_counter(), time.process_time()
+                run()
+                wall[name].append(time.perf_counter() - start)
+                cpu[name].append(time.process_time() - start_cpu)
+    pairs = {name: zip(both, predictions[PLAIN], strict=True) for name, both in predictions.items()}
+    differences = {name: max(float((a - b).abs().max() / b.std()) for a, b in pair) for name, pair in pairs.items()}
+    _print_table(wall, cpu, flops, differences)
+
+
+def _print_table(
+    wall: dict[str, list[float]], cpu: dict[str, list[float]], flops: dict[str, int], differences: dict[str, float]
+) -> None:
+    print(
+        f"\n{ROUNDS} rounds, {torch.get_num_threads()} threads; ratio to plain: median [quartiles] of the rounds' own"
+    )
+    print("\n| form | s | ratio | CPU ratio | GFLOP | largest difference / deviation |\n|---|---:|---:|---:|---:|---:|")
+    for name in FORMS:
+        ratio = np.percentile(np.array(wall[name]) / np.array(wall[PLAIN]), [50, 25, 75])
+        cpu_ratio = np.median(np.array(cpu[name]) / np.array(cpu[PLAIN]))
+        print(
+            f"| {name} | {np.median(wall[name]):.2f} | {ratio[0]:.3f} [{ratio[1]:.3f} to {ratio[2]:.3f}] | "
+            f"{cpu_ratio:.3f} | {flops[name] / 1e9:.0f} | {differences[name]:.1e} |"
+        )
+
+
+@torch.no_grad()
+def peak_of(form: Form) -> None:
+    with Step(unused=not form.nothing_unused).running(form) as run:
+        run()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def compare_memory() -> None:
+    names = PLAIN, list(FORMS)[-1]
+    peaks = []
+    for name in names:
+        done = subprocess.run(
+            [sys.executable, __file__, "peak", "--form", name], check=True, capture_output=True, text=True
+        )
+        peaks.append(int(done.stdout.split()[-1]) / 2**20)
+        print(f"{name}: {peaks[-1]:.2f} GiB")
+    print(f"ratio {peaks[1] / peaks[0]:.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", default="time", choices=("time", "memory", "peak"))
+    parser.add_argument("--form", choices=tuple(FORMS), help="for `peak`")
+    arguments = parser.parse_args()
+    if arguments.what == "peak":
+        peak_of(FORMS[arguments.form])
+    elif arguments.what == "memory":
+        compare_memory()
+    else:
+        time_forms()
+
+
+if __name__ == "__main__":
+    main()
