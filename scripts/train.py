@@ -2,6 +2,7 @@
 
 from siftvton import cli
 from siftvton.config import Train
+from siftvton.training.arithmetic import arithmetic
 
 
 def main(config: Train) -> None:
@@ -11,4 +12,4 @@ def main(config: Train) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, Train, default="vitonhd.yaml")
+    cli.run(main, Train, default="vitonhd.yaml", summary=arithmetic)

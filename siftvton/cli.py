@@ -21,12 +21,15 @@ C = TypeVar("C")
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
-def run(main: Callable[[Any], None], schema: type, default: str) -> NoReturn:
+def run(
+    main: Callable[[Any], None], schema: type, default: str, summary: Callable[[Any], str] | None = None
+) -> NoReturn:
     """Parse the command line, build the configuration, call ``main`` with it and exit.
 
     Args:
         schema: the script's dataclass in :mod:`siftvton.config`.
         default: the file in ``configs/`` that is read where ``--config`` is not given.
+        summary: what ``--dry-run`` says of the configuration besides, as YAML comments.
     """
     parser = _Parser(add_help=False)
     parser.add_argument("overrides", nargs="*")
@@ -40,6 +43,8 @@ def run(main: Callable[[Any], None], schema: type, default: str) -> NoReturn:
             print(_help(schema, config, parser.prog, default))
         elif arguments.dry_run:
             print(OmegaConf.to_yaml(OmegaConf.structured(config)), end="")
+            if summary is not None:
+                print("\n".join(f"# {line}" for line in summary(config).splitlines()))
         else:
             main(config)
     except InputError as error:

@@ -141,6 +141,16 @@ class TryOnUNet(ModelMixin, ConfigMixin):
             chosen = chosen[per_level // 2 :: per_level]
         return [f"garment_attention.{index}.transformer.transformer_blocks.0.attn2" for index in chosen]
 
+    def hooked_strides(self, which: str) -> dict[int, list[str]]:
+        """Latent stride -> names of the hooked layers' cross-attentions there, as :meth:`hooked_layers` gives them."""
+        per_level = self.config.blocks_per_level + 1
+        levels = len(self.garment_attention) // per_level
+        strides: dict[int, list[str]] = {}
+        for layer in self.hooked_layers(which):
+            level = levels - 1 - int(layer.split(".")[1]) // per_level
+            strides.setdefault(2**level, []).append(layer)
+        return strides
+
     def variation_layer(self) -> str:
         """Name of the middle hooked cross-attention at latent stride 2, the one that ATV regularises."""
         return self.hooked_layers("middle")[-2]

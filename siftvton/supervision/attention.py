@@ -32,15 +32,15 @@ class Recorder:
     def __init__(self) -> None:
         self.losses: dict[str, Tensor] = {}
 
-    def loss(self) -> Tensor:
-        """(B,): the mean over layers (Eq. 2).
+    def loss(self, layers: Sequence[str] | None = None) -> Tensor:
+        """(B,): the mean over layers (Eq. 2); over those named, or all.
 
         Raises:
             RuntimeError: no supervised layer has run.
         """
         if not self.losses:
             raise RuntimeError("no supervised layer has run yet; call the model inside the `with` block first")
-        return torch.stack(list(self.losses.values())).mean(dim=0)
+        return torch.stack([self.losses[layer] for layer in layers or self.losses]).mean(dim=0)
 
 
 def supervise(

@@ -27,6 +27,7 @@ from siftvton.model.loading import load, load_part, save
 from siftvton.model.network import TryOnNetwork
 from siftvton.pipeline import TryOnPipeline
 from siftvton.training import checkpoints
+from siftvton.training.arithmetic import updates_of
 from siftvton.training.guards import StopRequest, check_finite, stop_on_sigterm
 from siftvton.training.state import StreamSampler, learning_rate_factor, select_trainable
 from siftvton.training.step import noised, step_losses
@@ -102,7 +103,7 @@ class _Run:
             ) from error
         self.dataset, self.validation = training_set(config), validation_set(config)
         self.images = settings.batch_size * settings.accumulation * self.accelerator.num_processes  # an update
-        self.updates = _updates(config, len(self.dataset), self.images)
+        self.updates = updates_of(config, len(self.dataset), self.images)
         self.vae, self.inner, self.noise_schedule = _parts(config)
         _check_size(config, self._pipeline().stride)
         if settings.gradient_checkpointing:
@@ -114,7 +115,9 @@ class _Run:
         self.network, self.optimizer = self.accelerator.prepare(self.inner, optimizer)
         self.average = None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay)
         self.progress = checkpoints.Progress(update=0, images=self.images)
-        self.sums = torch.zeros(4, device=self.accelerator.device)  # Eq. 3 and its parts over an update
+        strides = self.inner.unet.hooked_strides(config.supervision.layers)
+        self.names = ["loss", "noise", "sift", "atv", *(f"sift_stride_{stride}" for stride in strides)]
+        self.sums = torch.zeros(len(self.names), device=self.accelerator.device)  # Eq. 3 and its parts over an update
         self.norm = torch.zeros((), device=self.accelerator.device)  # of the update's gradient, before it is clipped
         self.seen: list[str] = []  # the update's pairs
         self.stopped = False
@@ -162,7 +165,8 @@ class _Run:
                 settings.min_snr_gamma,
             ) as losses:
                 accelerator.backward(losses.total.mean())
-            self.sums += torch.stack([part.detach().mean() for part in vars(losses).values()])
+            parts = (losses.total, losses.noise, losses.sift, losses.atv, *losses.sift_at.values())
+            self.sums += torch.stack([part.detach().mean() for part in parts])
             if accelerator.sync_gradients:
                 # No limit is an infinite one, which leaves every gradient as it is.
                 self.norm = accelerator.clip_grad_norm_(self.trained, settings.max_gradient_norm or math.inf)
@@ -186,7 +190,7 @@ class _Run:
         means = torch.cat([self.sums, asked]) / settings.accumulation
         *losses, stopped = self.accelerator.reduce(means, reduction="mean").tolist()
         self.sums.zero_()
-        values = dict(zip(("loss", "noise", "sift", "atv"), losses, strict=True))
+        values = dict(zip(self.names, losses, strict=True))
         self._check_finite(values)
         if self.average is not None:
             self.average.step(self.trained)
@@ -305,14 +309,6 @@ def _check_same_configuration(config: Train) -> None:
     changed = [line for line in changed if (key := line.partition(":")[0]) in fixed or key not in FREE_KEYS]
     if changed:
         raise UsageError(f"{output} holds a run of another configuration ({'; '.join(changed)}); name another output")
-
-
-def _updates(config: Train, pairs: int, batch_size: int) -> int:
-    if config.train.updates is not None:
-        return config.train.updates
-    if config.train.epochs is None:
-        raise UsageError("train.epochs=null train.updates=null: one of them is wanted")
-    return math.ceil(config.train.epochs * pairs / batch_size)
 
 
 def _cut_metrics(path: Path, update: int) -> None:

@@ -37,12 +37,16 @@ class Noised:
 
 @dataclass(frozen=True)
 class StepLosses:
-    """Eq. 3 and its parts, (B,) each; the attention losses before their weights."""
+    """Eq. 3 and its parts, (B,) each; the attention losses before their weights.
+
+    ``sift_at`` has Eq. 2 over the layers of one latent stride alone.
+    """
 
     total: Tensor
     noise: Tensor
     sift: Tensor
     atv: Tensor
+    sift_at: dict[int, Tensor]
 
 
 def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed: int, dropout: float) -> Noised:
@@ -97,6 +101,7 @@ def step_losses(
     supervised = inputs.keep & (inputs.timestep <= supervision.max_timestep)  #       (B,)
     reference = ReferenceAttention.from_correspondences(batch.matches).where(supervised)
     unet = inner.unet
+    strides = unet.hooked_strides(supervision.layers)
     sift = atv = None
     with ExitStack() as stack:
         if supervision.weight and len(reference.image):
@@ -112,8 +117,9 @@ def step_losses(
         sift_loss, atv_loss = _recorded(sift, error), _recorded(atv, error) * inputs.keep
         weight = min_snr_weight(scheduler.alphas_cumprod, inputs.timestep, min_snr_gamma)
         attention = supervision.weight * sift_loss + supervision.atv_weight * atv_loss
-        yield StepLosses(training_loss(weight, error, attention), error, sift_loss, atv_loss)
+        sift_at = {stride: _recorded(sift, error, layers) for stride, layers in strides.items()}
+        yield StepLosses(training_loss(weight, error, attention), error, sift_loss, atv_loss, sift_at)
 
 
-def _recorded(recorder: Recorder | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if recorder is None else recorder.loss()
+def _recorded(recorder: Recorder | None, like: Tensor, layers: Sequence[str] | None = None) -> Tensor:
+    return torch.zeros_like(like) if recorder is None else recorder.loss(layers)

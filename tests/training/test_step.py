@@ -82,6 +82,13 @@ def test_images_up_to_eta_are_supervised(network: TryOnNetwork, batch: TryOnBatc
     assert losses.sift[1] == 0
 
 
+def test_the_attention_loss_is_the_mean_over_strides(network: TryOnNetwork, batch: TryOnBatch):
+    losses = _losses(network, batch, [100, 200], [True, True], SupervisionConfig(layers="middle"))
+    assert list(losses.sift_at) == [2, 1]  # coarsest first
+    torch.testing.assert_close(losses.sift, (losses.sift_at[1] + losses.sift_at[2]) / 2)
+    assert not torch.equal(losses.sift_at[1], losses.sift_at[2])
+
+
 def test_dropped_images_have_no_attention_loss(network: TryOnNetwork, batch: TryOnBatch):
     losses = _losses(network, batch, [100, 100], [True, False], SupervisionConfig(atv_weight=0.01))
     for attention in (losses.sift, losses.atv):
@@ -113,7 +120,8 @@ def test_timesteps_are_uniform_and_dropout_has_its_share(batch, pipeline, monkey
 def test_the_papers_settings_reach_their_place(configuration):
     run = _Run(configuration(weight_decay=0.01, learning_rate=1e-4))
     assert {group["weight_decay"] for group in run.optimizer.param_groups} == {0.01}
-    assert run.schedule.base_lrs == [1e-4]
+    run.progress.update = 2  # behind the warm-up
+    assert run._learning_rate() == 1e-4
     assert validation.GUIDANCE == 1.5
 
 

@@ -1,0 +1,58 @@
+"""What a training configuration comes to, in numbers; nothing heavy is imported."""
+
+import math
+import os
+from pathlib import Path
+
+from siftvton.config import Train
+from siftvton.correspondence import read_matches
+from siftvton.data.layout import MATCHES, SplitFolder, matches_path, split_pairs
+from siftvton.errors import InputError, UsageError
+
+
+def updates_of(config: Train, pairs: int, images: int) -> int:
+    """How many updates a run has, of so many images each.
+
+    Raises:
+        UsageError: the configuration does not say.
+    """
+    if config.train.updates is not None:
+        return config.train.updates
+    if config.train.epochs is None:
+        raise UsageError("train.epochs=null train.updates=null: one of them is wanted")
+    return math.ceil(config.train.epochs * pairs / images)
+
+
+def arithmetic(config: Train) -> str:
+    """Images an update, updates an epoch, matches an image; what cannot be counted is named instead."""
+    settings, data = config.train, config.data
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun and accelerate launch set it
+    images = settings.batch_size * settings.accumulation * processes
+    lines = [
+        f"{settings.batch_size} images × {settings.accumulation} micro-batches × {processes} processes = "
+        f"{images} images an update"
+    ]
+    try:
+        pairs = split_pairs(data.root, "train", data.validation_pairs, data.split_seed)
+        updates = updates_of(config, len(pairs), images)
+        lines.append(
+            f"{len(pairs)} training pairs: {len(pairs) / images:.1f} updates an epoch; {updates} updates = "
+            f"{updates * images / len(pairs):.1f} epochs, {updates * images} images"
+        )
+        if config.supervision.weight:
+            folder = Path(data.matches) if data.matches else SplitFolder(data.root, "train").folder / MATCHES
+            frame = (data.matches_frame[0], data.matches_frame[1])
+            counts = [len(read_matches(matches_path(folder, pair.person), frame)) for pair in pairs]
+            share = sum(map(bool, counts)) / len(counts)
+            lines.append(
+                f"{sum(counts) / len(counts):.1f} matches an image; {share:.0%} of the images have any, "
+                f"{share * _share(config):.0%} are supervised on average"
+            )
+    except InputError as error:
+        lines.append(str(error))
+    return "\n".join(lines)
+
+
+def _share(config: Train) -> float:
+    """Of the images with matches, those whose timestep and conditioning let them be supervised."""
+    return (config.supervision.max_timestep + 1) / 1000 * (1 - config.train.dropout)
