@@ -1,7 +1,8 @@
-"""A guided sampling step at full size: the published dataflow, then each saving on top of the ones before.
+"""A guided sampling step at full size: the published dataflow, and ours.
 
 python benchmarks/guided_step.py               interleaved rounds: time, CPU time, FLOPs, greatest difference
-python benchmarks/guided_step.py memory        peak memory of the first and the last, a fresh process each
+python benchmarks/guided_step.py savings       the same with each saving on top of the ones before
+python benchmarks/guided_step.py memory        peak memory of either, a fresh process each
 
 Garment encoder, conditional and unconditional pass; 512×384, batch 1, float32, random weights; some 8 GB.
 """
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import plain
 import torch
+from results import record
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -42,14 +44,14 @@ class Form:
     kept: bool = False
 
 
-PLAIN = "plain"
+PLAIN, OURS = "plain", "+ context projections kept"
 FORMS = {
     PLAIN: Form(),
     "+ unused stages left out": Form(nothing_unused=True),
     "+ single-token shortcut": Form(nothing_unused=True, shortcut=True),
     "+ fused attention": Form(nothing_unused=True, shortcut=True, fused=True),
     "+ both passes in one batch": Form(nothing_unused=True, shortcut=True, fused=True, one_batch=True),
-    "+ context projections kept": Form(nothing_unused=True, shortcut=True, fused=True, one_batch=True, kept=True),
+    OURS: Form(nothing_unused=True, shortcut=True, fused=True, one_batch=True, kept=True),
 }
 
 
@@ -91,13 +93,13 @@ class Step:
 
 
 @torch.no_grad()
-def time_forms() -> None:
+def time_forms(forms: dict[str, Form]) -> None:
     step = Step(unused=True)
-    wall: dict[str, list[float]] = {name: [] for name in FORMS}
-    cpu: dict[str, list[float]] = {name: [] for name in FORMS}
+    wall: dict[str, list[float]] = {name: [] for name in forms}
+    cpu: dict[str, list[float]] = {name: [] for name in forms}
     flops: dict[str, int] = {}
     predictions: dict[str, tuple[Tensor, Tensor]] = {}
-    for name, form in FORMS.items():  # also warms up
+    for name, form in forms.items():  # also warms up
         with step.running(form) as run:
             predictions[name] = run()
             # The counter does not know the CPU's fused attention, but what that is made of.
@@ -105,7 +107,7 @@ def time_forms() -> None:
                 run()
         flops[name] = counter.get_total_flops()
     for _ in tqdm(range(ROUNDS), unit="round"):
-        for name, form in FORMS.items():
+        for name, form in forms.items():
             with step.running(form) as run:
                 start, start_cpu = time.perf_counter(), time.process_time()
                 run()
@@ -114,6 +116,7 @@ def time_forms() -> None:
     pairs = {name: zip(both, predictions[PLAIN], strict=True) for name, both in predictions.items()}
     differences = {name: max(float((a - b).abs().max() / b.std()) for a, b in pair) for name, pair in pairs.items()}
     _print_table(wall, cpu, flops, differences)
+    record(guided_step_ours_over_plain_time=float(np.median(np.array(wall[OURS]) / np.array(wall[PLAIN]))))
 
 
 def _print_table(
@@ -123,7 +126,7 @@ def _print_table(
         f"\n{ROUNDS} rounds, {torch.get_num_threads()} threads; ratio to plain: median [quartiles] of the rounds' own"
     )
     print("\n| form | s | ratio | CPU ratio | GFLOP | largest difference / deviation |\n|---|---:|---:|---:|---:|---:|")
-    for name in FORMS:
+    for name in wall:
         ratio = np.percentile(np.array(wall[name]) / np.array(wall[PLAIN]), [50, 25, 75])
         cpu_ratio = np.median(np.array(cpu[name]) / np.array(cpu[PLAIN]))
         print(
@@ -140,20 +143,20 @@ def peak_of(form: Form) -> None:
 
 
 def compare_memory() -> None:
-    names = PLAIN, list(FORMS)[-1]
     peaks = []
-    for name in names:
+    for name in (PLAIN, OURS):
         done = subprocess.run(
             [sys.executable, __file__, "peak", "--form", name], check=True, capture_output=True, text=True
         )
         peaks.append(int(done.stdout.split()[-1]) / 2**20)
         print(f"{name}: {peaks[-1]:.2f} GiB")
     print(f"ratio {peaks[1] / peaks[0]:.3f}")
+    record(guided_step_ours_over_plain_memory=peaks[1] / peaks[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="time", choices=("time", "memory", "peak"))
+    parser.add_argument("what", nargs="?", default="time", choices=("time", "savings", "memory", "peak"))
     parser.add_argument("--form", choices=tuple(FORMS), help="for `peak`")
     arguments = parser.parse_args()
     if arguments.what == "peak":
@@ -161,7 +164,7 @@ def main() -> None:
     elif arguments.what == "memory":
         compare_memory()
     else:
-        time_forms()
+        time_forms(FORMS if arguments.what == "savings" else {name: FORMS[name] for name in (PLAIN, OURS)})
 
 
 if __name__ == "__main__":
