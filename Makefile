@@ -32,6 +32,8 @@ quality: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/toy_matches.py
+	$(BIN)/python benchmarks/supervision.py
+	$(BIN)/python benchmarks/supervision.py memory
 	$(BIN)/python benchmarks/guided_step.py
 	$(BIN)/python benchmarks/guided_step.py memory
 

@@ -1,11 +1,13 @@
-"""The published dataflow on this package's layers: what `guided_step.py` compares with, and a parity test of its own.
+"""The published dataflow on this package's layers: what the benchmarks compare with, under parity tests of its own.
 
-Two separate passes; the garment encoder's deepest level and middle block run although nothing reads them; every
-attention builds its scores, those over the single context token as well.
+Sampling: two separate passes; the garment encoder's deepest level and middle block run although nothing reads them;
+every attention builds its scores, those over the single context token as well. Training: dense reference attention,
+and the whole softmax of every supervised layer.
 """
 
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor
@@ -13,10 +15,14 @@ from diffusers.models.downsampling import Downsample2D
 from diffusers.models.unets.unet_2d_blocks import DownBlock2D, UNetMidBlock2DCrossAttn
 from torch import Tensor, nn
 
+from siftvton.correspondence import Correspondences
 from siftvton.model.encoder import time_width
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.single_token import SingleTokenProcessor
 from siftvton.model.unet import TryOnUNet
+from siftvton.supervision import Recorder
+from siftvton.supervision.attention import observe
+from siftvton.supervision.reference import Grid, cells, grid_of
 
 
 @contextmanager
@@ -108,3 +114,32 @@ def one_batch(
     both = torch.cat([context, unconditional])
     conditional, bare = unet(sample.repeat(2, 1, 1, 1), timestep.repeat(2), both, features).chunk(2)
     return conditional, bare
+
+
+def dense_reference(matches: Correspondences, query_grid: Grid, key_grid: Grid) -> Tensor:
+    """The reference attention as a matrix (N_q, N_k), float32."""
+    query, key = (
+        cells(torch.from_numpy(points), matches.frame, grid)
+        for points, grid in ((matches.person, query_grid), (matches.garment, key_grid))
+    )
+    counts = torch.zeros(math.prod(query_grid), math.prod(key_grid))
+    counts.index_put_((query, key), torch.ones(len(query)), accumulate=True)
+    return counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def dense_supervision(
+    model: nn.Module, batch: Sequence[Correspondences], layers: Sequence[str]
+) -> AbstractContextManager[Recorder]:
+    """Eqs. 1-2 with the whole softmax and whole reference matrices; used like ``supervise``."""
+    frame = batch[0].frame
+
+    def loss(attention: Attention, hidden: Tensor, key: Tensor) -> Tensor:
+        grids = grid_of(hidden.shape[1], frame), grid_of(key.shape[2], frame)
+        reference = torch.stack([dense_reference(matches, *grids) for matches in batch])  # (B, N_q, N_k)
+        query = attention.to_q(hidden).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+        weights = (attention.scale * query @ key.transpose(-1, -2)).softmax(dim=-1)  #      (B, H, N_q, N_k)
+        rows = (reference.sum(dim=-1) > 0).sum(dim=1).clamp(min=1)  #                       (B,)
+        per_head = -(reference[:, None] * (weights + 1e-8).log()).sum(dim=(2, 3))  #        (B, H)
+        return per_head.mean(dim=1) / rows
+
+    return observe(model, loss, layers)

@@ -132,14 +132,14 @@ def layer_errors(
     frame = (batch.image.shape[-2], batch.image.shape[-1])
     grids = []
 
-    def look(attention: Attention, hidden_states: Tensor, garment: Tensor) -> Tensor:
-        query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(garment.shape[1], frame)
+    def look(attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
+        query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(key.shape[2], frame)
         grids.append(query_grid)
         images = []
         for image, places in enumerate(known):
             points = places(query_grid)
             rows = cells(torch.from_numpy(points.person), points.frame, query_grid)
-            weights = attention_rows(attention, hidden_states[image], garment[image], rows.to(garment.device)).cpu()
+            weights = attention_rows(attention, hidden_states[image], key[image], rows.to(key.device)).cpu()
             errors = position_errors(weights, torch.from_numpy(points.garment), key_grid, points.frame)
             images.append(errors.mean(dim=0))
         return torch.stack(images)  #                                              (B, 5)

@@ -31,10 +31,10 @@ def attention_maps(
     assert len(batch) == 1
     frame = (batch.image.shape[-2], batch.image.shape[-1])
 
-    def look(attention: Attention, hidden_states: Tensor, garment: Tensor) -> Tensor:
-        query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(garment.shape[1], frame)
-        rows = cells(torch.from_numpy(points.person), points.frame, query_grid).to(garment.device)
-        weights = attention_rows(attention, hidden_states[0], garment[0], rows).unflatten(1, key_grid)
+    def look(attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
+        query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(key.shape[2], frame)
+        rows = cells(torch.from_numpy(points.person), points.frame, query_grid).to(key.device)
+        weights = attention_rows(attention, hidden_states[0], key[0], rows).unflatten(1, key_grid)
         resized = functional.interpolate(weights[None], size=frame, mode="bilinear")[0]
         return resized / resized.sum(dim=(1, 2), keepdim=True)
 

@@ -1,7 +1,8 @@
 """Compute attention losses beside a model's own cross-attention, without changing what the model computes.
 
-A forward pre-hook on diffusers' ``Attention`` sees what the layer is given, projects the queries that a loss needs
-and the keys, and records one loss per image under the layer's name. Any attention processor stays in place.
+A forward hook on diffusers' ``Attention`` sees what the layer was given, projects the queries that a loss needs,
+takes the keys that the layer itself projected, and records one loss per image under the layer's name. Any attention
+processor stays in place.
 
 Letters: B images, H heads, N_q and N_k query and key tokens, R rows, C channels, d head width.
 """
@@ -79,7 +80,7 @@ def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None
     """Record what ``objective`` makes of each layer's inputs; use it like :func:`supervise`.
 
     Args:
-        objective: (layer, its hidden states (B, N_q, C), the other picture's (B, N_k, C')) -> (B, …).
+        objective: (layer, its hidden states (B, N_q, C), its keys (B, H, N_k, d)) -> (B, …).
         layers: names of ``Attention`` modules in ``model``; None: every cross-attention.
 
     Raises:
@@ -93,10 +94,12 @@ def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None
     if wrong or not layers:
         attentions = [name for name, module in modules.items() if isinstance(module, Attention)]
         raise ValueError(f"not attention layers of this model: {wrong}; it has {attentions}")
-    handles = [
-        modules[name].register_forward_pre_hook(partial(_record, recorder, name, objective), with_kwargs=True)
-        for name in layers
-    ]
+    handles = []
+    for name in layers:
+        attention, projected = modules[name], _Projected()
+        record = partial(_record, recorder, name, objective, projected)
+        handles.append(attention.to_k.register_forward_hook(projected.keep))
+        handles.append(attention.register_forward_hook(record, with_kwargs=True))
     try:
         yield recorder
     finally:
@@ -105,11 +108,32 @@ def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None
         recorder.losses.clear()
 
 
+class _Projected:
+    """What a layer's key projection gave in the call that is under way."""
+
+    def __init__(self) -> None:
+        self.key: Tensor | None = None
+
+    def keep(self, _module: nn.Module, _args: tuple, output: Tensor) -> None:
+        self.key = output
+
+
 def _record(
-    recorder: Recorder, name: str, objective: Objective, attention: Attention, args: tuple, kwargs: dict[str, Any]
+    recorder: Recorder,
+    name: str,
+    objective: Objective,
+    projected: _Projected,
+    attention: Attention,
+    args: tuple,
+    kwargs: dict[str, Any],
+    _output: Tensor,
 ) -> None:
     hidden_states, encoder_hidden_states = _inputs(*args, **kwargs)
-    recorder.losses[name] = objective(attention, hidden_states, encoder_hidden_states)
+    if projected.key is None:  # a processor with a fused projection of its own
+        recorder.losses[name] = objective(attention, hidden_states, keys(attention, encoder_hidden_states))
+    else:
+        recorder.losses[name] = objective(attention, hidden_states, _heads(attention, projected.key, attention.norm_k))
+    projected.key = None
 
 
 def _inputs(
@@ -123,49 +147,49 @@ def _inputs(
     return hidden_states, encoder_hidden_states
 
 
-def attention_rows(attention: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, rows: Tensor) -> Tensor:
+def attention_rows(attention: Attention, hidden_states: Tensor, key: Tensor, rows: Tensor) -> Tensor:
     """One image's attention weights q of some queries, averaged over heads.
 
     Args:
-        hidden_states: (N_q, C). encoder_hidden_states: (N_k, C'). rows: (R,) query cells.
+        hidden_states: (N_q, C). key: (H, N_k, d). rows: (R,) query cells.
 
     Returns:
         (R, N_k) float32.
     """
-    query = _queries(attention, hidden_states[None, rows])  #                         (1, H, R, d)
-    key = _keys(attention, encoder_hidden_states[None])  #                            (1, H, N_k, d)
-    score = attention.scale * query.float() @ key.float().transpose(-1, -2)  #        (1, H, R, N_k)
-    return score.softmax(dim=-1).mean(dim=1)[0]
+    query = _queries(attention, hidden_states[None, rows])[0]  #                      (H, R, d)
+    score = attention.scale * query.float() @ key.float().transpose(-1, -2)  #        (H, R, N_k)
+    return score.softmax(dim=-1).mean(dim=0)
 
 
-def _match_loss(
-    reference: ReferenceAttention, attention: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor
-) -> Tensor:
+def _match_loss(reference: ReferenceAttention, attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
     if len(hidden_states) != reference.batch_size:
         raise ValueError(f"the layer runs on {len(hidden_states)} images, the reference has {reference.batch_size}")
-    grids = grid_of(hidden_states.shape[1], reference.frame), grid_of(encoder_hidden_states.shape[1], reference.frame)
+    grids = grid_of(hidden_states.shape[1], reference.frame), grid_of(key.shape[2], reference.frame)
     sparse = reference.at(*grids).to(hidden_states.device)
     rows = sparse.row_cells.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])  #  (B, R, C)
     query_rows = _queries(attention, hidden_states.gather(1, rows))  #                (B, H, R, d)
-    return attention_cross_entropy(query_rows, _keys(attention, encoder_hidden_states), attention.scale, sparse)
+    return attention_cross_entropy(query_rows, key, attention.scale, sparse)
 
 
-def _variation(
-    mask: Tensor, frame: Grid, attention: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor
-) -> Tensor:
-    query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(encoder_hidden_states.shape[1], frame)
+def _variation(mask: Tensor, frame: Grid, attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
+    query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(key.shape[2], frame)
     inside = nn.functional.interpolate(mask.float(), size=query_grid, mode="nearest").flatten(1) > 0.5  # (B, N_q)
-    query, key = _queries(attention, hidden_states), _keys(attention, encoder_hidden_states)
+    query = _queries(attention, hidden_states)
     return attention_total_variation(query, key, attention.scale, inside, query_grid, key_grid)
 
 
 def _queries(attention: Attention, hidden_states: Tensor) -> Tensor:
-    query = attention.to_q(hidden_states).unflatten(-1, (attention.heads, -1)).transpose(1, 2)  # (B, H, R, d)
-    return query if attention.norm_q is None else attention.norm_q(query)
+    return _heads(attention, attention.to_q(hidden_states), attention.norm_q)
 
 
-def _keys(attention: Attention, encoder_hidden_states: Tensor) -> Tensor:
+def keys(attention: Attention, encoder_hidden_states: Tensor) -> Tensor:
+    """A layer's keys, (B, N_k, C') -> (B, H, N_k, d)."""
     if attention.norm_cross:
         encoder_hidden_states = attention.norm_encoder_hidden_states(encoder_hidden_states)
-    key = attention.to_k(encoder_hidden_states).unflatten(-1, (attention.heads, -1)).transpose(1, 2)  # (B, H, N_k, d)
-    return key if attention.norm_k is None else attention.norm_k(key)
+    return _heads(attention, attention.to_k(encoder_hidden_states), attention.norm_k)
+
+
+def _heads(attention: Attention, projected: Tensor, norm: nn.Module | None) -> Tensor:
+    """(B, N, H·d) -> (B, H, N, d), normalised where the layer does so."""
+    split = projected.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+    return split if norm is None else norm(split)

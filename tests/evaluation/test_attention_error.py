@@ -16,7 +16,7 @@ from siftvton.evaluation.attention_error import attention_error, exact_positions
 from siftvton.evaluation.attention_maps import spread_points
 from siftvton.files import read_image
 from siftvton.model.loading import save
-from siftvton.supervision.attention import attention_rows
+from siftvton.supervision.attention import attention_rows, keys
 
 GRID, FRAME = (4, 3), (128, 96)  # cells of 32 × 32 pixels; 512 × 384 is four times as large
 
@@ -49,7 +49,9 @@ def test_rows_are_the_layers_own_attention():
     )
     whole = attention.get_attention_scores(query, key).mean(dim=0)
     rows = torch.tensor([7, 0, 7])
-    assert torch.allclose(attention_rows(attention, hidden[0], garment[0], rows), whole[rows], atol=1e-6)
+    assert torch.allclose(
+        attention_rows(attention, hidden[0], keys(attention, garment)[0], rows), whole[rows], atol=1e-6
+    )
 
 
 def test_exact_places_are_those_under_the_cells_middles():

@@ -65,13 +65,13 @@ def test_attention_losses(case, golden):
     timestep = torch.full((2,), LOSS_TIMESTEP)
     features = encoder(values["sample"], values["garment_latent"], timestep, values["image_context"])
     matches = json.loads(golden("reference.json").read_text())["matches"]
-    reference = ReferenceAttention.from_correspondences(
-        [Correspondences(*np.array(item, dtype=float).swapaxes(0, 1), FRAME) for item in matches]
-    )
+    batch = [Correspondences(*np.array(item, dtype=float).swapaxes(0, 1), FRAME) for item in matches]
+    reference = ReferenceAttention.from_correspondences(batch)
     mask = torch.nn.functional.interpolate(values["worn_mask"][:, None].float(), values["sample"].shape[-2:])
     with (
         supervise(unet, reference, unet.hooked_layers("middle")) as middle,
         supervise(unet, reference, unet.hooked_layers("all")) as everywhere,
+        plain.dense_supervision(unet, batch, unet.hooked_layers("middle")) as dense,
         regularise(unet, mask, FRAME, [unet.variation_layer()]) as variation,
     ):
         unet(values["sample"], timestep, values["image_context"], features)
@@ -80,6 +80,8 @@ def test_attention_losses(case, golden):
             "sift_loss_all_layers": everywhere.loss(),
             "atv_loss": variation.loss(),
         }
+        plainly = dense.loss()
+    torch.testing.assert_close(plainly.double(), values["sift_loss_middle_layers"], rtol=1e-3, atol=0)
     for name, loss in found.items():
         print(name, float((loss.double() - values[name]).abs().max()))
         torch.testing.assert_close(loss.double(), values[name], rtol=1e-3, atol=0)

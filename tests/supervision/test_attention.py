@@ -161,6 +161,15 @@ def test_self_attention_is_refused(model, inputs):
         model(**inputs)
 
 
+def test_keys_are_projected_once(model, inputs):
+    calls = []
+    model.get_submodule(LAYER).to_k.register_forward_hook(lambda *_: calls.append(1))
+    with supervise(model, reference(20, 5)) as recorder:
+        model(**inputs).sample.sum().backward()
+        assert recorder.loss().requires_grad
+    assert len(calls) == 1
+
+
 class LargestTensor(TorchDispatchMode):
     """Remembers the most elements that any operation returned."""
 

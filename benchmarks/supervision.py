@@ -1,0 +1,194 @@
+"""What supervision costs: without, ours, and dense as published; time and memory.
+
+python benchmarks/supervision.py                 interleaved rounds: the reference, one hooked layer, a toy step
+python benchmarks/supervision.py memory          peak memory of the latter two, a fresh process each
+
+Forward and backward, float32, CPU. The layer: 3,072 queries and keys, 8 heads of 40, batch 2. The toy step: the
+shipped network, batch 8, with the optimiser's step.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import plain
+import torch
+from diffusers.models.attention_processor import Attention
+from results import record
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from siftvton.correspondence import Correspondences
+from siftvton.model.loading import load
+from siftvton.model.network import TryOnNetwork
+from siftvton.supervision import ReferenceAttention, supervise
+from siftvton.training.state import select_trainable
+
+ROUNDS = 11
+FRAME = (512, 384)
+GRIDS = ((16, 12), (32, 24), (64, 48))
+FORMS = ("without", "ours", "dense")
+TOY = Path(__file__).parents[1] / "checkpoints" / "toy"
+
+
+def matches_of(count: int, images: int) -> list[Correspondences]:
+    """``count`` matches an image in the middle of both pictures, where garments are."""
+    draw = np.random.default_rng(0)
+    low, high = np.array([100, 120]), np.array([284, 420])
+    return [Correspondences(*(low + draw.random((2, count, 2)) * (high - low)), frame=FRAME) for _ in range(images)]
+
+
+def supervised_step(
+    model: nn.Module,
+    forward: Callable[[], Tensor],
+    parameters: list[nn.Parameter],
+    batch: list[Correspondences],
+    layers: list[str],
+    form: str,
+) -> None:
+    """Forward and backward in one of the forms."""
+    for parameter in parameters:
+        parameter.grad = None
+    if form == "without":
+        forward().square().mean().backward()
+        return
+    dense = form == "dense"
+    reference = None if dense else ReferenceAttention.from_correspondences(batch)
+    with plain.dense_supervision(model, batch, layers) if dense else supervise(model, reference, layers) as recorder:
+        loss = forward().square().mean()
+        (loss + 0.1 * recorder.loss().mean()).backward()
+
+
+def layer_step(count: int) -> Callable[[str], None]:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"hooked": Attention(320, cross_attention_dim=320, heads=8, dim_head=40)})
+    hidden, garment = torch.randn(2, 2, 3072, 320, requires_grad=True)
+    batch, parameters = matches_of(count, 2), list(model.parameters())
+
+    def forward() -> Tensor:
+        return model["hooked"](hidden, encoder_hidden_states=garment)
+
+    return lambda form: supervised_step(model, forward, parameters, batch, ["hooked"], form)
+
+
+def toy_step(count: int) -> Callable[[str], None]:
+    pipeline = load(TOY)
+    network = TryOnNetwork(**{n: p for n, p in pipeline.components.items() if n not in ("vae", "scheduler")})
+    parameters = select_trainable(network, "all")
+    optimizer = torch.optim.AdamW(parameters, lr=1e-6)
+    torch.manual_seed(0)
+    given = (torch.randn(8, 13, 32, 24), torch.full((8,), 300), torch.randn(8, 4, 32, 24), torch.rand(8, 3, 224, 224))
+    batch, layers = matches_of(count, 8), network.unet.hooked_layers("middle")
+
+    def step(form: str) -> None:
+        supervised_step(
+            network.unet, lambda: network(*given, torch.ones(8, dtype=torch.bool)), parameters, batch, layers, form
+        )
+        optimizer.step()
+
+    return step
+
+
+CASES = {
+    "layer, 20 matches": (layer_step, 20),
+    "layer, 100 matches": (layer_step, 100),
+    "layer, 500 matches": (layer_step, 500),
+    "toy step, 8 matches": (toy_step, 8),  # as many as its training pairs have on average
+}
+
+
+def compare_references() -> None:
+    """Build the reference attention of one image on three grids."""
+    matches = matches_of(100, 1)
+    times: dict[str, list[float]] = {"sparse": [], "dense": []}
+
+    def sparse() -> int:
+        reference = ReferenceAttention.from_correspondences(matches)
+        return sum(t.nbytes for grid in GRIDS for t in vars(reference.at(grid, grid)).values())
+
+    def dense() -> int:
+        return sum(plain.dense_reference(matches[0], grid, grid).nbytes for grid in GRIDS)
+
+    for _ in range(4 * ROUNDS):
+        for name, build in (("sparse", sparse), ("dense", dense)):
+            start = time.perf_counter()
+            build()
+            times[name].append(time.perf_counter() - start)
+    ratio = np.percentile(np.array(times["dense"]) / np.array(times["sparse"]), [50, 25, 75])
+    print(
+        f"reference attention, 100 matches, three grids: dense {np.median(times['dense']) * 1e3:.2f} ms, "
+        f"{dense() / 2**20:.1f} MiB; sparse {np.median(times['sparse']) * 1e3:.3f} ms, {sparse() / 2**10:.1f} KiB; "
+        f"time ratio {ratio[0]:.0f} [{ratio[1]:.0f} to {ratio[2]:.0f}], memory ratio {dense() / sparse():.0f}"
+    )
+    record(dense_over_sparse_reference_time=ratio[0], dense_over_sparse_reference_bytes=dense() / sparse())
+
+
+def compare_time() -> None:
+    compare_references()
+    print("\n| case | form | ms | ratio to without | CPU ratio | GFLOP |\n|---|---|---:|---:|---:|---:|")
+    for case, (make, count) in CASES.items():
+        step = make(count)
+        wall: dict[str, list[float]] = {form: [] for form in FORMS}
+        cpu: dict[str, list[float]] = {form: [] for form in FORMS}
+        flops = {}
+        for form in FORMS:
+            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+                step(form)  # also warms up
+            flops[form] = counter.get_total_flops()
+        for _ in tqdm(range(ROUNDS), desc=case, unit="round", leave=False):
+            for form in FORMS:
+                start, start_cpu = time.perf_counter(), time.process_time()
+                step(form)
+                wall[form].append(time.perf_counter() - start)
+                cpu[form].append(time.process_time() - start_cpu)
+        for form in FORMS:
+            ratio = np.percentile(np.array(wall[form]) / np.array(wall["without"]), [50, 25, 75])
+            print(
+                f"| {case} | {form} | {np.median(wall[form]) * 1e3:.0f} | {ratio[0]:.3f} [{ratio[1]:.3f} to "
+                f"{ratio[2]:.3f}] | {np.median(np.array(cpu[form]) / np.array(cpu['without'])):.3f} | "
+                f"{flops[form] / 1e9:.2f} |"
+            )
+            if case.startswith("toy") and form == "ours":
+                record(supervised_over_unsupervised_time=ratio[0])
+
+
+def compare_memory() -> None:
+    print("| case | form | peak, MiB | ratio to without |\n|---|---|---:|---:|")
+    for case in CASES:
+        peaks: dict[str, float] = {}
+        for form in FORMS:
+            command = [sys.executable, __file__, "peak", "--case", case, "--form", form]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            peaks[form] = int(done.stdout.split()[-1]) / 2**10
+            print(f"| {case} | {form} | {peaks[form]:.0f} | {peaks[form] / peaks['without']:.3f} |")
+        if case.startswith("toy"):
+            record(supervised_over_unsupervised_memory=peaks["ours"] / peaks["without"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", default="time", choices=("time", "memory", "peak"))
+    parser.add_argument("--case", choices=tuple(CASES), help="for `peak`")
+    parser.add_argument("--form", choices=FORMS, help="for `peak`")
+    arguments = parser.parse_args()
+    if arguments.what == "peak":
+        make, count = CASES[arguments.case]
+        step = make(count)
+        for _ in range(3):
+            step(arguments.form)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    elif arguments.what == "memory":
+        compare_memory()
+    else:
+        compare_time()
+
+
+if __name__ == "__main__":
+    main()
