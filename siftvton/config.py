@@ -154,9 +154,11 @@ class OptimisationConfig:
     workers: int = option(4, "data loading processes", minimum=0)
     checkpoint_every: int = option(1000, "updates between checkpoints", minimum=1)
     keep_checkpoints: int = option(2, "the newest ones that are kept", minimum=1)
-    validate_every: int = option(1000, "updates between validation pictures; 0: none", minimum=0)
-    validation_pictures: int = option(8, "pairs in a validation sheet", minimum=1)
+    validate_every: int = option(1000, "updates between validations; 0: none", minimum=0)
+    validation_pictures: int = option(8, "validation pairs that are sampled and scored", minimum=1)
     validation_steps: int = option(20, "sampling steps of validation pictures", minimum=1)
+    inception: str | None = option(None, "clean-fid's inception-2015-12-05.pt: validate by FID and KID, too")
+    alexnet: str | None = option(None, "torchvision's alexnet-owt-7be5be79.pth: validate by LPIPS, too")
     tracker: str | None = option(None, "accelerate tracker, e.g. tensorboard (extra `tracking`); null: none")
     cpu: bool = option(False, "train on the CPU even where there is a GPU")
 

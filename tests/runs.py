@@ -18,11 +18,11 @@ def run(config: Train) -> Path:
     return Path(config.output)
 
 
-def weights(output: Path) -> dict[str, torch.Tensor]:
+def weights(output: Path, folder: str = "model") -> dict[str, torch.Tensor]:
     return {
         f"{part}.{name}": tensor
         for part in ("unet", "garment_encoder", "image_context", "image_encoder")
-        for file in (output / "model" / part).glob("*.safetensors")
+        for file in (output / folder / part).glob("*.safetensors")
         for name, tensor in load_file(file).items()
     }
 
@@ -33,4 +33,12 @@ def same_weights(first: Path, second: Path) -> bool:
 
 
 def metrics(output: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return _lines(output / "metrics.jsonl")
+
+
+def validations(output: Path) -> list[dict[str, float]]:
+    return _lines(output / "validation.jsonl")
+
+
+def _lines(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]

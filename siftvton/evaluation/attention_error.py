@@ -7,7 +7,7 @@ distance from the true one is the attention error. Pixels are those of a garment
 Letters: R query cells, N_k key cells.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,11 +105,12 @@ def known_positions(config: AttentionError, folder: SplitFolder) -> Callable[[Pa
     if not matches.is_dir():
         raise InputError(f"{matches}: no such folder of matches; run scripts/preprocess_sift.py data.split=… first")
     frame = (config.matches_frame[0], config.matches_frame[1])
-    return lambda pair: partial(_given, read_matches(matches_path(matches, pair.person), frame))
+    return lambda pair: always(read_matches(matches_path(matches, pair.person), frame))
 
 
-def _given(matches: Correspondences, _: Grid) -> Correspondences:
-    return matches
+def always(matches: Correspondences) -> Known:
+    """The same places, whatever the query grid."""
+    return lambda _grid: matches
 
 
 def _read_map(path: Path) -> np.ndarray:
@@ -170,28 +171,54 @@ def attention_error(config: AttentionError) -> str:
             f"data.height={data.height} data.width={data.width}: multiples of {pipeline.stride} are allowed"
         )
     pipeline.to(named_device(config.device) if config.device else PartialState(cpu=cpu_only()).device)
-    parts = {name: part for name, part in pipeline.components.items() if name not in ("vae", "scheduler")}
-    network = TryOnNetwork(**parts)
-    layers = network.unet.hooked_layers(config.layers)
-    errors: list[Tensor] = []
-    grids: list[Grid] = []
-    for first in tqdm(range(0, len(dataset), config.batch_size), unit="batch"):
-        batch = collate([dataset[index] for index in range(first, min(first + config.batch_size, len(dataset)))])
-        known = [read(pair) for pair in batch.pair]
-        times = []
-        for timestep in config.timesteps:
-            inputs = at_timestep(pipeline, batch, timestep, config.seed)
-            values, grids = layer_errors(network, batch.to(pipeline.device), inputs, known, layers)
-            times.append(values)
-        errors.append(torch.stack(times).mean(dim=0))
-    report = summary(torch.cat(errors, dim=1).numpy(), layers, grids)
+    layers = pipeline.unet.hooked_layers(config.layers)
+    everyone = range(len(dataset))
+    chunks = [everyone[first : first + config.batch_size] for first in range(0, len(dataset), config.batch_size)]
+    errors, grids = measure(pipeline, dataset, read, layers, config.timesteps, config.seed, tqdm(chunks, unit="batch"))
+    report = summary(errors.numpy(), layers, grids)
     output = Path(config.output)
     write_json(output / "attention_error.json", report)
-    _write_maps(config, pipeline, network, dataset, read)
+    _write_maps(config, pipeline, dataset, read)
     table = markdown(report)
     write_text(output / "attention_error.md", table)
     cli.save(config, output / "attention_error.yaml")
     return table
+
+
+def measure(
+    pipeline: TryOnPipeline,
+    dataset: TryOnDataset,
+    read: Callable[[Pair], Known],
+    layers: Sequence[str],
+    timesteps: Sequence[int],
+    seed: int,
+    chunks: Iterable[Sequence[int]],
+) -> tuple[Tensor, list[Grid]]:
+    """The measures of some of a data set's images, averaged over timesteps.
+
+    Args:
+        chunks: which images, a batch at a time.
+
+    Returns:
+        (layers, images, 5), NaN for an image without known places; and the layers' query grids.
+    """
+    network = _network(pipeline)
+    errors: list[Tensor] = []
+    grids: list[Grid] = []
+    for indices in chunks:
+        batch = collate([dataset[index] for index in indices])
+        known = [read(pair) for pair in batch.pair]
+        times = []
+        for timestep in timesteps:
+            inputs = at_timestep(pipeline, batch, timestep, seed)
+            values, grids = layer_errors(network, batch.to(pipeline.device), inputs, known, layers)
+            times.append(values)
+        errors.append(torch.stack(times).mean(dim=0))
+    return torch.cat(errors, dim=1), grids
+
+
+def _network(pipeline: TryOnPipeline) -> TryOnNetwork:
+    return TryOnNetwork(**{name: p for name, p in pipeline.components.items() if name not in ("vae", "scheduler")})
 
 
 def at_timestep(pipeline: TryOnPipeline, batch: TryOnBatch, timestep: int, seed: int) -> Noised:
@@ -204,11 +231,11 @@ def at_timestep(pipeline: TryOnPipeline, batch: TryOnBatch, timestep: int, seed:
 def _write_maps(
     config: AttentionError,
     pipeline: TryOnPipeline,
-    network: TryOnNetwork,
     dataset: TryOnDataset,
     read: Callable[[Pair], Known],
 ) -> None:
     """``attention_maps.png``: what a few points of the first persons look at, averaged over layers and timesteps."""
+    network = _network(pipeline)
     layers = network.unet.hooked_layers(config.layers)
     rows: list[list[np.ndarray]] = []
     captions: list[list[str]] = []

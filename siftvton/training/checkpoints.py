@@ -21,10 +21,16 @@ _DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, Unp
 
 @dataclass
 class Progress:
-    """How many updates are done, and of how many images each, over all micro-batches and processes."""
+    """How far a run is.
+
+    Attributes:
+        update: how many updates are done. images: of how many images each, over all micro-batches and processes.
+        best: the lowest unpaired score of a validation so far.
+    """
 
     update: int
     images: int
+    best: float | None = None
 
 
 def saved(output: Path) -> list[Path]:
@@ -138,7 +144,7 @@ def _read(accelerator: Accelerator, checkpoint: Path, progress: Progress, averag
             average.optimization_step = found.update
     except _DAMAGE as error:
         return _first_line(error) or type(error).__name__
-    progress.update = found.update
+    progress.update, progress.best = found.update, found.best
     return ""
 
 

@@ -21,7 +21,7 @@ from siftvton.data.layout import MATCHES, SplitFolder, in_setting, split_pairs
 from siftvton.devices import cpu_only
 from siftvton.draws import seed_of
 from siftvton.errors import UsageError
-from siftvton.files import write_text
+from siftvton.files import read_image, write_text
 from siftvton.model import build
 from siftvton.model.loading import load, load_part, save
 from siftvton.model.network import TryOnNetwork
@@ -31,11 +31,12 @@ from siftvton.training.arithmetic import updates_of
 from siftvton.training.guards import StopRequest, check_finite, stop_on_sigterm
 from siftvton.training.state import StreamSampler, learning_rate_factor, select_trainable
 from siftvton.training.step import noised, step_losses
-from siftvton.training.validation import pipeline_of, validation_set, write_validation_sheet
+from siftvton.training.validation import Validation, pipeline_of
 
 # What may change between the starts of one run: none of it changes a draw, or what an update computes from it. A
 # run's length may change, too, unless the learning rate follows it.
 LENGTH_KEYS = ("train.epochs", "train.updates")
+METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
 FREE_KEYS = (
     "output",
     "resume",
@@ -50,6 +51,8 @@ FREE_KEYS = (
     "train.validate_every",
     "train.validation_pictures",
     "train.validation_steps",
+    "train.inception",
+    "train.alexnet",
     "train.tracker",
     "train.cpu",
 )
@@ -101,7 +104,8 @@ class _Run:
             raise UsageError(
                 f"train.tracker={settings.tracker} train.mixed_precision={settings.mixed_precision}: {error}"
             ) from error
-        self.dataset, self.validation = training_set(config), validation_set(config)
+        self.dataset = training_set(config)
+        self.validation = Validation(config, self.accelerator)
         self.images = settings.batch_size * settings.accumulation * self.accelerator.num_processes  # an update
         self.updates = updates_of(config, len(self.dataset), self.images)
         self.vae, self.inner, self.noise_schedule = _parts(config)
@@ -125,7 +129,8 @@ class _Run:
     def begin(self) -> None:
         if self.accelerator.is_main_process:
             cli.save(self.config, self.output / "train.yaml")
-            _cut_metrics(self.output / "metrics.jsonl", self.progress.update)
+            for name in (METRICS, VALIDATION):
+                _cut_metrics(self.output / name, self.progress.update)
         if self.config.train.tracker:
             self.accelerator.init_trackers("siftvton")
         self.bar = tqdm(
@@ -199,8 +204,8 @@ class _Run:
         self.bar.update(self.images)
         self.stopped = stopped > 0
         last = progress.update == self.updates
-        if self.validation is not None and (progress.update % settings.validate_every == 0 or last):
-            self._validate(self.validation)
+        if self.validation.pairs and (progress.update % settings.validate_every == 0 or last):
+            self._validate()
         if progress.update % settings.checkpoint_every == 0 or last or self.stopped:
             checkpoints.save(self.accelerator, self.output, progress, settings.keep_checkpoints, self.average)
 
@@ -240,19 +245,32 @@ class _Run:
 
     def _log(self, values: dict[str, float]) -> None:
         self.accelerator.log(values, step=self.progress.update)
+        self._append(METRICS, values)
+
+    def _append(self, name: str, values: dict[str, float]) -> None:
         if self.accelerator.is_main_process:
-            with (self.output / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            with (self.output / name).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"update": self.progress.update, **values}) + "\n")
 
-    def _validate(self, dataset: TryOnDataset) -> None:
-        if self.accelerator.is_main_process:
-            path = self.output / "validation" / f"update-{self.progress.update:07d}.png"
-            with self.accelerator.autocast(), self._averaged():
-                sheet = write_validation_sheet(self.config, self._pipeline(), dataset, path)
-            for tracker in self.accelerator.trackers:
-                if tracker.name == "tensorboard":
-                    tracker.writer.add_image("validation", sheet, self.progress.update, dataformats="HWC")
-        self.accelerator.wait_for_everyone()
+    def _validate(self) -> None:
+        update, accelerator = self.progress.update, self.accelerator
+        sheet = self.output / "validation" / f"update-{update:07d}.png"
+        with self._averaged():
+            scores = self.validation.run(self._pipeline(), sheet)
+            if accelerator.is_main_process:
+                self._keep_best(scores)
+        self._append(VALIDATION, scores)
+        accelerator.log({f"validation/{name}": value for name, value in scores.items()}, step=update)
+        for tracker in accelerator.trackers:
+            if tracker.name == "tensorboard" and accelerator.is_main_process:
+                tracker.writer.add_image("validation", read_image(sheet), update, dataformats="HWC")
+        accelerator.wait_for_everyone()
+
+    def _keep_best(self, scores: dict[str, float]) -> None:
+        unpaired = scores.get("unpaired", math.inf)
+        if unpaired < (math.inf if self.progress.best is None else self.progress.best):
+            self.progress.best = unpaired
+            save(self._pipeline(), self.output / "best")
 
 
 def training_set(config: Train) -> TryOnDataset:

@@ -1,21 +1,40 @@
-"""Validation pictures: persons of the validation pairs in each other's garments."""
+"""Validation: a fixed few held-out pairs, sampled both ways, scored, and shown.
 
+Every draw is keyed by seed and pair, so the scores of one run differ by the weights alone, and training's own draws
+are untouched.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from diffusers import AutoencoderKL, PNDMScheduler
 
 from siftvton.config import Train
+from siftvton.correspondence import read_matches
 from siftvton.data.dataset import TryOnDataset, collate
-from siftvton.data.layout import SplitFolder, in_setting, split_pairs
-from siftvton.files import write_image
-from siftvton.inference import generate, picture
+from siftvton.data.layout import IMAGE, MATCHES, Pair, SplitFolder, in_setting, matches_path, split_pairs
+from siftvton.evaluation import metrics, weights
+from siftvton.evaluation.attention_error import MEASURES, always, measure
+from siftvton.evaluation.features import AutoencoderFeatures, InceptionFeatures
+from siftvton.evaluation.pictures import PictureSet
+from siftvton.evaluation.scoring import score_pictures, score_sets
+from siftvton.files import read_image, write_image
+from siftvton.inference import SHEET_ROWS, generate, picture
 from siftvton.model.network import TryOnNetwork
 from siftvton.pipeline import TryOnPipeline
 from siftvton.visualize import contact_sheet
 
 GUIDANCE = 1.5  # the paper's §4.1
+SETTINGS = ("unpaired", "paired")
+Distances = dict[str, Callable[[np.ndarray, np.ndarray], float]]
+TIMESTEPS = (50, 150, 250, 350, 450)  # of the attention error
 
 
 def pipeline_of(network: TryOnNetwork, vae: AutoencoderKL, scheduler: PNDMScheduler) -> TryOnPipeline:
@@ -26,29 +45,129 @@ def pipeline_of(network: TryOnNetwork, vae: AutoencoderKL, scheduler: PNDMSchedu
     return pipeline
 
 
-def validation_set(config: Train) -> TryOnDataset | None:
-    """The first validation pairs, unpaired; None where validation is off or there are no validation pairs."""
-    data = config.data
-    if not config.train.validate_every:
-        return None
-    pairs = split_pairs(data.root, "validation", data.validation_pairs, data.split_seed)
-    pairs = in_setting(pairs[: config.train.validation_pictures], "unpaired")
-    return TryOnDataset(SplitFolder(data.root, "validation"), pairs, data.height, data.width) if pairs else None
+class Validation:
+    """The pairs of a run that are validated on; ``pairs`` is empty where there are none."""
 
+    def __init__(self, config: Train, accelerator: Accelerator) -> None:
+        """
+        Raises:
+            InputError: a network for scoring is named, but cannot be read.
+        """
+        data, settings = config.data, config.train
+        self.config, self.accelerator = config, accelerator
+        self.folder = SplitFolder(data.root, "validation")
+        pairs = split_pairs(data.root, "validation", data.validation_pairs, data.split_seed)
+        self.pairs = pairs[: settings.validation_pictures] if settings.validate_every else []
+        self.inception = self.lpips = None
+        if settings.inception:
+            self.inception = weights.load_inception(
+                weights.locate(weights.INCEPTION, settings.inception), accelerator.device
+            )
+        if settings.alexnet:
+            self.lpips = weights.load_lpips(weights.locate(weights.ALEXNET, settings.alexnet), accelerator.device)
 
-def write_validation_sheet(config: Train, pipeline: TryOnPipeline, dataset: TryOnDataset, path: Path) -> np.ndarray:
-    """Sample every validation pair, a micro-batch at a time, and write one sheet.
+    @torch.no_grad()
+    def run(self, pipeline: TryOnPipeline, sheet: Path) -> dict[str, float]:
+        """Sample, score and write the sheet; every process takes its share of the pairs.
 
-    The draws are keyed by (seed, person, garment), so sheets of one run differ by the weights alone.
-    """
-    rows, captions = [], []
-    size = config.train.batch_size
-    for first in range(0, len(dataset), size):
-        batch = collate([dataset[index] for index in range(first, min(first + size, len(dataset)))])
-        results = generate(pipeline, batch, config.train.seed, config.train.validation_steps, GUIDANCE)
-        for place, (pair, result) in enumerate(zip(batch.pair, results, strict=True)):
-            rows.append([picture(batch.image[place]), picture(batch.garment[place]), result])
+        Returns:
+            on the main process, the scores; ``unpaired`` is FID or, without Inception, the Fréchet distance on the
+            autoencoder's features, which the choice of the best weights follows.
+        """
+        pictures = sheet.with_name(".pictures")
+        for setting in SETTINGS:
+            self._sample(pipeline, setting, pictures / setting)
+        attention = self._attention(pipeline)
+        self.accelerator.wait_for_everyone()
+        scores: dict[str, float] = {}
+        if self.accelerator.is_main_process:
+            scores = {**self._scores(pipeline, pictures), **attention}
+            write_image(sheet, self._sheet(pictures / "unpaired"))
+            shutil.rmtree(pictures)
+        self.accelerator.wait_for_everyone()
+        return scores
+
+    def _dataset(self, setting: str) -> TryOnDataset:
+        data = self.config.data
+        return TryOnDataset(self.folder, in_setting(self.pairs, setting), data.height, data.width)
+
+    def _own(self, count: int) -> list[range]:
+        """This process's share of ``count`` pairs, a micro-batch each."""
+        size, rank, processes = (
+            self.config.train.batch_size,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+        share = range(rank, count, processes)
+        return [share[first : first + size] for first in range(0, len(share), size)]
+
+    def _sample(self, pipeline: TryOnPipeline, setting: str, folder: Path) -> None:
+        settings = self.config.train
+        dataset = self._dataset(setting)
+        for indices in self._own(len(dataset)):
+            batch = collate([dataset[index] for index in indices])
+            with self.accelerator.autocast():
+                results = generate(pipeline, batch, settings.seed, settings.validation_steps, GUIDANCE)
+            for pair, result in zip(batch.pair, results, strict=True):
+                write_image(folder / f"{pair.result_id}.png", result)
+
+    def _scores(self, pipeline: TryOnPipeline, pictures: Path) -> dict[str, float]:
+        settings, device = self.config.train, self.accelerator.device
+        size = (self.config.data.height, self.config.data.width)
+        photos = self._set("photos", [self.folder.require(IMAGE, pair.person) for pair in self.pairs])
+        unpaired, paired = (
+            self._set(name, [pictures / name / f"{pair.result_id}.png" for pair in in_setting(self.pairs, name)])
+            for name in SETTINGS
+        )
+        scores: dict[str, float] = {}
+        if len(self.pairs) > 1:  # a distance between sets needs two
+            encoded = AutoencoderFeatures(pipeline.vae, size, settings.batch_size, 0, device)
+            latent: Distances = {"autoencoder_frechet": metrics.frechet_distance}
+            scores |= score_sets([unpaired], photos, encoded, latent)["unpaired"]
+            if self.inception is not None:
+                features_of = InceptionFeatures(self.inception, settings.batch_size, 0, device)
+                kid = partial(metrics.kernel_distance, seed=settings.seed)
+                both: Distances = {"fid": metrics.frechet_distance, "kid": kid}
+                scores |= score_sets([unpaired], photos, features_of, both)["unpaired"]
+            scores["unpaired"] = scores.get("fid", scores["autoencoder_frechet"])
+        return (
+            scores | score_pictures([paired], photos, size, self.lpips, settings.batch_size, 0, device)["paired"].of_set
+        )
+
+    def _set(self, name: str, paths: Sequence[Path]) -> PictureSet:
+        return PictureSet(name, paths[0].parent, list(paths), read_image(paths[0]).shape[:2])
+
+    def _attention(self, pipeline: TryOnPipeline) -> dict[str, float]:
+        """The attention error against the matches of the validation pairs that have some."""
+        data = self.config.data
+        folder = Path(data.matches) if data.matches else self.folder.folder / MATCHES
+        frame = (data.matches_frame[0], data.matches_frame[1])
+        paths = {pair: matches_path(folder, pair.person) for pair in in_setting(self.pairs, "paired")}
+        matches = {pair: read_matches(path, frame) for pair, path in paths.items() if path.is_file()}
+        known = [pair for pair, found in matches.items() if len(found)]
+        layers = pipeline.unet.hooked_layers(self.config.supervision.layers)
+
+        def read(pair: Pair) -> Any:
+            return always(matches[pair])
+
+        dataset = TryOnDataset(self.folder, known, data.height, data.width)
+        own = self._own(len(known))
+        errors: list[list[list[float]]] = []
+        if own:
+            with self.accelerator.autocast():
+                measured, _ = measure(pipeline, dataset, read, layers, TIMESTEPS, self.config.train.seed, own)
+            errors = measured.transpose(0, 1).tolist()  #                             (own images, layers, 5)
+        everyone = np.array(gather_object(errors))
+        if not len(everyone):
+            return {}
+        means = dict(zip(MEASURES, everyone.mean(axis=(0, 1)).tolist(), strict=True))
+        return {name: means[name] for name in ("attention_error_px", "attention_pck")}
+
+    def _sheet(self, folder: Path) -> np.ndarray:
+        dataset = self._dataset("unpaired")
+        rows, captions = [], []
+        for index, pair in enumerate(dataset.pairs[:SHEET_ROWS]):
+            item = dataset[index]
+            rows.append([picture(item.image), picture(item.garment), read_image(folder / f"{pair.result_id}.png")])
             captions.append([f"person {pair.person_id}", f"garment {pair.garment_id}", "result"])
-    sheet = contact_sheet(rows, captions)
-    write_image(path, sheet)
-    return sheet
+        return contact_sheet(rows, captions)

@@ -1,0 +1,55 @@
+"""Validation: what it scores, which weights it keeps, and that training does not notice it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from runs import metrics, run, same_weights, validations, weights
+
+from siftvton.errors import InputError
+from siftvton.training.loop import train
+from siftvton.training.validation import Validation
+
+
+def test_each_validation_is_scored_and_the_best_weights_are_kept(configuration, monkeypatch: pytest.MonkeyPatch):
+    plain = Validation.run
+
+    def second_is_best(self, pipeline, sheet: Path) -> dict[str, float]:
+        scores = plain(self, pipeline, sheet)
+        return scores | {"unpaired": {2: 5.0, 4: 3.0, 6: 4.0}[int(sheet.stem[-1])]}
+
+    monkeypatch.setattr(Validation, "run", second_is_best)
+    output = run(configuration(updates=6, validate_every=2))
+    short = run(configuration("short", updates=4))
+    assert [entry["update"] for entry in validations(output)] == [2, 4, 6]
+    for entry in validations(output):
+        assert entry["autoencoder_frechet"] > 0
+        assert 0 < entry["ssim"] < 1
+        assert 0 < entry["attention_error_px"] < 512
+        assert 0 <= entry["attention_pck"] <= 1
+    best, fourth = weights(output, "best"), weights(short)
+    assert all(torch.equal(tensor, best[name]) for name, tensor in fourth.items())
+    assert sorted(path.name for path in (output / "validation").iterdir()) == [
+        f"update-000000{n}.png" for n in (2, 4, 6)
+    ]
+
+
+def test_training_does_not_notice_validation(configuration):
+    plain = run(configuration("plain", updates=4))
+    validated = run(configuration("validated", updates=4, validate_every=1))
+    assert metrics(validated) == metrics(plain)
+    assert same_weights(validated, plain)
+
+
+def test_a_resumed_run_validates_and_chooses_as_the_one_in_one_piece(configuration):
+    straight = run(configuration("straight", updates=4, validate_every=1))
+    run(configuration("stopped", updates=2, validate_every=1))
+    resumed = run(configuration("stopped", updates=4, validate_every=1))
+    assert validations(resumed) == validations(straight)
+    ours, theirs = weights(resumed, "best"), weights(straight, "best")
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def test_a_network_for_scores_that_is_not_there_is_named(configuration):
+    with pytest.raises(InputError, match=r"nowhere\.pt"):
+        train(configuration(validate_every=2, inception="nowhere.pt"))
