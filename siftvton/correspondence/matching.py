@@ -63,13 +63,18 @@ def match_regions(
         preset: which filters.
     """
     assert person.shape == garment.shape, f"pictures of {person.shape} and {garment.shape} share no frame"
-    # Detection takes nearly all the time, so a garment area that regions share is searched once.
-    shared = {id(area.garment): area.garment for area in areas}
-    of_garment = {key: sift.detect(painted(garment, area, WHITE)) for key, area in shared.items()}
+    # Detection takes nearly all the time, so a garment area that regions share is searched once, and a region that is
+    # empty on either side not at all.
+    garments: dict[int, tuple[sift.KeyPoints, np.ndarray]] = {}
     found = []
     for area in areas:
-        of_person = sift.detect(painted(person, area.person, BLACK))
-        matches = sift.match(of_person, of_garment[id(area.garment)])
+        of_person = of_garment = sift.NOTHING
+        if area.person.any() and area.garment.any():
+            of_person = sift.detect(painted(person, area.person, BLACK))
+            if id(area.garment) not in garments:
+                garments[id(area.garment)] = sift.detect(painted(garment, area.garment, WHITE))
+            of_garment = garments[id(area.garment)]
+        matches = sift.match(of_person, of_garment)
         found.append(RegionMatches(area.name, matches, filters.survivors(matches, person.shape[1], preset)))
     return found
 

@@ -38,6 +38,13 @@ class KeyPoints:
         return KeyPoints(self.xy[index], self.size[index], self.angle[index], self.rgb[index])
 
 
+# What is found where there is nothing.
+NOTHING = (
+    KeyPoints(*(np.zeros(shape, kind) for shape, kind in (((0, 2), "f4"), (0, "f4"), (0, "f4"), ((0, 3), "u1")))),
+    np.zeros((0, 128), np.float32),
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Matches:
     """N pairs of key points that passed the ratio test, by rising descriptor distance.

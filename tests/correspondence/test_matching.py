@@ -105,12 +105,25 @@ def test_a_garment_area_that_regions_share_is_searched_once(monkeypatch: pytest.
 
     monkeypatch.setattr(sift, "detect", counted)
     person, garment = scene()
-    body = PART_COLOURS[np.full(FRAME, 2)]
+    thirds = np.repeat(np.arange(3), FRAME[1] // 3) * np.ones((FRAME[0], 1), int)
+    body = PART_COLOURS[np.array([2, 15, 16])[thirds]]
     find_correspondences(person, garment, densepose=body, frame=FRAME)
     assert len(calls) == 3 + 1
     calls.clear()
-    find_correspondences(person, garment, densepose=body, parsing=np.full(FRAME, 5, np.uint8), frame=FRAME)
+    find_correspondences(person, garment, densepose=body, parsing=np.array([5, 21, 22], np.uint8)[thirds], frame=FRAME)
     assert len(calls) == 3 + 3
+
+
+def test_a_region_that_is_empty_on_one_side_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    person, garment = scene()
+    nothing, all_of_it = np.zeros(FRAME, bool), np.ones(FRAME, bool)
+    areas = [Region("torso", all_of_it, all_of_it), Region("a", nothing, all_of_it), Region("b", all_of_it, nothing)]
+    searched = []
+    detect = sift.detect
+    monkeypatch.setattr(sift, "detect", lambda picture: searched.append(1) or detect(picture))
+    found = match_regions(person, garment, areas, PRESETS["published"])
+    assert len(searched) == 2
+    assert [len(each.matches) > 0 for each in found] == [True, False, False]
 
 
 def test_a_plain_pair_has_no_match() -> None:
