@@ -21,7 +21,7 @@ from transformers import CLIPVisionModel
 from transformers.utils.logging import disable_progress_bar
 
 from siftvton.errors import InputError
-from siftvton.files import sha256, written_whole
+from siftvton.files import sha256, write_json, written_whole
 from siftvton.model import build, published
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.hub import local
@@ -89,6 +89,10 @@ def save(pipeline: TryOnPipeline, folder: str | Path) -> None:
     """Write a pipeline as a folder that :func:`load` reads, whole or not at all."""
     with written_whole(folder) as beside:
         pipeline.save_pretrained(beside, max_shard_size=SHARD)
+        for path in beside.glob("*/config.json"):  # without the path that a part was read from
+            config = _json(path.parent, "config")
+            config.pop("_name_or_path", None)
+            write_json(path, config)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
