@@ -77,12 +77,14 @@ class Step:
     def running(self, form: Form) -> Iterator[Callable[[], tuple[Tensor, Tensor]]]:
         """The step in one of its forms, to be called inside the block."""
         unused = None if form.nothing_unused else self.unused
-        predict = plain.one_batch if form.one_batch else plain.two_passes
 
         def step() -> tuple[Tensor, Tensor]:
             given = (self.sample, self.garment, self.timestep, self.context)
             features = plain.garment_features(self.encoder, unused, *given)
-            return predict(self.unet, self.sample, self.timestep, self.context, self.unconditional, features)
+            contexts = (self.context, self.unconditional)
+            return plain.guided_predictions(
+                self.unet, self.sample, self.timestep, *contexts, features, one_batch=form.one_batch
+            )
 
         modules = [module for module in (self.unet, self.encoder, self.unused) if module is not None]
         kept = token_constant(self.unet, self.encoder) if form.kept else nullcontext()

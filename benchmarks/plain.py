@@ -90,27 +90,18 @@ def garment_features(
     return features
 
 
-def two_passes(
+def guided_predictions(
     unet: TryOnUNet,
     sample: Tensor,
     timestep: Tensor,
     context: Tensor,
     unconditional: Tensor,
     features: Sequence[Tensor],
+    one_batch: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """The conditional and the unconditional prediction, one after the other."""
-    return unet(sample, timestep, context, features), unet(sample, timestep, unconditional)
-
-
-def one_batch(
-    unet: TryOnUNet,
-    sample: Tensor,
-    timestep: Tensor,
-    context: Tensor,
-    unconditional: Tensor,
-    features: Sequence[Tensor],
-) -> tuple[Tensor, Tensor]:
-    """The same by one call, as the pipeline does it."""
+    """The conditional and the unconditional prediction, one after the other or, as the pipeline has them, in one."""
+    if not one_batch:
+        return unet(sample, timestep, context, features), unet(sample, timestep, unconditional)
     both = torch.cat([context, unconditional])
     conditional, bare = unet(sample.repeat(2, 1, 1, 1), timestep.repeat(2), both, features).chunk(2)
     return conditional, bare
@@ -130,16 +121,16 @@ def dense_reference(matches: Correspondences, query_grid: Grid, key_grid: Grid) 
 def dense_supervision(
     model: nn.Module, batch: Sequence[Correspondences], layers: Sequence[str]
 ) -> AbstractContextManager[Recorder]:
-    """Eqs. 1-2 with the whole softmax and whole reference matrices; used like ``supervise``."""
+    """Eqs. 1-2 with the whole log-softmax and whole reference matrices; used like ``supervise``."""
     frame = batch[0].frame
 
     def loss(attention: Attention, hidden: Tensor, key: Tensor) -> Tensor:
         grids = grid_of(hidden.shape[1], frame), grid_of(key.shape[2], frame)
         reference = torch.stack([dense_reference(matches, *grids) for matches in batch])  # (B, N_q, N_k)
         query = attention.to_q(hidden).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-        weights = (attention.scale * query @ key.transpose(-1, -2)).softmax(dim=-1)  #      (B, H, N_q, N_k)
+        log_q = (attention.scale * query @ key.transpose(-1, -2)).log_softmax(dim=-1)  #    (B, H, N_q, N_k)
         rows = (reference.sum(dim=-1) > 0).sum(dim=1).clamp(min=1)  #                       (B,)
-        per_head = -(reference[:, None] * (weights + 1e-8).log()).sum(dim=(2, 3))  #        (B, H)
+        per_head = -(reference[:, None] * log_q).sum(dim=(2, 3))  #        (B, H)
         return per_head.mean(dim=1) / rows
 
     return observe(model, loss, layers)

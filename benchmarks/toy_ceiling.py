@@ -1,6 +1,6 @@
 """What the toy autoencoder alone lets through: the exact rendering, encoded and decoded, in place of a try-on result.
 
-``python benchmarks/toy_ceiling.py checkpoint=outputs/demo/train/model data.root=… output=…``, then
+``python benchmarks/toy_ceiling.py checkpoint=checkpoints/toy data.root=… output=…``, then
 ``scripts/evaluate_toy.py predictions=<output>``. No diffusion model with this autoencoder can be expected to do better.
 """
 

@@ -51,13 +51,15 @@ class Validation:
     def __init__(self, config: Train, accelerator: Accelerator) -> None:
         """
         Raises:
-            InputError: a network for scoring is named, but cannot be read.
+            InputError: a picture is missing, or a network for scoring is named but cannot be read.
         """
         data, settings = config.data, config.train
         self.config, self.accelerator = config, accelerator
         self.folder = SplitFolder(data.root, "validation")
         pairs = split_pairs(data.root, "validation", data.validation_pairs, data.split_seed)
         self.pairs = pairs[: settings.validation_pictures] if settings.validate_every else []
+        self._dataset("unpaired").require_files()
+        self._dataset("paired").require_files()
         self.inception = self.lpips = None
         if settings.inception:
             self.inception = weights.load_inception(

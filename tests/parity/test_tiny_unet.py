@@ -47,7 +47,7 @@ def test_features_and_predictions(case, form: str):
     unused = plain.UnusedStages(encoder) if form == "plain" else None
     with plain.processors(unet, encoder, fused=False, shortcut=False) if unused else nullcontext():
         features = plain.garment_features(encoder, unused, values["sample"], values["garment_latent"], *given)
-        predictions = plain.two_passes(unet, values["sample"], *given, values["image_context"], features)
+        predictions = plain.guided_predictions(unet, values["sample"], *given, values["image_context"], features)
     found = {}
     for n, feature in enumerate(features):
         golden = values[f"garment_feature_{n}"]

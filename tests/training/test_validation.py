@@ -1,11 +1,14 @@
 """Validation: what it scores, which weights it keeps, and that training does not notice it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from runs import metrics, run, same_weights, validations, weights
+from stand_ins import alexnet_state, save_inception
 
+from siftvton.data.layout import IMAGE, split_pairs
 from siftvton.errors import InputError
 from siftvton.training.loop import train
 from siftvton.training.validation import Validation
@@ -53,3 +56,23 @@ def test_a_resumed_run_validates_and_chooses_as_the_one_in_one_piece(configurati
 def test_a_network_for_scores_that_is_not_there_is_named(configuration):
     with pytest.raises(InputError, match=r"nowhere\.pt"):
         train(configuration(validate_every=2, inception="nowhere.pt"))
+
+
+def test_networks_by_path_add_their_scores_and_fid_decides(configuration, tmp_path: Path):
+    torch.save(alexnet_state(), tmp_path / "alexnet.pth")
+    networks = {"inception": str(save_inception(tmp_path / "inception.pt")), "alexnet": str(tmp_path / "alexnet.pth")}
+    entry = validations(run(configuration(updates=2, validate_every=2, **networks)))[0]
+    assert entry["unpaired"] == entry["fid"] > 0
+    assert entry["lpips"] > 0
+    assert "kid" in entry
+
+
+def test_a_validation_picture_that_is_not_there_is_named_before_training(configuration, tmp_path: Path):
+    config = configuration(validate_every=2)
+    shutil.copytree(config.data.root, tmp_path / "data")
+    config.data.root = str(tmp_path / "data")
+    held_out = split_pairs(config.data.root, "validation", 2, 0)[0]
+    (tmp_path / "data" / "train" / IMAGE / held_out.person).unlink()
+    with pytest.raises(InputError, match=rf"{held_out.person}: no such file"):
+        train(config)
+    assert not Path(config.output).exists()
