@@ -31,7 +31,8 @@ quality: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed
-	$(BIN)/python benchmarks/toy_matches.py
+	$(BIN)/python benchmarks/toy_matches.py 60
+	$(BIN)/python benchmarks/preprocessing.py
 	$(BIN)/python benchmarks/supervision.py
 	$(BIN)/python benchmarks/supervision.py memory
 	$(BIN)/python benchmarks/guided_step.py

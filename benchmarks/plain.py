@@ -110,7 +110,7 @@ def guided_predictions(
 def dense_reference(matches: Correspondences, query_grid: Grid, key_grid: Grid) -> Tensor:
     """The reference attention as a matrix (N_q, N_k), float32."""
     query, key = (
-        cells(torch.from_numpy(points), matches.frame, grid)
+        torch.from_numpy(cells(points, matches.frame, grid))
         for points, grid in ((matches.person, query_grid), (matches.garment, key_grid))
     )
     counts = torch.zeros(math.prod(query_grid), math.prod(key_grid))

@@ -1,4 +1,4 @@
-"""How SIFT fares on the toy world: per preset, what each stage leaves and how much of that is right.
+"""How SIFT fares on the toy world: per preset and way to search, what each stage leaves and how much of that is right.
 
 A match is right when the exact map, at the person's point, lies within 4 px of the garment's point. Pictures go
 through JPEG as their files do. Prints Markdown; ``python benchmarks/toy_matches.py 300`` renders 300 pairs.
@@ -21,6 +21,7 @@ from siftvton.draws import numpy_generator
 
 SEED, SPLIT = 0, "train"
 FRAME = (512, 384)
+REGIONS = ("separate", "joint")
 TOLERANCE = 4.0  # px on the garment
 
 
@@ -30,7 +31,7 @@ def through_jpeg(picture: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[:, :, ::-1])
 
 
-def matched(rendering: Rendering, preset: Preset) -> list[RegionMatches]:
+def matched(rendering: Rendering, preset: Preset, joint: bool) -> list[RegionMatches]:
     """The search as preprocessing does it on the written files."""
     areas = regions_in_frame(
         FRAME,
@@ -38,7 +39,7 @@ def matched(rendering: Rendering, preset: Preset) -> list[RegionMatches]:
         agnostic_mask=rendering.agnostic_mask.astype(np.uint8) * 255,
         parsing=rendering.garment_parsing,
     )
-    return match_regions(through_jpeg(rendering.photo), through_jpeg(rendering.garment), areas, preset)
+    return match_regions(through_jpeg(rendering.photo), through_jpeg(rendering.garment), areas, preset, joint)
 
 
 def is_right(rendering: Rendering, person: np.ndarray, garment: np.ndarray) -> np.ndarray:
@@ -102,19 +103,20 @@ def per_print(counts: np.ndarray, kinds: Sequence[str]) -> list[str]:
 
 def main(pairs: int) -> None:
     kinds, rendering_time = [], 0.0
-    counts: dict[str, list[np.ndarray]] = {name: [] for name in PRESETS}
+    counts: dict[tuple[str, str], list[np.ndarray]] = {(name, regions): [] for name in PRESETS for regions in REGIONS}
     for index in tqdm(range(pairs), unit="pair"):
         person, garment = sample_person(SEED, SPLIT, index), sample_garment(SEED, SPLIT, index)
         start = time.perf_counter()
         rendering = render(person, garment, *FRAME)
         rendering_time += time.perf_counter() - start
         kinds.append(garment.print)
-        for name, preset in PRESETS.items():
-            counts[name].append(stage_counts(rendering, matched(rendering, preset), preset))
+        for (name, regions), of_pairs in counts.items():
+            preset = PRESETS[name]
+            of_pairs.append(stage_counts(rendering, matched(rendering, preset, regions == "joint"), preset))
     print(f"{pairs} pairs at {FRAME[0]} × {FRAME[1]}, {pairs / rendering_time:.1f} pairs/s rendered on one core.\n")
-    for name, preset in PRESETS.items():
-        of_pairs = np.stack(counts[name])
-        print(f"### {name}\n", *table(of_pairs, preset), "", *per_print(of_pairs, kinds), "", sep="\n")
+    for (name, regions), found in counts.items():
+        tables = *table(np.stack(found), PRESETS[name]), "", *per_print(np.stack(found), kinds)
+        print(f"### {name}, regions {regions}\n", *tables, "", sep="\n")
 
 
 if __name__ == "__main__":

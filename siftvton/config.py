@@ -79,6 +79,11 @@ class PreprocessSift:
         "filters: the paper's text, or those of the published files",
         choices=("published", "paper"),
     )
+    regions: str = option(
+        "separate",
+        "search torso and arms one by one as published, or at once and sort the matches by where they lie",
+        choices=("separate", "joint"),
+    )
     workers: int = option(0, "processes; 0: one a core", minimum=0)
     preview: int = option(12, "pairs to draw with their kept and dropped matches", minimum=0)
     strict: bool = option(False, "stop at the first pair that fails, instead of listing it")

@@ -48,6 +48,7 @@ class Job:
     garment_mask: Path | None
     frame: Frame
     preset: str
+    joint: bool
     matches: Path
     preview: Path | None
 
@@ -120,6 +121,7 @@ def _plan(config: PreprocessSift) -> tuple[list[Job], Path]:
                 garment_mask=folder.find(layout.GARMENT_MASK, pair.garment),
                 frame=(height, width),
                 preset=config.preset,
+                joint=config.regions == "joint",
                 matches=layout.matches_path(output, pair.person),
                 preview=preview,
             )
@@ -131,7 +133,7 @@ def _claim(output: Path, config: PreprocessSift) -> None:
     """Make the output folder and save the configuration there, unless what lies there is of another."""
     saved = output / "preprocess_sift.yaml"
     if saved.is_file():
-        keys = ("preset", "data.matches_frame")
+        keys = ("preset", "regions", "data.matches_frame")
         differences = [line for line in cli.differences(config, saved) if line.startswith(keys)]
         if differences:
             raise UsageError(
@@ -241,7 +243,7 @@ def _matched(job: Job) -> tuple[np.ndarray, np.ndarray, list[RegionMatches]]:
         garment_mask=_read_beside(job.garment_mask, read_grey, job.garment, garment),
     )
     person, garment = in_frame(person, job.frame), in_frame(garment, job.frame)
-    return person, garment, match_regions(person, garment, areas, PRESETS[job.preset])
+    return person, garment, match_regions(person, garment, areas, PRESETS[job.preset], job.joint)
 
 
 def _check_polarity(job: Job, mask: np.ndarray) -> None:

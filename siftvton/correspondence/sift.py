@@ -38,8 +38,9 @@ class KeyPoints:
         return KeyPoints(self.xy[index], self.size[index], self.angle[index], self.rgb[index])
 
 
+Detected = tuple[KeyPoints, np.ndarray]  # with their descriptors, (N, 128) float32
 # What is found where there is nothing.
-NOTHING = (
+NOTHING: Detected = (
     KeyPoints(*(np.zeros(shape, kind) for shape, kind in (((0, 2), "f4"), (0, "f4"), (0, "f4"), ((0, 3), "u1")))),
     np.zeros((0, 128), np.float32),
 )
@@ -70,7 +71,7 @@ class Matches:
         return Matches(self.person[index], self.garment[index], self.distance[index])
 
 
-def detect(picture: np.ndarray) -> tuple[KeyPoints, np.ndarray]:
+def detect(picture: np.ndarray) -> Detected:
     """Key points with their descriptors, by SIFT with OpenCV's defaults.
 
     Args:
@@ -116,7 +117,7 @@ def ratio_test(person: np.ndarray, garment: np.ndarray, ratio: float = RATIO) ->
     )
 
 
-def match(person: tuple[KeyPoints, np.ndarray], garment: tuple[KeyPoints, np.ndarray]) -> Matches:
+def match(person: Detected, garment: Detected) -> Matches:
     """The matches between what :func:`detect` found in two pictures."""
     from_person, from_garment, distance = ratio_test(person[1], garment[1])
     return Matches(person[0][from_person], garment[0][from_garment], distance)

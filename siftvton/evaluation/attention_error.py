@@ -139,7 +139,7 @@ def layer_errors(
         images = []
         for image, places in enumerate(known):
             points = places(query_grid)
-            rows = cells(torch.from_numpy(points.person), points.frame, query_grid)
+            rows = torch.from_numpy(cells(points.person, points.frame, query_grid))
             weights = attention_rows(attention, hidden_states[image], key[image], rows.to(key.device)).cpu()
             errors = position_errors(weights, torch.from_numpy(points.garment), key_grid, points.frame)
             images.append(errors.mean(dim=0))

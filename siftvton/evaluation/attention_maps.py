@@ -33,7 +33,7 @@ def attention_maps(
 
     def look(attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
         query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(key.shape[2], frame)
-        rows = cells(torch.from_numpy(points.person), points.frame, query_grid).to(key.device)
+        rows = torch.from_numpy(cells(points.person, points.frame, query_grid)).to(key.device)
         weights = attention_rows(attention, hidden_states[0], key[0], rows).unflatten(1, key_grid)
         resized = functional.interpolate(weights[None], size=frame, mode="bilinear")[0]
         return resized / resized.sum(dim=(1, 2), keepdim=True)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from siftvton.correspondence import Correspondences
 Grid = tuple[int, int]  # rows, columns
 
 
-def cells(points: Tensor, frame: Grid, grid: Grid) -> Tensor:
+def cells(points: np.ndarray, frame: Grid, grid: Grid) -> np.ndarray:
     """The cell that each pixel lies in: row·width + column, with (row, column) = (⌊y/s⌋, ⌊x/s⌋).
 
     Args:
@@ -27,9 +28,9 @@ def cells(points: Tensor, frame: Grid, grid: Grid) -> Tensor:
     Returns:
         (M,) int64.
     """
-    x, y = points.double().unbind(-1)  #                                         (M,)
-    column = (x * grid[1] / frame[1]).floor().long()
-    row = (y * grid[0] / frame[0]).floor().long()
+    x, y = points.astype(np.float64).T  #                                        (M,)
+    column = np.floor(x * grid[1] / frame[1]).astype(np.int64)
+    row = np.floor(y * grid[0] / frame[0]).astype(np.int64)
     return row * grid[1] + column
 
 
@@ -79,6 +80,8 @@ class SparseReference:
 class ReferenceAttention:
     """The matches of a batch of images, ready to be counted on any pair of grids.
 
+    They stay NumPy's: on arrays this small a call costs more than its work, and PyTorch's calls several times more.
+
     Attributes:
         image: (M,) int64, the image of each match.
         person, garment: (M, 2) float64 pixels (x right, y down), inside the frame.
@@ -86,9 +89,9 @@ class ReferenceAttention:
         batch_size: B, images without a match included.
     """
 
-    image: Tensor
-    person: Tensor
-    garment: Tensor
+    image: np.ndarray
+    person: np.ndarray
+    garment: np.ndarray
     frame: Grid
     batch_size: int
 
@@ -103,33 +106,30 @@ class ReferenceAttention:
         if len(frames) != 1:
             raise ValueError(f"one frame is wanted for a batch, found {sorted(frames)}")
         frame = frames.pop()
-        points = torch.cat(
-            [torch.as_tensor(item.person).double() for item in batch]
-            + [torch.as_tensor(item.garment).double() for item in batch]
-        ).reshape(2, -1, 2)  #                                                   (2, M, 2)
-        image = torch.repeat_interleave(torch.arange(len(batch)), torch.tensor([len(item.person) for item in batch]))
-        size = torch.tensor([frame[1], frame[0]])
-        inside = ((points >= 0) & (points < size)).all(dim=-1).all(dim=0)  #     (M,)
+        points = np.stack([np.concatenate([getattr(item, side) for item in batch]) for side in ("person", "garment")])
+        image = np.repeat(np.arange(len(batch)), [len(item) for item in batch])
+        inside = ((points >= 0) & (points < (frame[1], frame[0]))).all(axis=(0, 2))  #  (M,) of points (2, M, 2)
         return cls(image[inside], points[0, inside], points[1, inside], (frame[0], frame[1]), len(batch))
 
     def where(self, active: Tensor) -> "ReferenceAttention":
         """The same batch with the matches of inactive images taken away; ``active`` is (B,) bool."""
         assert active.shape == (self.batch_size,)
-        kept = active.cpu()[self.image]
+        kept = active.cpu().numpy()[self.image]
         return ReferenceAttention(self.image[kept], self.person[kept], self.garment[kept], self.frame, self.batch_size)
 
     def at(self, query_grid: Grid, key_grid: Grid) -> SparseReference:
         """p_ij = (matches from person cell i to garment cell j) / (matches from i) (paper §3.2)."""
         n_q, n_k = math.prod(query_grid), math.prod(key_grid)
         query = self.image * n_q + cells(self.person, self.frame, query_grid)  # (M,) image and cell in one number
-        key = cells(self.garment, self.frame, key_grid)  #                       (M,)
-        row_id, row_of_match, matches_in_row = torch.unique(query, return_inverse=True, return_counts=True)
-        entry, count = torch.unique(row_of_match * n_k + key, return_counts=True)  # (E,)
-        row, key = entry // n_k, entry % n_k
-        row_image = row_id // n_q
-        rows = torch.bincount(row_image, minlength=self.batch_size)  #           (B,)
-        place = torch.arange(len(row_id)) - (rows.cumsum(0) - rows)[row_image]  # a row's place within its image
-        row_cells = torch.zeros(self.batch_size, int(rows.max()), dtype=torch.long)
-        row_cells[row_image, place] = row_id % n_q
-        weight = (count.double() / matches_in_row[row]).float()
-        return SparseReference(row_image[row], place[row], key, weight, row_cells, rows)
+        pair = query * n_k + cells(self.garment, self.frame, key_grid)  #        (M,) the garment's cell as well
+        entry, count = np.unique(pair, return_counts=True)  #                    (E,) rows lie together
+        query_of, key = np.divmod(entry, n_k)
+        begins = np.diff(query_of, prepend=-1) != 0  #                           (E,) whether a new row does
+        row = np.cumsum(begins) - 1  #                                           (E,) among those of all images
+        row_image, cell = np.divmod(query_of[begins], n_q)
+        rows = np.bincount(row_image, minlength=self.batch_size)  #              (B,)
+        place = np.arange(len(cell)) - (np.cumsum(rows) - rows)[row_image]  # a row's place within its image
+        row_cells = np.zeros((self.batch_size, rows.max()), np.int64)
+        row_cells[row_image, place] = cell
+        weight = (count / np.bincount(row, count)[row]).astype(np.float32)
+        return SparseReference(*map(torch.from_numpy, (row_image[row], place[row], key, weight, row_cells, rows)))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from siftvton.correspondence import PRESETS, find_correspondences, sift
-from siftvton.correspondence.matching import joined, match_regions, painted
+from siftvton.correspondence.matching import BLACK, detect_in, joined, match_regions, painted
 from siftvton.correspondence.regions import PART_COLOURS, Region, regions
 from siftvton.errors import UsageError
 
@@ -35,6 +35,30 @@ def test_painting_keeps_the_inside_and_nothing_else() -> None:
     assert (white[~inside] == 255).all()
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (131, 217), (330, 450)])
+def test_key_points_are_the_whole_painted_pictures_though_less_is_searched(
+    corner: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = corner
+    noise = np.random.default_rng(0).uniform(0, 255, (64, 48, 3)).astype(np.uint8)
+    picture = cv2.resize(noise, (384, 512), interpolation=cv2.INTER_CUBIC)
+    keep = np.zeros((512, 384), bool)
+    keep[y : y + 62, x : x + 54] = True
+    whole, descriptors = sift.detect(painted(picture, keep, BLACK))
+    searched, detect = [], sift.detect
+    monkeypatch.setattr(sift, "detect", lambda part: searched.append(part.size) or detect(part))
+    points, found = detect_in(picture, keep, BLACK)
+    assert searched[0] < picture.size / 2
+    assert len(points) == len(whole) > 10
+    np.testing.assert_allclose(points.xy, whole.xy, atol=0.01)
+    np.testing.assert_allclose(found, descriptors, atol=1)
+
+
+def test_where_nothing_is_kept_nothing_is_found() -> None:
+    points, descriptors = detect_in(scene()[0], np.zeros(FRAME, bool), BLACK)
+    assert (len(points), len(descriptors)) == (0, 0)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_same_print_shifted_gives_the_shift(preset: str) -> None:
     person, garment = scene()
@@ -51,14 +75,15 @@ def test_pictures_of_any_size_are_matched_in_the_frame() -> None:
     assert (found.person < [144, 192]).all()
 
 
-def test_matches_stay_in_their_regions_region_after_region() -> None:
+@pytest.mark.parametrize("joint", [False, True])
+def test_matches_stay_in_their_regions_region_after_region(joint: bool) -> None:
     person, garment = scene()
     body = np.zeros(FRAME, int)
     body[:, :70], body[:, 80:] = 2, 15  # torso, left arm
     parts = np.zeros(FRAME, np.uint8)
     parts[:, :82], parts[:, 92:] = 6, 21  # the same shifted
     found = find_correspondences(
-        person, garment, densepose=PART_COLOURS[body], parsing=parts, frame=FRAME, preset="paper"
+        person, garment, densepose=PART_COLOURS[body], parsing=parts, frame=FRAME, preset="paper", joint=joint
     )
     x_p, x_g = found.person[:, 0], found.garment[:, 0]
     torso = x_p < 75
@@ -112,6 +137,20 @@ def test_a_garment_area_that_regions_share_is_searched_once(monkeypatch: pytest.
     calls.clear()
     find_correspondences(person, garment, densepose=body, parsing=np.array([5, 21, 22], np.uint8)[thirds], frame=FRAME)
     assert len(calls) == 3 + 3
+    calls.clear()
+    find_correspondences(person, garment, densepose=body, frame=FRAME, joint=True)
+    assert len(calls) == 1 + 1
+
+
+def test_searched_together_a_match_between_two_regions_belongs_to_neither() -> None:
+    person, garment = scene()
+    torso = Region("torso", columns(0, 70), columns(0, 70))
+    crossed = Region("right_arm", columns(70, 144), columns(0, 70))
+    found = match_regions(person, garment, [torso, crossed], PRESETS["published"], joint=True)
+    assert found[0].counts["ratio"] > 10
+    x = found[1].matches.person.xy[:, 0], found[1].matches.garment.xy[:, 0]
+    assert (x[0] > 69).all()
+    assert (x[1] < 70).all()
 
 
 def test_a_region_that_is_empty_on_one_side_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:

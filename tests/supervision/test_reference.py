@@ -19,13 +19,13 @@ def dense(sparse: SparseReference, image: int, shape: tuple[int, int]) -> np.nda
 
 
 def test_a_pixel_lies_in_the_cell_that_covers_it():
-    points = torch.tensor([[0.0, 0.0], [7.99, 8.0], [8.0, 7.99], [47.9, 63.9]])
+    points = np.array([[0.0, 0.0], [7.99, 8.0], [8.0, 7.99], [47.9, 63.9]])
     assert cells(points, FRAME, (8, 6)).tolist() == [0, 6, 1, 47]
 
 
 def test_x_counts_columns_and_y_rows():
     """Guards against x and y swapped: the frame is not square."""
-    assert cells(torch.tensor([[40.0, 0.0]]), FRAME, (8, 6)).tolist() == [5]
+    assert cells(np.array([[40.0, 0.0]]), FRAME, (8, 6)).tolist() == [5]
 
 
 @pytest.mark.parametrize(("query_grid", "key_grid"), [((8, 6), (8, 6)), ((16, 12), (4, 3)), ((32, 24), (64, 48))])

@@ -1,0 +1,123 @@
+"""Preprocessing against a plain loop: pairs a second, and whether the matches are the same.
+
+python benchmarks/preprocessing.py [48]    interleaved rounds on so many toy pairs of 512×384
+
+The plain loop: one process, one thread; each region is painted, searched, matched and filtered by itself. Ours: all
+cores, started and stopped in the time, reports and all. Without parsing, one garment picture serves all regions.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from results import record
+from tqdm import tqdm
+
+from siftvton.config import PreprocessSift, SiftData
+from siftvton.correspondence import Correspondences, filters, read_matches, sift, write_matches
+from siftvton.correspondence.matching import BLACK, WHITE, in_frame, joined, painted, regions_in_frame
+from siftvton.data import layout
+from siftvton.data.layout import SplitFolder, folder_pairs, in_setting, matches_path
+from siftvton.data.synthetic.write import write_world
+from siftvton.files import read_grey, read_image, read_labels
+from siftvton.preprocessing import preprocess
+
+ROUNDS = 7
+FRAME = (512, 384)
+SAME = 0.01  # px
+RECORDED = {"ours": "same_matches", "ours, joint": "joint"}
+
+
+def plain_loop(folder: SplitFolder, pairs: list[layout.Pair], output: Path) -> dict[str, int]:
+    """Match files for the pairs; how many of their regions there were, and how many of them empty on either side."""
+    shares = {"regions": 0, "empty": 0}
+    for pair in pairs:
+        parsing = folder.find(layout.GARMENT_PARSING, pair.garment)
+        areas = regions_in_frame(
+            FRAME,
+            densepose=read_image(folder.require(layout.DENSEPOSE, pair.person)),
+            agnostic_mask=read_grey(folder.require(layout.AGNOSTIC_MASK, pair.person)),
+            parsing=None if parsing is None else read_labels(parsing),
+            garment_mask=read_grey(folder.require(layout.GARMENT_MASK, pair.garment)),
+        )
+        person = in_frame(read_image(folder.require(layout.IMAGE, pair.person)), FRAME)
+        garment = in_frame(read_image(folder.require(layout.GARMENT, pair.garment)), FRAME)
+        kept = []
+        for area in areas:
+            shares["regions"] += 1
+            shares["empty"] += not (area.person.any() and area.garment.any())
+            matches = sift.match(
+                sift.detect(painted(person, area.person, BLACK)), sift.detect(painted(garment, area.garment, WHITE))
+            )
+            kept.append(matches[filters.survivors(matches, FRAME[1], filters.PRESETS["published"])["minimum"]])
+        write_matches(matches_path(output, pair.person), joined(kept, FRAME))
+    return shares
+
+
+def ours(data: Path, output: Path, regions: str) -> None:
+    config = PreprocessSift(data=SiftData(root=str(data)), output=str(output), regions=regions, preview=0)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        preprocess(config)
+
+
+def differ(first: Correspondences, second: Correspondences) -> bool:
+    """Whether any match of one is not in the other, within a hundredth of a pixel."""
+    if len(first) != len(second):
+        return True
+    sides = ((first.person, second.person), (first.garment, second.garment))
+    return any(np.abs(one - other).max(initial=0) > SAME for one, other in sides)
+
+
+def compare(data: Path, scratch: Path, name: str, suffix: str = "") -> None:
+    folder = SplitFolder(str(data), "train")
+    pairs = in_setting(folder_pairs(str(data), "train"), "paired")
+    forms: dict[str, Callable[[Path], object]] = {
+        "plain loop": lambda output: plain_loop(folder, pairs, output),
+        "ours": lambda output: ours(data, output, "separate"),
+        "ours, joint": lambda output: ours(data, output, "joint"),
+    }
+    rates: dict[str, list[float]] = {form: [] for form in forms}
+    for _ in tqdm(range(ROUNDS), desc=name, unit="round", leave=False):
+        for form, run in forms.items():
+            shutil.rmtree(scratch / form, ignore_errors=True)
+            start = time.perf_counter()
+            run(scratch / form)
+            rates[form].append(len(pairs) / (time.perf_counter() - start))
+    kept = {form: [read_matches(matches_path(scratch / form, pair.person), FRAME) for pair in pairs] for form in forms}
+    shares = plain_loop(folder, pairs, scratch / "plain loop")
+    print(f"\n{name}: {len(pairs)} pairs, {shares['empty']} of {shares['regions']} regions empty")
+    print(
+        "\n| form | pairs a second | ratio to plain | matches | pairs with other matches |\n|---|---:|---:|---:|---:|"
+    )
+    for form in forms:
+        ratio = np.percentile(np.array(rates[form]) / np.array(rates["plain loop"]), [50, 25, 75])
+        others = sum(differ(*two) for two in zip(kept[form], kept["plain loop"], strict=True))
+        print(
+            f"| {form} | {np.median(rates[form]):.1f} | {ratio[0]:.2f} [{ratio[1]:.2f} to {ratio[2]:.2f}] | "
+            f"{sum(map(len, kept[form]))} | {others} |"
+        )
+        if form in RECORDED:
+            record(**{f"preprocess_{RECORDED[form]}_over_plain_pairs_per_s{suffix}": ratio[0]})
+
+
+def main(pairs: int) -> None:
+    with TemporaryDirectory() as scratch:
+        data = Path(scratch) / "toy"
+        write_world(data, train_pairs=pairs, test_pairs=2, seed=0, height=FRAME[0], width=FRAME[1])
+        compare(data, Path(scratch), "with parsing")
+        shutil.rmtree(data / "train" / layout.GARMENT_PARSING)
+        compare(data, Path(scratch), "without parsing", "_without_parsing")
+
+
+if __name__ == "__main__":
+    cv2.setNumThreads(1)
+    print(f"{os.cpu_count()} cores")
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 48)
