@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +74,7 @@ def train(config: Train) -> None:
     with stop_on_sigterm() as run.stop_request:
         run.begin()
         with run.bar:
-            for batch in run.batches():
+            for batch in run.timed(run.batches()):
                 run.micro_step(batch)
                 if run.accelerator.sync_gradients:
                     run.finish_update()
@@ -125,6 +126,7 @@ class _Run:
         self.norm = torch.zeros((), device=self.accelerator.device)  # of the update's gradient, before it is clipped
         self.seen: list[str] = []  # the update's pairs
         self.stopped = False
+        self.waiting = 0.0  # for data, of this start's time
 
     def begin(self) -> None:
         if self.accelerator.is_main_process:
@@ -153,6 +155,20 @@ class _Run:
                 pin_memory=self.accelerator.device.type == "cuda",
             )
         )
+
+    def timed(self, batches: Iterable[TryOnBatch]) -> Iterator[TryOnBatch]:
+        """The same batches; the share of the time that is spent waiting for them stands in the bar."""
+        began, waited = time.perf_counter(), 0.0
+        source = iter(batches)
+        while True:
+            asked = time.perf_counter()
+            batch = next(source, None)
+            if batch is None:
+                return
+            now = time.perf_counter()
+            waited += now - asked
+            self.waiting = waited / (now - began)
+            yield batch
 
     def micro_step(self, batch: TryOnBatch) -> None:
         settings, accelerator = self.config.train, self.accelerator
@@ -200,7 +216,12 @@ class _Run:
         if self.average is not None:
             self.average.step(self.trained)
         self._log({**values, "gradient_norm": float(self.norm), "learning_rate": rate})
-        self.bar.set_postfix(update=progress.update, loss=f"{values['loss']:.4f}", sift=f"{values['sift']:.3f}")
+        self.bar.set_postfix(
+            update=progress.update,
+            loss=f"{values['loss']:.4f}",
+            sift=f"{values['sift']:.3f}",
+            waiting_for_data=f"{self.waiting:.0%}",
+        )
         self.bar.update(self.images)
         self.stopped = stopped > 0
         last = progress.update == self.updates

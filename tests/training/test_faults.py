@@ -14,7 +14,7 @@ from runs import metrics, run, same_weights
 
 from siftvton import cli
 from siftvton.draws import numpy_generator
-from siftvton.errors import DivergedError, InputError
+from siftvton.errors import DivergedError, InputError, UsageError
 from siftvton.supervision.losses import noise_error
 from siftvton.training import step
 from siftvton.training.loop import train
@@ -115,7 +115,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(configuration, tmp_path: Pat
     script = Path(__file__).parents[2] / "scripts" / "train.py"
     process = subprocess.Popen(
         [sys.executable, script, "--config", tmp_path / "train.yaml"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -136,8 +136,11 @@ def test_sigterm_saves_and_the_same_command_goes_on(configuration, tmp_path: Pat
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_killed_again_and_again_ends_as_the_one_in_one_piece(configuration, tmp_path: Path, workers: int):
+def test_a_run_killed_again_and_again_ends_as_the_one_in_one_piece(
+    configuration, tmp_path: Path, workers: int, request: pytest.FixtureRequest
+):
     """SIGKILL wherever it falls: in an update, a checkpoint, a rotation; in mid-epoch, and with accumulation."""
+    wanted = 10 if request.config.getoption("--slow") else 3
     settings = {"updates": 60, "batch_size": 1, "accumulation": 3, "checkpoint_every": 3, "workers": workers}
     config = configuration("killed", **settings)
     cli.save(config, tmp_path / "train.yaml")
@@ -148,14 +151,14 @@ def test_a_run_killed_again_and_again_ends_as_the_one_in_one_piece(configuration
     while True:
         process = subprocess.Popen(
             [sys.executable, script, "--config", tmp_path / "train.yaml"],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # so that the kill takes its workers along
         )
         before = log.stat().st_mtime if log.exists() else 0
-        while kills < 3 and process.poll() is None and not (log.exists() and log.stat().st_mtime > before):
+        while kills < wanted and process.poll() is None and not (log.exists() and log.stat().st_mtime > before):
             time.sleep(0.01)
-        if kills == 3:
+        if kills == wanted:
             break
         time.sleep(draw.uniform(0, 1))
         os.killpg(process.pid, signal.SIGKILL)
@@ -170,3 +173,11 @@ def test_a_run_killed_again_and_again_ends_as_the_one_in_one_piece(configuration
         for folder in (Path(config.output), straight)
     )
     assert all(torch.equal(ours[key][name], theirs[key][name]) for key in theirs for name in theirs[key])
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that not even root may write to")
+def test_a_folder_that_cannot_be_written_to_is_named_before_anything_is_trained(configuration):
+    config = configuration(updates=1)
+    config.output = "/proc/siftvton/run"
+    with pytest.raises(UsageError, match="/proc/siftvton/run: cannot be made a folder"):
+        train(config)
