@@ -267,9 +267,14 @@ class Evaluate:
     """Score folders of results (paper §4.1: SSIM, LPIPS paired; FID, KID unpaired)."""
 
     data: HeldOutData = field(default_factory=HeldOutData)
-    predictions: dict[str, str] = option({}, "predictions.<name>=<folder of results>; several may be given")
+    predictions: dict[str, str] = option(
+        {},
+        "predictions.<name>=<folder of <person>_<garment>.jpg or .png>, or a path with {person} and {garment} in it; "
+        "several may be given",
+    )
     setting: str = option("unpaired", "how the results were made", choices=("paired", "unpaired"))
     limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
+    published: bool = option(False, "show the paper's figures beside (VITON-HD, test, unpaired)")
     inception: str | None = option(None, "clean-fid's inception-2015-12-05.pt; null: look in the cache, else download")
     alexnet: str | None = option(None, "torchvision's alexnet-owt-7be5be79.pth; null: look in the cache, else download")
     autoencoder: str | None = option(None, "folder of an autoencoder: also give a Fréchet distance on its features")

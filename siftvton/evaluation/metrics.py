@@ -12,6 +12,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from siftvton.draws import seed_of
 
 ROUNDING = 1e-5  # of interpolated floats
+KID_SUBSETS = 100  # clean-fid's default
 LPIPS_MINIMUM_SIZE = 31  # pixels; below it nothing is left after AlexNet's second pooling
 
 
@@ -69,21 +70,25 @@ def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
     return max(0.0, float(distance))  # equal sets round to a hair below 0
 
 
-def kernel_distance(features: np.ndarray, reference: np.ndarray, seed: int) -> float:
+def kernel_distances(features: np.ndarray, reference: np.ndarray, seed: int) -> np.ndarray:
     """1000 × KID (Bińkowski et al. 2018): the unbiased squared MMD of two sets with kernel (xᵀy / D + 1)³.
 
-    clean-fid's mean over 100 subsets of up to 1000 pictures; may be below 0.
+    clean-fid's, of 100 subsets of up to 1000 pictures each; KID is their mean, and may be below 0.
 
     Args:
         features: (N, D), N ≥ 2.
         reference: (M, D), M ≥ 2.
         seed: of the subsets.
+
+    Returns:
+        (100,) float64.
     """
     assert min(len(features), len(reference)) >= 2, "the unbiased estimate needs two pictures"
     before = np.random.get_state()
     np.random.seed(seed_of(seed, "kid") % 2**32)  # clean-fid draws the subsets from the global generator
     try:
-        return 1000 * clean_fid.kernel_distance(features.astype(np.float64), reference.astype(np.float64))
+        both = features.astype(np.float64), reference.astype(np.float64)
+        return 1000 * np.array([clean_fid.kernel_distance(*both, num_subsets=1) for _ in range(KID_SUBSETS)])
     finally:
         np.random.set_state(before)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from siftvton.data import layout
 from siftvton.data.layout import Pair
-from siftvton.errors import InputError
+from siftvton.errors import InputError, UsageError
 from siftvton.files import read_image
 
 RESULT_SUFFIXES = (".jpg", ".png")
@@ -51,27 +52,36 @@ class Pictures(Dataset[Tensor]):
         return torch.from_numpy(picture).permute(2, 0, 1)  # ................. (3, height, width)
 
 
-def results_of(name: str, folder: str | Path, listed: Sequence[Pair], setting: str) -> PictureSet:
-    """The results ``<person id>_<garment id>.jpg`` (or ``.png``) in ``folder``, one for each pair.
+def results_of(name: str, place: str | Path, listed: Sequence[Pair], setting: str) -> PictureSet:
+    """The results, one for each pair.
 
     Args:
+        place: a folder of ``<person id>_<garment id>.jpg`` (or ``.png``); or a path with ``{person}`` and
+            ``{garment}`` where a method's own names have these ids, e.g. ``ladi/{person}.jpg``.
         listed: the pairs as the pair list has them.
         setting: ``paired`` or ``unpaired``.
 
     Raises:
-        InputError: the folder or a result is missing, there are two of one, one cannot be decoded, or sizes differ.
+        InputError: the folder or a result is missing, two pairs have one or one has two, one cannot be decoded, or
+            sizes differ.
+        UsageError: the path has other fields.
     """
-    folder = Path(folder)
+    _check_place(name, str(place))
+    folder = _folder(str(place))
     if not folder.is_dir():
         raise InputError(f"predictions.{name}: {folder}: no such folder; scripts/infer.py writes one")
     pairs = list(dict.fromkeys(layout.in_setting(listed, setting)))  # a pair listed twice counts once
-    found = {pair: _find(folder, pair) for pair in pairs}
-    missing = [pair.result_id for pair in pairs if found[pair] is None]
+    found = {pair: _find(str(place), pair) for pair in pairs}
+    missing = [_candidates(str(place), pair)[0].stem for pair in pairs if found[pair] is None]
     if missing:
+        remedy = _remedy(str(place), listed, setting) or "scripts/infer.py makes those that are missing"
         raise InputError(
-            f"predictions.{name}: {folder} lacks {len(missing)} of {len(pairs)} results (.jpg or .png): "
-            f"{_some(missing)}; {_remedy(folder, listed, setting) or 'scripts/infer.py makes those that are missing'}"
+            f"predictions.{name}: {folder} lacks {len(missing)} of {len(pairs)} results "
+            f"({' or '.join(RESULT_SUFFIXES)}): {_some(missing)}; {remedy}"
         )
+    shared = [path.name for path, count in Counter(found.values()).items() if path is not None and count > 1]
+    if shared:
+        raise InputError(f"predictions.{name}: {place} gives several pairs one result: {_some(shared)}")
     return measured(name, folder, [path for path in found.values() if path is not None])
 
 
@@ -104,19 +114,39 @@ def measured(name: str, folder: Path, paths: Sequence[Path]) -> PictureSet:
     return PictureSet(name, folder, list(paths), (usual[0], usual[1]))
 
 
-def _find(folder: Path, pair: Pair) -> Path | None:
-    files = [path for suffix in RESULT_SUFFIXES if (path := folder / f"{pair.result_id}{suffix}").is_file()]
+def _check_place(name: str, place: str) -> None:
+    try:
+        fields = {field for _, field, _, _ in Formatter().parse(place) if field is not None}
+    except ValueError as error:
+        raise UsageError(f"predictions.{name}={place}: {error}") from error
+    if fields - {"person", "garment"}:
+        raise UsageError(f"predictions.{name}={place}: fields {{person}} and {{garment}} are allowed")
+
+
+def _folder(place: str) -> Path:
+    """What comes before the first name that has a field."""
+    return Path(place.partition("{")[0] + "x").parent if "{" in place else Path(place)
+
+
+def _candidates(place: str, pair: Pair) -> list[Path]:
+    if "{" in place:
+        return [Path(place.format(person=pair.person_id, garment=pair.garment_id))]
+    return [Path(place) / f"{pair.result_id}{suffix}" for suffix in RESULT_SUFFIXES]
+
+
+def _find(place: str, pair: Pair) -> Path | None:
+    files = [path for path in _candidates(place, pair) if path.is_file()]
     if len(files) > 1:
-        raise InputError(f"{folder}: holds both {files[0].name} and {files[1].name}; remove one")
+        raise InputError(f"{files[0].parent}: holds both {files[0].name} and {files[1].name}; remove one")
     return files[0] if files else None
 
 
-def _remedy(folder: Path, listed: Sequence[Pair], setting: str) -> str | None:
+def _remedy(place: str, listed: Sequence[Pair], setting: str) -> str | None:
     """Names the other setting where all the files that are there belong to it."""
     other = "paired" if setting == "unpaired" else "unpaired"
-    if any(_find(folder, pair) for pair in layout.in_setting(listed, setting)):
+    if any(_find(place, pair) for pair in layout.in_setting(listed, setting)):
         return None
-    if all(_find(folder, pair) for pair in layout.in_setting(listed, other)):
+    if all(_find(place, pair) for pair in layout.in_setting(listed, other)):
         return f"all {other} ones are there: did you mean setting={other}?"
     return None
 

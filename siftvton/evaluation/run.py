@@ -25,8 +25,8 @@ from siftvton.evaluation.features import (
     load_autoencoder,
 )
 from siftvton.evaluation.pictures import PictureSet, photos_of, results_of, size_text
-from siftvton.evaluation.scoring import Scores, score_pictures, score_sets
-from siftvton.evaluation.tables import METRICS, markdown, per_image_csv
+from siftvton.evaluation.scoring import Distance, Scores, score_pictures, score_sets
+from siftvton.evaluation.tables import METRICS, PUBLISHED, markdown, per_image_csv
 from siftvton.files import sha256, write_json, write_text
 
 LIBRARIES = ("torch", "torchvision", "torchmetrics", "clean-fid", "opencv-python-headless", "pillow", "numpy")
@@ -110,7 +110,7 @@ class Evaluation:
         inception = self._network(weights.INCEPTION, config.inception, weights.load_inception, ["fid", "kid"])
         if inception is not None:
             features_of = InceptionFeatures(inception, config.batch_size, config.workers, self.device)
-            kid = partial(metrics.kernel_distance, seed=config.seed)
+            kid = partial(metrics.kernel_distances, seed=config.seed)
             self._add(scores, features_of, {"fid": metrics.frechet_distance, "kid": kid})
         if config.autoencoder is not None:
             autoencoder = load_autoencoder(config.autoencoder, self.device)
@@ -123,10 +123,11 @@ class Evaluation:
         self,
         scores: Mapping[str, Scores],
         features_of: Callable[[PictureSet], np.ndarray],
-        distances: Mapping[str, Callable[[np.ndarray, np.ndarray], float]],
+        distances: Mapping[str, Distance],
     ) -> None:
-        for name, values in score_sets(self.sets, self.photos, features_of, distances).items():
-            scores[name].of_set.update(values)
+        for name, found in score_sets(self.sets, self.photos, features_of, distances).items():
+            scores[name].of_set.update(found.of_set)
+            scores[name].intervals.update(found.intervals)
 
     def _network(
         self,
@@ -180,12 +181,14 @@ class Evaluation:
                 }
                 for key in columns
             },
+            "published": PUBLISHED if config.published else {},
             "results": {
                 results.name: {
                     "folder": str(results.folder),
                     "pictures": len(results.paths),
                     "size": list(results.size),
                     "scores": scores[results.name].of_set,
+                    "intervals": scores[results.name].intervals,
                 }
                 for results in self.sets
             },

@@ -11,15 +11,31 @@ from tqdm import tqdm
 
 from siftvton.errors import InputError
 from siftvton.evaluation import metrics
+from siftvton.evaluation.intervals import bootstrap
 from siftvton.evaluation.pictures import Pictures, PictureSet
+
+# Between two sets of features; an array where there is one a subset.
+Distance = Callable[[np.ndarray, np.ndarray], float | np.ndarray]
 
 
 @dataclass
 class Scores:
-    """What was computed for one set of results, by the metric's key."""
+    """What was computed for one set of results, by the metric's key.
+
+    Attributes:
+        of_set: the values. intervals: their 95 % intervals, by bootstrap over pictures, or over KID's subsets.
+        of_pictures: one value a result, in their order, where the value is their mean.
+    """
 
     of_set: dict[str, float] = field(default_factory=dict)
-    of_pictures: dict[str, list[float]] = field(default_factory=dict)  # one value a result, in their order
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    of_pictures: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, key: str, values: Sequence[float]) -> None:
+        """One value, or several with their mean as the set's."""
+        self.of_set[key] = float(np.mean(values))
+        if len(values) > 1:
+            self.intervals[key] = bootstrap(values)
 
 
 def score_pictures(
@@ -48,7 +64,9 @@ def score_pictures(
             if lpips is not None:
                 distance += metrics.perceptual_distance(result, photo, lpips).tolist()
         columns = {"ssim": ssim, **({"lpips": distance} if lpips is not None else {})}
-        scores[results.name] = Scores({key: float(np.mean(column)) for key, column in columns.items()}, columns)
+        scores[results.name] = Scores(of_pictures=columns)
+        for key, column in columns.items():
+            scores[results.name].add(key, column)
     return scores
 
 
@@ -56,9 +74,9 @@ def score_sets(
     sets: Sequence[PictureSet],
     photos: PictureSet,
     features_of: Callable[[PictureSet], np.ndarray],
-    distances: Mapping[str, Callable[[np.ndarray, np.ndarray], float]],
-) -> dict[str, dict[str, float]]:
-    """Distances between the features of each set and those of the photos, by set, then by metric.
+    distances: Mapping[str, Distance],
+) -> dict[str, Scores]:
+    """Distances between the features of each set and those of the photos.
 
     Raises:
         InputError: a set or the photos are fewer than two.
@@ -67,8 +85,9 @@ def score_sets(
         if len(pictures.paths) < 2:
             raise InputError(f"{pictures.folder}: one picture only; a distance between sets needs at least 2")
     reference = features_of(photos)
-    scores = {}
+    scores = {results.name: Scores() for results in sets}
     for results in sets:
         features = features_of(results)
-        scores[results.name] = {key: distance(features, reference) for key, distance in distances.items()}
+        for key, distance in distances.items():
+            scores[results.name].add(key, np.atleast_1d(distance(features, reference)).tolist())
     return scores

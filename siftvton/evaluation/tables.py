@@ -38,6 +38,8 @@ METRICS = {
         "between figures of the same autoencoder",
     ),
 }
+# The paper's unpaired figures on VITON-HD's test set (§4.3).
+PUBLISHED = {"StableVITON": {"fid": 9.304, "kid": 1.397}, "SIFT-VTON": {"fid": 8.860, "kid": 1.092}}
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 
@@ -47,10 +49,19 @@ def markdown(report: Mapping[str, Any]) -> str:
     titles = [f"{column['title']} {ARROWS[column['better']]}" for column in columns.values()]
     lines = [_row(["results", "pictures", *titles]), _row(["---", *["---:"] * (1 + len(titles))])]
     for name, results in report["results"].items():
-        scores = results["scores"]
-        cells = [f"{scores[key]:.{METRICS[key].digits}f}" if key in scores else "not run" for key in columns]
+        scores, intervals = results["scores"], results["intervals"]
+        cells = [_cell(key, scores[key], intervals.get(key)) if key in scores else "not run" for key in columns]
         lines.append(_row([name, str(results["pictures"]), *cells]))
-    lines += ["", report["summary"], ""]
+    for name, scores in report["published"].items():
+        cells = [_cell(key, scores[key]) if key in scores else "" for key in columns]
+        lines.append(_row([f"{name}, as published", "", *cells]))
+    brackets = "In brackets: 95 % intervals by bootstrap, over pictures, or over KID's subsets."
+    lines += [
+        "",
+        report["summary"],
+        *([brackets] if any(s["intervals"] for s in report["results"].values()) else []),
+        "",
+    ]
     lines += [f"- {column['title']}: {column['definition']}.{_weights(column)}" for column in columns.values()]
     for reason in dict.fromkeys(column["not_run"] for column in columns.values() if column["not_run"]):
         without = [column["title"] for column in columns.values() if column["not_run"] == reason]
@@ -65,6 +76,11 @@ def per_image_csv(rows: Sequence[Mapping[str, object]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _cell(key: str, value: float, interval: Sequence[float] | None = None) -> str:
+    value_text, *ends = (f"{number:.{METRICS[key].digits}f}" for number in (value, *(interval or ())))
+    return f"{value_text} ({ends[0]} to {ends[1]})" if ends else value_text
 
 
 def _weights(column: Mapping[str, Any]) -> str:

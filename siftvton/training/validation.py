@@ -5,7 +5,7 @@ are untouched.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from siftvton.evaluation import metrics, weights
 from siftvton.evaluation.attention_error import MEASURES, always, measure
 from siftvton.evaluation.features import AutoencoderFeatures, InceptionFeatures
 from siftvton.evaluation.pictures import PictureSet
-from siftvton.evaluation.scoring import score_pictures, score_sets
+from siftvton.evaluation.scoring import Distance, score_pictures, score_sets
 from siftvton.files import read_image, write_image
 from siftvton.inference import SHEET_ROWS, generate, picture
 from siftvton.model.network import TryOnNetwork
@@ -33,7 +33,6 @@ from siftvton.visualize import contact_sheet
 
 GUIDANCE = 1.5  # the paper's §4.1
 SETTINGS = ("unpaired", "paired")
-Distances = dict[str, Callable[[np.ndarray, np.ndarray], float]]
 TIMESTEPS = (50, 150, 250, 350, 450)  # of the attention error
 
 
@@ -124,13 +123,13 @@ class Validation:
         scores: dict[str, float] = {}
         if len(self.pairs) > 1:  # a distance between sets needs two
             encoded = AutoencoderFeatures(pipeline.vae, size, settings.batch_size, 0, device)
-            latent: Distances = {"autoencoder_frechet": metrics.frechet_distance}
-            scores |= score_sets([unpaired], photos, encoded, latent)["unpaired"]
+            latent: dict[str, Distance] = {"autoencoder_frechet": metrics.frechet_distance}
+            scores |= score_sets([unpaired], photos, encoded, latent)["unpaired"].of_set
             if self.inception is not None:
                 features_of = InceptionFeatures(self.inception, settings.batch_size, 0, device)
-                kid = partial(metrics.kernel_distance, seed=settings.seed)
-                both: Distances = {"fid": metrics.frechet_distance, "kid": kid}
-                scores |= score_sets([unpaired], photos, features_of, both)["unpaired"]
+                kid = partial(metrics.kernel_distances, seed=settings.seed)
+                both: dict[str, Distance] = {"fid": metrics.frechet_distance, "kid": kid}
+                scores |= score_sets([unpaired], photos, features_of, both)["unpaired"].of_set
             scores["unpaired"] = scores.get("fid", scores["autoencoder_frechet"])
         return (
             scores | score_pictures([paired], photos, size, self.lpips, settings.batch_size, 0, device)["paired"].of_set

@@ -42,7 +42,7 @@ def test_paired_scores_each_result_against_the_persons_photo(config, alexnet_fil
     table = evaluate(config)
     assert written(config) == ["config.yaml", "metrics.json", "per_image_other.csv", "per_image_same.csv", "table.md"]
     assert "| results | pictures | SSIM ↑ | LPIPS ↓ |" in table
-    assert "| same | 6 | 1.0000 | 0.0000 |" in table
+    assert "| same | 6 | 1.0000 (1.0000 to 1.0000) | 0.0000 (0.0000 to 0.0000) |" in table
     assert (Path(config.output) / "table.md").read_text(encoding="utf-8") == table
 
     network = weights.load_lpips(alexnet_file, CPU)
@@ -96,8 +96,15 @@ def test_unpaired_gives_fid_and_kid_of_the_listed_pictures(unpaired, inception_f
     photos = features_of([tmp_path / f"data/test/image/p{number}.png" for number in range(PERSONS)], inception_file)
     scores = report_of(unpaired)["results"]["tried"]["scores"]
     assert scores["fid"] == pytest.approx(metrics.frechet_distance(results, photos), rel=1e-4)
-    assert scores["kid"] == pytest.approx(metrics.kernel_distance(results, photos, seed=0), rel=1e-3)
+    assert scores["kid"] == pytest.approx(metrics.kernel_distances(results, photos, seed=0).mean(), rel=1e-3)
     assert scores["fid"] > 1
+    low, high = report_of(unpaired)["results"]["tried"]["intervals"]["kid"]
+    assert low <= scores["kid"] <= high
+
+
+def test_the_papers_figures_stand_beside_as_published(unpaired, inception_file):
+    unpaired.inception, unpaired.published = str(inception_file), True
+    assert "| SIFT-VTON, as published |  | 8.860 | 1.092 |" in evaluate(unpaired)
 
 
 @pytest.mark.parametrize("setting", ["paired", "unpaired"])
@@ -143,7 +150,7 @@ def test_validation_compares_with_the_validation_persons_alone(unpaired, incepti
 
 def test_without_weights_the_other_metrics_are_given(config, capsys, tmp_path):
     table = evaluate(config)
-    assert "| same | 6 | 1.0000 | not run |" in table
+    assert "| same | 6 | 1.0000 (1.0000 to 1.0000) | not run |" in table
     target = tmp_path / "torch/hub/checkpoints/alexnet-owt-7be5be79.pth"
     assert "- Not run: LPIPS: weights missing: alexnet-owt-7be5be79.pth could not be downloaded" in table
     assert f"put it at {target}, or name it by alexnet=<file>" in table

@@ -6,7 +6,7 @@ import pytest
 from stand_ins import picture
 
 from siftvton.data.layout import Pair, SplitFolder
-from siftvton.errors import InputError
+from siftvton.errors import InputError, UsageError
 from siftvton.evaluation.pictures import Pictures, photos_of, results_of
 from siftvton.files import write_image
 
@@ -66,6 +66,25 @@ def test_a_truncated_and_a_grey_result_are_refused(folder):
     write_image(path, picture("grey")[:, :, 0])
     with pytest.raises(InputError, match=r"a_x\.jpg: picture has mode L"):
         results_of("ours", folder, PAIRS, "unpaired")
+
+
+def test_other_methods_names_are_given_as_a_path_with_fields(folder):
+    for person in "ab":
+        write_image(folder / "try" / f"{person}.png", picture(person))
+    found = results_of("ladi", folder / "try" / "{person}.png", PAIRS, "unpaired")
+    assert [path.name for path in found.paths] == ["a.png", "b.png"]
+    found = results_of("vit", folder / "{person}_{garment}.jpg", PAIRS[:1], "unpaired")
+    assert [path.name for path in found.paths] == ["a_x.jpg"]
+    with pytest.raises(InputError, match=r"try lacks 1 of 2 results .*: c;"):
+        results_of("ladi", folder / "try" / "{person}.png", [PAIRS[0], Pair("c.jpg", "x.jpg")], "unpaired")
+    with pytest.raises(InputError, match=r"gives several pairs one result: a\.png"):
+        results_of("ladi", folder / "try" / "{person}.png", [PAIRS[0], Pair("a.jpg", "y.jpg")], "unpaired")
+
+
+@pytest.mark.parametrize("place", ["{number}.png", "{person.png", "{}.png"])
+def test_a_path_with_other_fields_is_refused(place):
+    with pytest.raises(UsageError, match=r"predictions\.ladi=\{"):
+        results_of("ladi", place, PAIRS, "unpaired")
 
 
 def test_a_missing_folder_names_the_key(tmp_path):
