@@ -270,7 +270,7 @@ def test_the_script_prints_the_table_or_one_line(config, monkeypatch, capsys, tm
     ]
     keys.append(f"output={config.output}")
     assert run_script(monkeypatch, *keys, f"predictions.ours={tmp_path / 'same'}") == 0
-    assert "| ours | 6 | 1.0000 | not run |" in capsys.readouterr().out
+    assert "| ours | 6 | 1.0000 (1.0000 to 1.0000) | not run |" in capsys.readouterr().out
     assert run_script(monkeypatch, *keys, f"predictions.ours={tmp_path / 'tried'}") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("evaluate.py: predictions.ours: ")
