@@ -293,6 +293,7 @@ class EvaluateToy:
     predictions: str = option("outputs/infer", "folder of results; png, or the JPEG files' own errors count as changes")
     setting: str = option("unpaired", "how the results were made", choices=("paired", "unpaired"))
     limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
+    others: int = option(9, "other garments that a print is told from; 0: none, errors alone", minimum=0)
     workers: int = option(0, "processes; 0: one a core", minimum=0)
     seed: int = option(0, "of the draw of other garments")
     output: str = option("outputs/evaluate_toy", "folder for the tables")
@@ -354,6 +355,24 @@ class MakeToyData:
 
 
 @dataclass
+class Experiment:
+    """Train arms that differ in one thing, over seeds, and measure them all alike (toy world)."""
+
+    settings: str = option("configs/experiment.yaml", "YAML that the arms' own commands read")
+    data: Data = field(default_factory=Data)
+    base_arm: str = option("", "train.py's keys for the arm that others start from; empty: none does")
+    arms: dict[str, str] = option(
+        {}, "arms.<name>=<train.py's keys>; {base} is the base's weights, {matches} the folder of the match sets"
+    )
+    reference: str = option("none", "the arm that the others are compared with")
+    seeds: list[int] = option([0, 1, 2], "of training")
+    processes: int = option(0, "of a training or sampling command; 0: one a core", minimum=0)
+    output: str = option("outputs/experiment", "folder for runs, results and logs")
+    measures: str = option("outputs/experiment/measures", "folder of a small file an arm and seed; those there stay")
+    report: str = option("outputs/experiment/results", "the tables, without their .json and .md")
+
+
+@dataclass
 class Report:
     """Gather what `make demo` made into one page."""
 
@@ -369,6 +388,7 @@ SCRIPTS: dict[str, type] = {
     "evaluate": Evaluate,
     "evaluate_toy": EvaluateToy,
     "attention_error": AttentionError,
+    "experiment": Experiment,
     "check_data": CheckData,
     "make_toy_data": MakeToyData,
     "report": Report,

@@ -100,7 +100,7 @@ def known_positions(config: AttentionError, folder: SplitFolder) -> Callable[[Pa
     """Reads what is known of a pair: its exact map where the data have one, else its matches."""
     exact = folder.folder / EXACT_MAP
     if config.matches is None and exact.is_dir():
-        return lambda pair: partial(exact_positions, _read_map(exact / f"{pair.person_id}.npz"))
+        return lambda pair: partial(exact_positions, read_map(exact / f"{pair.person_id}.npz"))
     matches = Path(config.matches) if config.matches else folder.folder / MATCHES
     if not matches.is_dir():
         raise InputError(f"{matches}: no such folder of matches; run scripts/preprocess_sift.py data.split=… first")
@@ -113,7 +113,8 @@ def always(matches: Correspondences) -> Known:
     return lambda _grid: matches
 
 
-def _read_map(path: Path) -> np.ndarray:
+def read_map(path: Path) -> np.ndarray:
+    """An exact map of the toy world, (height, width, 2)."""
     try:
         with np.load(path, allow_pickle=False) as content:
             return content["person_to_garment"]

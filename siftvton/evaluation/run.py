@@ -108,15 +108,19 @@ class Evaluation:
         config = self.config
         scores = {results.name: Scores() for results in self.sets}
         inception = self._network(weights.INCEPTION, config.inception, weights.load_inception, ["fid", "kid"])
+        kid = partial(metrics.kernel_distances, seed=config.seed)
         if inception is not None:
             features_of = InceptionFeatures(inception, config.batch_size, config.workers, self.device)
-            kid = partial(metrics.kernel_distances, seed=config.seed)
             self._add(scores, features_of, {"fid": metrics.frechet_distance, "kid": kid})
         if config.autoencoder is not None:
             autoencoder = load_autoencoder(config.autoencoder, self.device)
-            self._record(Path(config.autoencoder) / AUTOENCODER_WEIGHTS, ["autoencoder_frechet"])
+            distances: dict[str, Distance] = {
+                "autoencoder_frechet": metrics.frechet_distance,
+                "autoencoder_kernel": kid,
+            }
+            self._record(Path(config.autoencoder) / AUTOENCODER_WEIGHTS, list(distances))
             encoded = AutoencoderFeatures(autoencoder, self.size, config.batch_size, config.workers, self.device)
-            self._add(scores, encoded, {"autoencoder_frechet": metrics.frechet_distance})
+            self._add(scores, encoded, distances)
         return scores
 
     def _add(

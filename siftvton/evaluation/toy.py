@@ -37,7 +37,6 @@ from siftvton.pool import in_processes
 from siftvton.visualize import contact_sheet
 
 SHEET_ROWS = 12
-OTHERS = 9  # garments that a print is told from
 PRINT_LEVELS = 16  # grey levels that a print changes a pixel by, at least
 PRINT_MARGIN = 2  # pixels around the print that count as well: where it ends is part of it
 SMALLEST_PRINT = 20  # pixels
@@ -130,7 +129,7 @@ def _cases(config: EvaluateToy) -> list[Case]:
     for pair in pairs:
         candidates = [index for index in printed if index != _number(pair.garment_id)]
         draw = numpy_generator(config.seed, pair.result_id, "others")
-        others = draw.permutation(candidates)[:OTHERS].tolist()
+        others = draw.permutation(candidates)[: config.others].tolist()
         paths = [Path(config.predictions) / f"{pair.result_id}.{suffix}" for suffix in ("png", "jpg")]
         result = next((path for path in paths if path.is_file()), None)
         if result is None:
@@ -163,9 +162,10 @@ def score(case: Case) -> ToyScore:
     garment = sample_garment(seed, case.split, _number(case.pair.garment_id))
     others = [sample_garment(seed, case.split, index) for index in case.others]
     truth, worn, printed = _truth(case, garment)
-    error = similarity = closest = similar = on_same_cloth = None
-    if printed.sum() >= SMALLEST_PRINT and others:
-        error, similarity = _compare(result, truth, printed)
+    own = _compare(result, truth, printed) if printed.sum() >= SMALLEST_PRINT else None
+    closest = similar = on_same_cloth = None
+    if own is not None and others:
+        error, similarity = own
         compared = [_compare(result, _photo(case, other), printed) for other in others]
         closest = all(error < other for other, _ in compared)
         similar = all(similarity > other for _, other in compared)
@@ -177,8 +177,8 @@ def score(case: Case) -> ToyScore:
     return ToyScore(
         result=case.pair.result_id,
         print=garment.print,
-        print_error=error,
-        print_similarity=similarity,
+        print_error=own and own[0],
+        print_similarity=own and own[1],
         closest_by_error=closest,
         closest_by_similarity=similar,
         closest_on_same_cloth=on_same_cloth,

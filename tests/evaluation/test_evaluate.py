@@ -164,9 +164,10 @@ def test_the_autoencoders_distance_is_never_called_fid(unpaired, autoencoder_fol
     unpaired.autoencoder = str(autoencoder_folder)
     table = evaluate(unpaired)
     report = report_of(unpaired)
-    assert "| FID ↓ | KID ×1000 ↓ | Fréchet distance (autoencoder features) ↓ |" in table
+    latent = "Fréchet distance (autoencoder features) ↓ | kernel distance ×1000 (autoencoder features) ↓"
+    assert f"| FID ↓ | KID ×1000 ↓ | {latent} |" in table
     assert "| tried | 6 | not run | not run | " in table
-    assert list(report["results"]["tried"]["scores"]) == ["autoencoder_frechet"]
+    assert list(report["results"]["tried"]["scores"]) == ["autoencoder_frechet", "autoencoder_kernel"]
     assert report["results"]["tried"]["scores"]["autoencoder_frechet"] > 0
     assert "- Not run: FID, KID ×1000: weights missing: inception-2015-12-05.pt" in table
 

@@ -1,0 +1,116 @@
+"""The order of an experiment's commands, and what is not done twice; the commands have tests of their own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from siftvton import cli
+from siftvton.config import SCRIPTS, Experiment
+from siftvton.errors import InputError, UsageError
+from siftvton.experiment import arms
+from siftvton.experiment.arms import experiment
+from siftvton.experiment.table import PRIMARY
+from siftvton.files import write_json, write_text
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Experiment:
+    return Experiment(
+        base_arm="supervision.weight=0",
+        arms={"none": "model.pretrained={base}", "sift": "model.pretrained={base} data.matches={matches}/exact"},
+        seeds=[0, 1],
+        output=str(tmp_path / "out"),
+        measures=str(tmp_path / "measures"),
+        report=str(tmp_path / "results"),
+    )
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
+    """The commands that were run; each leaves what the next one reads."""
+    made: list[tuple[str, dict[str, str]]] = []
+
+    def run(config: Experiment, script: str, log: Path, *keys: str, processes: int = 1) -> None:
+        given = dict(key.split("=", 1) for key in keys)
+        schema = SCRIPTS[script.removesuffix(".py")]
+        cli.load(schema, CONFIGS / "experiment.yaml", list(keys))  # every key is one of the script's
+        made.append((script, given))
+        output = Path(given["output"])
+        if script == "evaluate_toy.py":
+            means = ("print_error", "print_similarity", "colour_distance")
+            write_json(output / "toy.json", {name: {"value": 0.5} for name in means})
+            write_text(output / "toy_per_image.csv", "result,print_error\na,0.25\nplain,\n")
+        if script == "evaluate.py":
+            (arm,) = (key.partition(".")[2] for key in given if key.startswith("predictions."))
+            write_json(output / "metrics.json", {"results": {arm: {"scores": {"autoencoder_frechet": 3.0}}}})
+        if script == "attention_error.py":
+            layers = {"up": {"grid": [4, 3], "attention_error_px": 20.0, "attention_pck": 0.5}}
+            totals = {"attention_error_px": {"value": 20.0}, "attention_pck": {"value": 0.5}}
+            write_json(output / "attention_error.json", {"layers": layers, **totals})
+
+    monkeypatch.setattr(arms, "_run", run)
+    monkeypatch.setattr(arms, "write_match_sets", lambda root, published, output: made.append(("matches", {})))
+    return made
+
+
+def test_the_base_comes_first_then_seed_after_seed(config: Experiment, calls: list) -> None:
+    experiment(config)
+    trained = [keys for script, keys in calls if script == "train.py"]
+    base = f"{config.output}/base/seed-0/run/model"
+    assert [Path(keys["output"]).parts[-3:-1] for keys in trained] == [
+        ("base", "seed-0"), ("none", "seed-0"), ("sift", "seed-0"), ("none", "seed-1"), ("sift", "seed-1"),
+    ]  # fmt: skip
+    assert "model.pretrained" not in trained[0]
+    assert all(keys["model.pretrained"] == base for keys in trained[1:])
+    assert trained[2]["data.matches"] == f"{config.output}/matches/exact"
+    assert trained[4]["train.seed"] == "1"
+
+
+def test_an_arms_measures_are_all_in_its_file(config: Experiment, calls: list) -> None:
+    experiment(config)
+    content = json.loads((Path(config.measures) / "sift-seed-1.json").read_text())
+    assert content["per_image"] == {PRIMARY: {"a": 0.25}}
+    wanted = {PRIMARY, "print_error_paired", "frechet_unpaired", "attention_error_px", "attention_pck_4x3"}
+    assert wanted <= content["measures"].keys()
+    report = json.loads(Path(f"{config.report}.json").read_text())
+    assert report["sift"]["attention_pck"] == {"mean": 0.5, "std": 0.0, "per_seed": [0.5, 0.5]}
+
+
+def test_what_is_measured_is_not_done_again(config: Experiment, calls: list) -> None:
+    experiment(config)
+    (Path(config.measures) / "sift-seed-0.json").unlink()
+    calls.clear()
+    experiment(config)
+    assert [keys["output"] for script, keys in calls if script == "train.py"] == [f"{config.output}/sift/seed-0/run"]
+    calls.clear()
+    experiment(config)
+    assert calls == []
+
+
+def test_measures_of_other_keys_are_refused(config: Experiment, calls: list) -> None:
+    experiment(config)
+    config.arms["sift"] += " supervision.weight=1"
+    with pytest.raises(UsageError, match=r"sift-seed-0\.json: of other keys"):
+        experiment(config)
+
+
+def test_a_reference_that_is_no_arm_is_refused(config: Experiment) -> None:
+    config.reference = "nothing"
+    with pytest.raises(UsageError, match="reference=nothing: allowed are none, sift"):
+        experiment(config)
+
+
+def test_a_command_that_fails_is_named_with_its_last_line(config: Experiment, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.py unknown=1 failed: .*unknown key unknown.*log\.txt has all of it"):
+        arms._run(config, "train.py", tmp_path / "log.txt", "unknown=1", processes=1)
+
+
+@pytest.mark.parametrize("name", ["experiment", "ablations"])
+def test_the_shipped_experiments_arms_have_keys_that_train_takes(name: str, tmp_path: Path) -> None:
+    config = cli.load(Experiment, CONFIGS / f"{name}.yaml", [])
+    assert config.settings == f"configs/{name}.yaml"
+    for keys in (config.base_arm, *config.arms.values()):
+        cli.load(SCRIPTS["train"], CONFIGS / f"{name}.yaml", keys.format(base="b", matches="m").split())

@@ -1,0 +1,57 @@
+"""What is said of an experiment's measures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from siftvton.config import Experiment
+from siftvton.experiment.table import PRIMARY, markdown, paired_differences, sign_flip_test, summary, write_report
+
+
+def entry(arm: str, seed: int, value: float, images: dict[str, float]) -> dict[str, Any]:
+    return {"arm": arm, "seed": seed, "keys": [], "measures": {PRIMARY: value}, "per_image": {PRIMARY: images}}
+
+
+def test_means_and_spreads_are_over_seeds() -> None:
+    report = summary([entry("a", seed, value, {}) for seed, value in enumerate((1.0, 2.0, 6.0))])
+    assert report[PRIMARY] == {"mean": 3.0, "std": pytest.approx(7**0.5), "per_seed": [1.0, 2.0, 6.0]}
+    assert summary([entry("a", 0, 1.0, {})])[PRIMARY]["std"] is None
+
+
+def test_differences_are_of_the_same_seed_and_image() -> None:
+    arm = [entry("a", 0, 0, {"x": 1.0, "y": 2.0}), entry("a", 1, 0, {"x": 5.0, "y": 5.0})]
+    reference = [entry("r", 1, 0, {"y": 1.0, "x": 2.0, "z": 9.0}), entry("r", 2, 0, {"x": 0.0})]
+    assert paired_differences(arm, reference).tolist() == [[3.0, 4.0]]
+
+
+def test_the_test_finds_a_shift_and_no_other() -> None:
+    noise = np.random.default_rng(0).normal(size=(3, 100))
+    assert sign_flip_test(noise + 1) < 0.001
+    assert sign_flip_test(noise) > 0.05
+    assert sign_flip_test(np.tile(noise[:1], (3, 1))) == sign_flip_test(noise[:1]), "seeds are no further images"
+
+
+def test_few_images_never_give_much_certainty() -> None:
+    """Of four signs all are alike in an eighth of the draws."""
+    assert sign_flip_test(np.ones((3, 4))) == pytest.approx(1 / 8, abs=0.01)
+
+
+def test_the_report_is_json_by_arm_and_measure_and_a_table(tmp_path: Path) -> None:
+    for arm, shift in (("none", 0.0), ("sift", -0.5)):
+        for seed in (0, 1):
+            images = {f"i{number}": number + shift for number in range(8)}
+            content = entry(arm, seed, np.mean(list(images.values())), images)
+            (tmp_path / f"{arm}-seed-{seed}.json").write_text(json.dumps(content))
+    table = write_report(Experiment(measures=str(tmp_path), report=str(tmp_path / "out" / "results")))
+    report = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert report["sift"][PRIMARY] == {"mean": 3.0, "std": 0.0, "per_seed": [3.0, 3.0]}
+    assert "| none | 2 | 3.5000 ± 0.0000 |" in table
+    assert "| sift | -0.5000, -0.5000 | -0.5000 | -0.5000 to -0.5000 | 0.0" in table
+    assert (tmp_path / "out" / "results.md").read_text() == table
+
+
+def test_without_the_reference_there_is_no_comparison() -> None:
+    assert "less that of" not in markdown({"sift": [entry("sift", 0, 1.0, {"x": 1.0})]}, "none")
