@@ -1,8 +1,11 @@
 """Checkpoints from one form into the other, whole or not at all, every tensor in the precision that it has."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -32,8 +35,19 @@ def convert(config: ConvertCheckpoint) -> None:
             raise UsageError("like=null: to=published wants a published checkpoint, e.g. the one trained from")
         write_published(load(config.input, None), local(config.like), output)
     else:
-        save(load(config.input, None), output)
+        pipeline = load(config.input, None)
+        with _disk_errors(output):
+            save(pipeline, output)
     print(f"{output}: written")
+
+
+@contextmanager
+def _disk_errors(output: Path) -> Iterator[None]:
+    """A disk that is full, or a file that may not be so large, in one line."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:  # the file's own, safetensors' and PyTorch's
+        raise InputError(f"{output}: cannot be written ({error}); nothing is left of it") from error
 
 
 def write_published(pipeline: TryOnPipeline, like: Path, output: Path) -> None:
@@ -54,7 +68,7 @@ def write_published(pipeline: TryOnPipeline, like: Path, output: Path) -> None:
         raise InputError(f"{like}: not of the same model: {error}") from error
     kept = sum(is_dropped(name) for name in tensors)
     print(f"{kept} of {len(tensors)} tensors are none of ours and come from {like}")
-    with written_whole(output) as beside:
+    with _disk_errors(output), written_whole(output) as beside:
         if output.suffix == ".safetensors":
             save_file(tensors, beside)
         else:

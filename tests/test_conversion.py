@@ -1,5 +1,8 @@
 """Published form -> folder -> published form."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,33 @@ def test_what_stands_in_the_way_is_named(published, tmp_path: Path):
             )
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.ckpt", "other.ckpt"]
+
+
+@contextmanager
+def files_at_most(size: int) -> Iterator[None]:
+    """The system refuses to make any file larger, in bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("suffix", ["", ".ckpt", ".safetensors"])
+def test_a_file_that_cannot_be_written_leaves_nothing_and_is_named(published, tmp_path: Path, suffix: str):
+    source, folder = tmp_path / "model.ckpt", tmp_path / "folder"
+    torch.save({"state_dict": published}, source)
+    convert(ConvertCheckpoint(input=str(source), output=str(folder)))
+    output = tmp_path / "out" / f"made{suffix}"
+    config = ConvertCheckpoint(input=str(folder), output=str(output))
+    if suffix:
+        config.to, config.like = "published", str(source)
+    with (
+        files_at_most(30_000),
+        pytest.raises(InputError, match=rf"made{suffix}: cannot be written \(.*nothing is left"),
+    ):
+        convert(config)
+    assert list(output.parent.iterdir()) == []
+    convert(config)
+    assert output.exists()
