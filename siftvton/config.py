@@ -323,6 +323,48 @@ class AttentionError:
 
 
 @dataclass
+class VisualizeAttention:
+    """Draw what points of a photo look at on the garment, for one checkpoint or several (paper Fig. 4)."""
+
+    checkpoints: dict[str, str] = option({}, "checkpoints.<name>=<a folder or a published file>; a row each")
+    data: HeldOutData = field(default_factory=HeldOutData)
+    person: str | None = option(None, "id in the split's list; null: the first")
+    garment: str | None = option(None, "id of another garment in the split's folder; null: the worn one")
+    points: list[int] | None = option(
+        None, "query points x, y, x, y, … in pixels of data.height × data.width; null: three on the torso"
+    )
+    layers: str = option("all", "which hooked layers of each resolution are averaged", choices=("middle", "all"))
+    timesteps: list[int] = option(
+        [50, 150, 250, 350, 450], "how far the photo is noised, of 1000; averaged", minimum=0, maximum=999
+    )
+    seed: int = option(0, "of the noise")
+    device: str | None = option(None, "e.g. cuda:0; null: a GPU where there is one")
+    output: str = option("outputs/figures", "folder for attention.png")
+
+
+@dataclass
+class CompareResults:
+    """Put several methods' results side by side, the torso enlarged below (paper Fig. 3)."""
+
+    data: HeldOutData = field(default_factory=HeldOutData)
+    predictions: dict[str, str] = option({}, "predictions.<name>=<folder or path with fields>, as for evaluate.py")
+    setting: str = option("unpaired", "how the results were made", choices=("paired", "unpaired"))
+    limit: int | None = option(6, "only the first so many pairs; null: all", minimum=1)
+    output: str = option("outputs/figures", "folder for comparison.png")
+
+
+@dataclass
+class VisualizeReference:
+    """Draw matches and the reference attention that they give (paper Fig. 2)."""
+
+    data: SiftData = field(default_factory=SiftData)
+    matches: str | None = option(None, "folder of correspondences; null: <root>/<split's folder>/sift_matching")
+    cell: int = option(16, "side of a cell of the layer, pixels of matches_frame", minimum=8)
+    limit: int | None = option(4, "pairs to draw; null: all that have a match", minimum=1)
+    output: str = option("outputs/figures", "folder for reference.png")
+
+
+@dataclass
 class CheckedData(SplitData):
     split: str = option("all", "what to look at; all: train and test", choices=("all", "train", "validation", "test"))
     matches: str | None = option(None, "folder of correspondences; null: <root>/train/sift_matching")
@@ -388,6 +430,9 @@ SCRIPTS: dict[str, type] = {
     "evaluate": Evaluate,
     "evaluate_toy": EvaluateToy,
     "attention_error": AttentionError,
+    "visualize_attention": VisualizeAttention,
+    "visualize_reference": VisualizeReference,
+    "compare_results": CompareResults,
     "experiment": Experiment,
     "check_data": CheckData,
     "make_toy_data": MakeToyData,

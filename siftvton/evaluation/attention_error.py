@@ -27,9 +27,8 @@ from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
 from siftvton.data.layout import MATCHES, Pair, SplitFolder, in_setting, matches_path, split_pairs
 from siftvton.data.synthetic.write import EXACT_MAP
 from siftvton.devices import cpu_only, named_device
-from siftvton.draws import torch_generator
 from siftvton.errors import InputError, UsageError
-from siftvton.evaluation.attention_maps import attention_maps, draw_attention, spread_points
+from siftvton.evaluation.attention_maps import at_timestep, draw_attention, mean_maps, network_of, spread_points
 from siftvton.evaluation.intervals import bootstrap
 from siftvton.files import write_image, write_json, write_text
 from siftvton.inference import picture
@@ -38,7 +37,7 @@ from siftvton.model.network import TryOnNetwork
 from siftvton.pipeline import TryOnPipeline
 from siftvton.supervision.attention import attention_rows, observe
 from siftvton.supervision.reference import Grid, cells, grid_of
-from siftvton.training.step import Noised, noised_at
+from siftvton.training.step import Noised
 from siftvton.visualize import contact_sheet
 
 HEIGHT = 512  # of the garment picture whose pixels errors are given in
@@ -203,7 +202,7 @@ def measure(
     Returns:
         (layers, images, 5), NaN for an image without known places; and the layers' query grids.
     """
-    network = _network(pipeline)
+    network = network_of(pipeline)
     errors: list[Tensor] = []
     grids: list[Grid] = []
     for indices in chunks:
@@ -218,17 +217,6 @@ def measure(
     return torch.cat(errors, dim=1), grids
 
 
-def _network(pipeline: TryOnPipeline) -> TryOnNetwork:
-    return TryOnNetwork(**{name: p for name, p in pipeline.components.items() if name not in ("vae", "scheduler")})
-
-
-def at_timestep(pipeline: TryOnPipeline, batch: TryOnBatch, timestep: int, seed: int) -> Noised:
-    """The network's inputs for the photos noised to one timestep; draws keyed by seed, pair and timestep."""
-    generators = [torch_generator(seed, pair.person_id, pair.garment_id, timestep) for pair in batch.pair]
-    times, keep = torch.full((len(batch),), timestep), torch.ones(len(batch), dtype=torch.bool)
-    return noised_at(pipeline.vae, pipeline.scheduler, batch.to(pipeline.device), times, keep, generators)
-
-
 def _write_maps(
     config: AttentionError,
     pipeline: TryOnPipeline,
@@ -236,8 +224,7 @@ def _write_maps(
     read: Callable[[Pair], Known],
 ) -> None:
     """``attention_maps.png``: what a few points of the first persons look at, averaged over layers and timesteps."""
-    network = _network(pipeline)
-    layers = network.unet.hooked_layers(config.layers)
+    layers = pipeline.unet.hooked_layers(config.layers)
     rows: list[list[np.ndarray]] = []
     captions: list[list[str]] = []
     for index, pair in enumerate(dataset.pairs):
@@ -245,13 +232,8 @@ def _write_maps(
         if len(rows) == SHEET_ROWS or not len(points):
             continue
         batch = collate([dataset[index]])
-        maps = [
-            attention_maps(
-                network, batch.to(pipeline.device), at_timestep(pipeline, batch, time, config.seed), points, layers
-            )
-            for time in config.timesteps
-        ]
-        drawings = draw_attention(picture(batch.image[0]), picture(batch.garment[0]), points, np.mean(maps, axis=0))
+        maps = mean_maps(pipeline, batch, points, layers, config.timesteps, config.seed)
+        drawings = draw_attention(picture(batch.image[0]), picture(batch.garment[0]), points, maps)
         rows.append(drawings)
         captions.append([f"person {pair.person_id}", *(f"point {n}" for n in range(1, len(drawings)))])
     write_image(Path(config.output) / "attention_maps.png", contact_sheet(rows, captions))

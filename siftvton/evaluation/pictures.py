@@ -52,7 +52,9 @@ class Pictures(Dataset[Tensor]):
         return torch.from_numpy(picture).permute(2, 0, 1)  # ................. (3, height, width)
 
 
-def results_of(name: str, place: str | Path, listed: Sequence[Pair], setting: str) -> PictureSet:
+def results_of(
+    name: str, place: str | Path, listed: Sequence[Pair], setting: str, limit: int | None = None
+) -> PictureSet:
     """The results, one for each pair.
 
     Args:
@@ -60,6 +62,7 @@ def results_of(name: str, place: str | Path, listed: Sequence[Pair], setting: st
             ``{garment}`` where a method's own names have these ids, e.g. ``ladi/{person}.jpg``.
         listed: the pairs as the pair list has them.
         setting: ``paired`` or ``unpaired``.
+        limit: only the first so many pairs; None: all.
 
     Raises:
         InputError: the folder or a result is missing, two pairs have one or one has two, one cannot be decoded, or
@@ -70,11 +73,11 @@ def results_of(name: str, place: str | Path, listed: Sequence[Pair], setting: st
     folder = _folder(str(place))
     if not folder.is_dir():
         raise InputError(f"predictions.{name}: {folder}: no such folder; scripts/infer.py writes one")
-    pairs = list(dict.fromkeys(layout.in_setting(listed, setting)))  # a pair listed twice counts once
+    pairs = tried_on(listed, setting, limit)
     found = {pair: _find(str(place), pair) for pair in pairs}
     missing = [_candidates(str(place), pair)[0].stem for pair in pairs if found[pair] is None]
     if missing:
-        remedy = _remedy(str(place), listed, setting) or "scripts/infer.py makes those that are missing"
+        remedy = _remedy(str(place), listed, setting, limit) or "scripts/infer.py makes those that are missing"
         raise InputError(
             f"predictions.{name}: {folder} lacks {len(missing)} of {len(pairs)} results "
             f"({' or '.join(RESULT_SUFFIXES)}): {_some(missing)}; {remedy}"
@@ -83,6 +86,11 @@ def results_of(name: str, place: str | Path, listed: Sequence[Pair], setting: st
     if shared:
         raise InputError(f"predictions.{name}: {place} gives several pairs one result: {_some(shared)}")
     return measured(name, folder, [path for path in found.values() if path is not None])
+
+
+def tried_on(listed: Sequence[Pair], setting: str, limit: int | None) -> list[Pair]:
+    """The first ``limit`` pairs as tried on; a pair that is listed twice counts once."""
+    return list(dict.fromkeys(layout.in_setting(listed, setting)[:limit]))
 
 
 def photos_of(data: layout.SplitFolder, pairs: Sequence[Pair]) -> PictureSet:
@@ -141,12 +149,12 @@ def _find(place: str, pair: Pair) -> Path | None:
     return files[0] if files else None
 
 
-def _remedy(place: str, listed: Sequence[Pair], setting: str) -> str | None:
+def _remedy(place: str, listed: Sequence[Pair], setting: str, limit: int | None) -> str | None:
     """Names the other setting where all the files that are there belong to it."""
     other = "paired" if setting == "unpaired" else "unpaired"
-    if any(_find(place, pair) for pair in layout.in_setting(listed, setting)):
+    if any(_find(place, pair) for pair in tried_on(listed, setting, limit)):
         return None
-    if all(_find(place, pair) for pair in layout.in_setting(listed, other)):
+    if all(_find(place, pair) for pair in tried_on(listed, other, limit)):
         return f"all {other} ones are there: did you mean setting={other}?"
     return None
 

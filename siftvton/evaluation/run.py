@@ -24,7 +24,7 @@ from siftvton.evaluation.features import (
     InceptionFeatures,
     load_autoencoder,
 )
-from siftvton.evaluation.pictures import PictureSet, photos_of, results_of, size_text
+from siftvton.evaluation.pictures import PictureSet, photos_of, results_of, size_text, tried_on
 from siftvton.evaluation.scoring import Distance, Scores, score_pictures, score_sets
 from siftvton.evaluation.tables import METRICS, PUBLISHED, markdown, per_image_csv
 from siftvton.files import sha256, write_json, write_text
@@ -73,9 +73,10 @@ class Evaluation:
         data = config.data
         split = layout.SplitFolder(data.root, data.split)
         listed = layout.split_pairs(data.root, data.split, data.validation_pairs, data.split_seed)
-        chosen = listed[: config.limit]
-        self.pairs = list(dict.fromkeys(layout.in_setting(chosen, config.setting)))  # listed twice, scored once
-        self.sets = [results_of(name, folder, chosen, config.setting) for name, folder in config.predictions.items()]
+        self.pairs = tried_on(listed, config.setting, config.limit)
+        self.sets = [
+            results_of(name, place, listed, config.setting, config.limit) for name, place in config.predictions.items()
+        ]
         # The reference of a distance between sets stays the same, however few results are scored.
         self.photos = photos_of(split, self.pairs if config.setting == "paired" else listed)
         self.weights: dict[str, dict[str, Any]] = {}  # metric -> file, SHA-256, whether it is the published one

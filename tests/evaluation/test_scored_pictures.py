@@ -28,6 +28,15 @@ def test_results_come_in_the_pair_lists_order_whatever_else_lies_there(folder):
     assert found.size == (64, 48)
 
 
+def test_a_limit_changes_nobodys_garment(folder):
+    """A training list names nobody else's garment: each person is given the next one's, the last the first's."""
+    listed = [Pair(f"{name}.jpg", f"{name}.jpg") for name in "pqr"]
+    for name in ("p_q", "q_r", "r_p"):
+        write_image(folder / f"{name}.png", picture(name))
+    found = results_of("ours", folder, listed, "unpaired", limit=2)
+    assert [path.name for path in found.paths] == ["p_q.png", "q_r.png"]
+
+
 def test_missing_results_are_named_and_counted(folder):
     with pytest.raises(InputError, match=r"predictions\.ours: .*results lacks 1 of 3 results .*: c_z; scripts/infer"):
         results_of("ours", folder, [*PAIRS, Pair("c.jpg", "z.jpg")], "unpaired")
