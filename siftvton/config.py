@@ -274,7 +274,7 @@ class Evaluate:
     )
     setting: str = option("unpaired", "how the results were made", choices=("paired", "unpaired"))
     limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
-    published: bool = option(False, "show the paper's figures beside (VITON-HD, test, unpaired)")
+    published: bool = option(False, "show the published figures beside (VITON-HD, test)")
     inception: str | None = option(None, "clean-fid's inception-2015-12-05.pt; null: look in the cache, else download")
     alexnet: str | None = option(None, "torchvision's alexnet-owt-7be5be79.pth; null: look in the cache, else download")
     autoencoder: str | None = option(None, "folder of an autoencoder: also give a Fréchet distance on its features")

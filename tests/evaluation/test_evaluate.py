@@ -104,7 +104,7 @@ def test_unpaired_gives_fid_and_kid_of_the_listed_pictures(unpaired, inception_f
 
 def test_the_papers_figures_stand_beside_as_published(unpaired, inception_file):
     unpaired.inception, unpaired.published = str(inception_file), True
-    assert "| SIFT-VTON, as published |  | 8.860 | 1.092 |" in evaluate(unpaired)
+    assert "| SIFT-VTON, first version (published) |  | 8.860 | 1.092 |" in evaluate(unpaired)
 
 
 @pytest.mark.parametrize("setting", ["paired", "unpaired"])
