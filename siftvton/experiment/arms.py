@@ -80,44 +80,56 @@ def _prepare(config: Experiment, matches: Path) -> None:
 def _measured(config: Experiment, arm: str, seed: int, keys: Sequence[str]) -> dict[str, Any]:
     """Train, sample and score one arm; what its measures' file holds."""
     folder = Path(config.output) / arm / f"seed-{seed}"
-    log, run = folder / "log.txt", folder / "run"
-    afresh, began = not run.exists(), time.perf_counter()
-    _run(config, "train.py", log, f"output={run}", f"train.seed={seed}", *keys, processes=config.processes)
-    seconds = time.perf_counter() - began
-    scores: dict[str, float] = {}
+    measures = _trained(config, folder, seed, keys)
     errors: dict[str, float] = {}
-    for setting in ("unpaired", "paired"):
-        results, given = folder / setting, (f"setting={setting}", f"predictions={folder / setting}", "others=0")
-        _run(
-            config, "infer.py", log, f"checkpoint={run / 'model'}", f"output={results}", given[0],
-            processes=config.processes,
-        )  # fmt: skip
-        _run(config, "evaluate_toy.py", log, *given, f"output={folder / 'toy' / setting}")
-        _run(
-            config, "evaluate.py", log, given[0], f"predictions.{arm}={results}",
-            f"output={folder / 'scores' / setting}",
-        )  # fmt: skip
-        toy = _read(folder / "toy" / setting / "toy.json")
-        for name in ("print_error", "print_similarity", "colour_distance"):
-            scores[f"{name}_{setting}"] = toy[name]["value"]
-        if setting == "unpaired":
-            with (folder / "toy" / setting / "toy_per_image.csv").open(encoding="utf-8", newline="") as file:
-                errors = {
-                    row["result"]: float(row["print_error"]) for row in csv.DictReader(file) if row["print_error"]
-                }
-        scores |= {
-            f"{name.removeprefix('autoencoder_')}_{setting}": value
-            for name, value in _read(folder / "scores" / setting / "metrics.json")["results"][arm]["scores"].items()
-        }
-    _run(config, "attention_error.py", log, f"checkpoint={run / 'model'}", f"output={folder / 'attention'}")
-    attention = _read(folder / "attention" / "attention_error.json")
+    for setting in ("paired", "unpaired"):
+        of_setting, errors = _sampled(config, arm, folder, setting)  # in the end, those of the primary measure
+        measures |= of_setting
+    measures |= _attention(config, folder)
+    return {"arm": arm, "seed": seed, "keys": list(keys), "measures": measures, "per_image": {PRIMARY: errors}}
+
+
+def _trained(config: Experiment, folder: Path, seed: int, keys: Sequence[str]) -> dict[str, float]:
+    """Images a second, start and end included; nothing of a run that was stopped in between."""
+    run = folder / "run"
+    afresh, began = not run.exists(), time.perf_counter()
+    given = (f"output={run}", f"train.seed={seed}", *keys)
+    _run(config, "train.py", folder / "log.txt", *given, processes=config.processes)
+    seconds = time.perf_counter() - began
+    (last, *_) = sorted((run / "checkpoints").glob("update-*"), reverse=True)
+    progress = _read(last / "progress.json")
+    return {"images_per_second": progress["update"] * progress["images"] / seconds} if afresh else {}
+
+
+def _sampled(config: Experiment, arm: str, folder: Path, setting: str) -> tuple[dict[str, float], dict[str, float]]:
+    """The measures of one setting's results, and the print error of each that has a print."""
+    log, results, toy, scores = (
+        folder / "log.txt", folder / setting, folder / "toy" / setting, folder / "scores" / setting,
+    )  # fmt: skip
+    given = f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}"
+    _run(config, "infer.py", log, *given, processes=config.processes)
+    _run(config, "evaluate_toy.py", log, f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
+    _run(config, "evaluate.py", log, f"setting={setting}", f"predictions.{arm}={results}", f"output={scores}")
+    found = _read(toy / "toy.json")
+    measures = {name: found[name]["value"] for name in ("print_error", "print_similarity", "colour_distance")}
+    of_set = _read(scores / "metrics.json")["results"][arm]["scores"]
+    measures |= {name.removeprefix("autoencoder_"): value for name, value in of_set.items()}
+    with (toy / "toy_per_image.csv").open(encoding="utf-8", newline="") as file:
+        errors = {row["result"]: float(row["print_error"]) for row in csv.DictReader(file) if row["print_error"]}
+    return {f"{name}_{setting}": value for name, value in measures.items()}, errors
+
+
+def _attention(config: Experiment, folder: Path) -> dict[str, float]:
+    output = folder / "attention"
+    given = f"checkpoint={folder / 'run' / 'model'}", f"output={output}"
+    _run(config, "attention_error.py", folder / "log.txt", *given)
+    report = _read(output / "attention_error.json")
+    measures = {}
     for name in ("attention_error_px", "attention_pck"):
-        scores[name] = attention[name]["value"]
-        for layer in attention["layers"].values():
-            scores[f"{name}_{layer['grid'][0]}x{layer['grid'][1]}"] = layer[name]
-    if afresh:  # else it is not known
-        scores["training_seconds"] = seconds
-    return {"arm": arm, "seed": seed, "keys": list(keys), "measures": scores, "per_image": {PRIMARY: errors}}
+        measures[name] = report[name]["value"]
+        for layer in report["layers"].values():
+            measures[f"{name}_{layer['grid'][0]}x{layer['grid'][1]}"] = layer[name]
+    return measures
 
 
 def _run(config: Experiment, script: str, log: Path, *keys: str, processes: int = 1) -> None:
@@ -132,8 +144,9 @@ def _run(config: Experiment, script: str, log: Path, *keys: str, processes: int 
         environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores // processes))}
         done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
     if done.returncode:
-        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1]
-        raise InputError(f"{script} {' '.join(keys)} failed: {last} ({log} has all of it)")
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        own = [line for line in lines if line.startswith(f"{script}: ")]  # torchrun says more after it
+        raise InputError(f"{script} {' '.join(keys)} failed: {(own or lines)[-1]} ({log} has all of it)")
 
 
 def _read(path: Path) -> Mapping[str, Any]:

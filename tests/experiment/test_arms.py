@@ -39,6 +39,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
         cli.load(schema, CONFIGS / "experiment.yaml", list(keys))  # every key is one of the script's
         made.append((script, given))
         output = Path(given["output"])
+        if script == "train.py":
+            write_json(output / "checkpoints" / "update-0000003" / "progress.json", {"update": 3, "images": 8})
         if script == "evaluate_toy.py":
             means = ("print_error", "print_similarity", "colour_distance")
             write_json(output / "toy.json", {name: {"value": 0.5} for name in means})
@@ -74,6 +76,7 @@ def test_an_arms_measures_are_all_in_its_file(config: Experiment, calls: list) -
     content = json.loads((Path(config.measures) / "sift-seed-1.json").read_text())
     assert content["per_image"] == {PRIMARY: {"a": 0.25}}
     wanted = {PRIMARY, "print_error_paired", "frechet_unpaired", "attention_error_px", "attention_pck_4x3"}
+    wanted.add("images_per_second")
     assert wanted <= content["measures"].keys()
     report = json.loads(Path(f"{config.report}.json").read_text())
     assert report["sift"]["attention_pck"] == {"mean": 0.5, "std": 0.0, "per_seed": [0.5, 0.5]}
