@@ -3,11 +3,16 @@
 Letters: B images, H heads, R rows that hold a match, N_q and N_k person and garment cells, d head width, E entries.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from siftvton.supervision.reference import Grid, SparseReference
+
+ROWS_AT_ONCE = 64  # whose scores are held: B × H × 64 × N_k numbers
 
 
 def attention_cross_entropy(query_rows: Tensor, key: Tensor, scale: float, reference: SparseReference) -> Tensor:
@@ -25,13 +30,49 @@ def attention_cross_entropy(query_rows: Tensor, key: Tensor, scale: float, refer
     """
     dtype = torch.promote_types(query_rows.dtype, torch.float32)
     with torch.autocast(query_rows.device.type, enabled=False):
-        score = scale * query_rows.to(dtype) @ key.to(dtype).transpose(-1, -2)  #    (B, H, R, N_k)
-        log_sum = score.logsumexp(dim=-1)  #                                         (B, H, R)
-    image, row = reference.image, reference.row
-    log_q = score[image, :, row, reference.key] - log_sum[image, :, row]  #          (E, H)
-    eq_1 = -reference.weight.to(dtype) * log_q.mean(dim=-1)  #                       (E,)
-    total = torch.zeros(len(reference.rows), dtype=dtype, device=score.device).index_add(0, image, eq_1)
-    return total / reference.rows.clamp(min=1)  #                                    (B,)
+        return _CrossEntropy.apply(query_rows.to(dtype), key.to(dtype), scale, reference)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """The gradient is worked out beside the value, a few rows at a time: no scores wait for the backward pass.
+
+    With s_rj = scale·Q_r·K_j, a row's loss is log Σ_j exp s_rj − Σ_j p_rj s_rj; its gradient by s_rj is q_rj − p_rj.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query_rows: Tensor, key: Tensor, scale: float, reference: SparseReference) -> Tensor:
+        images, heads, rows, _ = query_rows.shape
+        query = scale * query_rows
+        share = (torch.arange(rows, device=key.device) < reference.rows[:, None]).to(key.dtype)  #  (B, R)
+        share = share / (heads * reference.rows.clamp(min=1)[:, None])  # a row's part in its image's loss
+        weight = reference.weight.to(key.dtype) * share[reference.image, reference.row]  #          (E,)
+        loss = key.new_zeros(images)
+        query_gradient, key_gradient = torch.empty_like(query), torch.zeros_like(key)
+        for first in range(0, rows, ROWS_AT_ONCE):
+            part = slice(first, first + ROWS_AT_ONCE)
+            here = (reference.row >= first) & (reference.row < part.stop)
+            entry = reference.image[here], slice(None), reference.row[here] - first, reference.key[here]
+            score = query[:, :, part] @ key.transpose(-1, -2)  #                     (B, H, r, N_k)
+            chosen = score[entry].sum(dim=1)  #                                      (e,) over heads
+            top = score.amax(dim=-1, keepdim=True)
+            total = score.sub_(top).exp_().sum(dim=-1, keepdim=True)  #              (B, H, r, 1)
+            log_sum = (top + total.log()).sum(dim=(1, 3))  #                         (B, r)
+            loss += (share[:, part] * log_sum).sum(dim=1)
+            loss.index_add_(0, reference.image[here], -weight[here] * chosen)
+            if any(ctx.needs_input_grad):
+                gradient = score.mul_(share[:, None, part, None] / total)
+                gradient[entry] -= weight[here, None]
+                query_gradient[:, :, part] = scale * gradient @ key
+                key_gradient += gradient.transpose(-1, -2) @ query[:, :, part]
+        ctx.save_for_backward(query_gradient, key_gradient)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        query_gradient, key_gradient = ctx.saved_tensors
+        of_image = gradient.view(-1, 1, 1, 1)
+        return of_image * query_gradient, of_image * key_gradient, None, None
 
 
 def attention_total_variation(
