@@ -25,7 +25,8 @@ def projections(images: int, dtype: torch.dtype = torch.float64) -> tuple[torch.
     return query.requires_grad_(), key.requires_grad_()
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+# The reference's weights are float32, thirds among them.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 1e-5)])
 def test_equals_the_dense_equations_in_value_and_gradient(dtype: torch.dtype, tolerance: float):
     batch = [random_matches(200, FRAME, seed=1), random_matches(0, FRAME), random_matches(3, FRAME, seed=2)]
     sparse = ReferenceAttention.from_correspondences(batch).at(GRID, KEYS)
