@@ -12,7 +12,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from siftvton.draws import seed_of
 
 ROUNDING = 1e-5  # of interpolated floats
-KID_SUBSETS = 100  # clean-fid's default
+KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000  # clean-fid's defaults
 LPIPS_MINIMUM_SIZE = 31  # pixels; below it nothing is left after AlexNet's second pooling
 
 
@@ -81,14 +81,16 @@ def kernel_distances(features: np.ndarray, reference: np.ndarray, seed: int) -> 
         seed: of the subsets.
 
     Returns:
-        (100,) float64.
+        (100,) float64; (1,) where two sets of one size fit into a subset.
     """
     assert min(len(features), len(reference)) >= 2, "the unbiased estimate needs two pictures"
+    all_in_one = len(features) == len(reference) <= KID_SUBSET_SIZE  # every subset would be the same
+    subsets = 1 if all_in_one else KID_SUBSETS
     before = np.random.get_state()
     np.random.seed(seed_of(seed, "kid") % 2**32)  # clean-fid draws the subsets from the global generator
     try:
         both = features.astype(np.float64), reference.astype(np.float64)
-        return 1000 * np.array([clean_fid.kernel_distance(*both, num_subsets=1) for _ in range(KID_SUBSETS)])
+        return 1000 * np.array([clean_fid.kernel_distance(*both, num_subsets=1) for _ in range(subsets)])
     finally:
         np.random.set_state(before)
 

@@ -98,8 +98,7 @@ def test_unpaired_gives_fid_and_kid_of_the_listed_pictures(unpaired, inception_f
     assert scores["fid"] == pytest.approx(metrics.frechet_distance(results, photos), rel=1e-4)
     assert scores["kid"] == pytest.approx(metrics.kernel_distances(results, photos, seed=0).mean(), rel=1e-3)
     assert scores["fid"] > 1
-    low, high = report_of(unpaired)["results"]["tried"]["intervals"]["kid"]
-    assert low <= scores["kid"] <= high
+    assert "kid" not in report_of(unpaired)["results"]["tried"]["intervals"], "all subsets are the whole set"
 
 
 def test_the_papers_figures_stand_beside_as_published(unpaired, inception_file):

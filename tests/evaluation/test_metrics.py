@@ -129,6 +129,12 @@ def test_kernel_distance_is_the_unbiased_mmd_where_one_subset_is_all():
     assert metrics.kernel_distances(x, y, seed=0).mean() == pytest.approx(1000 * expected, rel=1e-9)
 
 
+def test_the_kernel_distance_has_an_interval_only_where_subsets_differ():
+    x, y = numpy_generator("x").normal(size=(30, 8)), numpy_generator("y").normal(size=(7, 8))
+    assert len(metrics.kernel_distances(x, y, seed=0)) == 100
+    assert len(metrics.kernel_distances(x, x + 1, seed=0)) == 1
+
+
 def test_kernel_distance_depends_on_its_seed_alone_and_leaves_the_global_generator():
     x, y = numpy_generator("x").normal(size=(30, 8)), numpy_generator("y").normal(size=(7, 8))
     np.random.seed(5)
