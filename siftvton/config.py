@@ -349,7 +349,7 @@ class CompareResults:
     data: HeldOutData = field(default_factory=HeldOutData)
     predictions: dict[str, str] = option({}, "predictions.<name>=<folder or path with fields>, as for evaluate.py")
     setting: str = option("unpaired", "how the results were made", choices=("paired", "unpaired"))
-    limit: int | None = option(6, "only the first so many pairs; null: all", minimum=1)
+    limit: int = option(6, "only the first so many pairs", minimum=1)
     output: str = option("outputs/figures", "folder for comparison.png")
 
 
@@ -360,7 +360,7 @@ class VisualizeReference:
     data: SiftData = field(default_factory=SiftData)
     matches: str | None = option(None, "folder of correspondences; null: <root>/<split's folder>/sift_matching")
     cell: int = option(16, "side of a cell of the layer, pixels of matches_frame", minimum=8)
-    limit: int | None = option(4, "pairs to draw; null: all that have a match", minimum=1)
+    limit: int = option(4, "pairs to draw", minimum=1)
     output: str = option("outputs/figures", "folder for reference.png")
 
 

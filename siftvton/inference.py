@@ -74,11 +74,7 @@ def infer(config: Infer) -> None:
     )
     pipeline = load(config.checkpoint, getattr(torch, config.execution.dtype))
     use_scheduler(pipeline, config.scheduler)
-    if config.data.height % pipeline.stride or config.data.width % pipeline.stride:
-        raise UsageError(
-            f"data.height={config.data.height} data.width={config.data.width}: "
-            f"multiples of {pipeline.stride} are allowed"
-        )
+    pipeline.require_size(config.data.height, config.data.width)
     pipeline.set_progress_bar_config(disable=True)
     place(pipeline, config.execution, state.device)
     if state.is_main_process:

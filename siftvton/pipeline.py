@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin
 from torch import Generator, Tensor
 from transformers import CLIPVisionModel
 
+from siftvton.errors import UsageError
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
 from siftvton.model.network import clip_pixels, draw_latents, draw_noise, keep_mask_at
@@ -52,6 +53,14 @@ class TryOnPipeline(DiffusionPipeline):
         """Heights and widths must be multiples of this: VAE stride × the U-Net's deepest latent stride."""
         vae_stride = 2 ** (len(self.vae.config.block_out_channels) - 1)
         return vae_stride * 2 ** (len(self.unet.config.channels) - 1)
+
+    def require_size(self, height: int, width: int) -> None:
+        """
+        Raises:
+            UsageError: pictures of this size, pixels, do not fit the network.
+        """
+        if height % self.stride or width % self.stride:
+            raise UsageError(f"data.height={height} data.width={width}: multiples of {self.stride} are allowed")
 
     @torch.no_grad()
     def __call__(

@@ -27,7 +27,7 @@ from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
 from siftvton.data.layout import MATCHES, Pair, SplitFolder, in_setting, matches_path, split_pairs
 from siftvton.data.synthetic.write import EXACT_MAP
 from siftvton.devices import cpu_only, named_device
-from siftvton.errors import InputError, UsageError
+from siftvton.errors import InputError
 from siftvton.evaluation.attention_maps import at_timestep, draw_attention, mean_maps, network_of, spread_points
 from siftvton.evaluation.intervals import bootstrap
 from siftvton.files import write_image, write_json, write_text
@@ -166,10 +166,7 @@ def attention_error(config: AttentionError) -> str:
     dataset = TryOnDataset(folder, pairs[: config.limit], data.height, data.width)
     read = known_positions(config, folder)
     pipeline = load(config.checkpoint)
-    if data.height % pipeline.stride or data.width % pipeline.stride:
-        raise UsageError(
-            f"data.height={data.height} data.width={data.width}: multiples of {pipeline.stride} are allowed"
-        )
+    pipeline.require_size(data.height, data.width)
     pipeline.to(named_device(config.device) if config.device else PartialState(cpu=cpu_only()).device)
     layers = pipeline.unet.hooked_layers(config.layers)
     everyone = range(len(dataset))

@@ -44,6 +44,7 @@ def visualize_attention(config: VisualizeAttention) -> Path:
     rows, captions = [], []
     for name, checkpoint in config.checkpoints.items():
         pipeline = load(checkpoint)
+        pipeline.require_size(data.height, data.width)
         pipeline.to(named_device(config.device) if config.device else PartialState(cpu=cpu_only()).device)
         layers = pipeline.unet.hooked_layers(config.layers)
         maps = mean_maps(pipeline, batch, points, layers, config.timesteps, config.seed)
@@ -131,10 +132,13 @@ def visualize_reference(config: VisualizeReference) -> Path:
 
     Raises:
         InputError: matches or pictures cannot be read, or no pair has a match.
+        UsageError: a cell is larger than the frame.
     """
     folder = SplitFolder(config.data.root, config.data.split)
     frame = (config.data.matches_frame[0], config.data.matches_frame[1])
     matches_folder = Path(config.matches) if config.matches else folder.folder / layout.MATCHES
+    if config.cell > min(frame):
+        raise UsageError(f"cell={config.cell}: at most {min(frame)} is allowed")
     grid = (frame[0] // config.cell, frame[1] // config.cell)
     rows, captions = [], []
     for pair in in_setting(layout.folder_pairs(config.data.root, config.data.split), "paired"):

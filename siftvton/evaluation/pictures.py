@@ -75,13 +75,15 @@ def results_of(
         raise InputError(f"predictions.{name}: {folder}: no such folder; scripts/infer.py writes one")
     pairs = tried_on(listed, setting, limit)
     found = {pair: _find(str(place), pair) for pair in pairs}
-    missing = [_candidates(str(place), pair)[0].stem for pair in pairs if found[pair] is None]
+    missing = [pair for pair in pairs if found[pair] is None]
     if missing:
-        remedy = _remedy(str(place), listed, setting, limit) or "scripts/infer.py makes those that are missing"
-        raise InputError(
-            f"predictions.{name}: {folder} lacks {len(missing)} of {len(pairs)} results "
-            f"({' or '.join(RESULT_SUFFIXES)}): {_some(missing)}; {remedy}"
-        )
+        own_names = "{" in str(place)
+        lacks = f"predictions.{name}: {folder} lacks {len(missing)} of {len(pairs)} results"
+        names = [_candidates(str(place), pair)[0] for pair in missing]
+        shown = _some([str(path.relative_to(folder)) if own_names else path.stem for path in names])
+        suffixes = "" if own_names else f" ({' or '.join(RESULT_SUFFIXES)})"
+        usual = "correct the path, or make them" if own_names else "scripts/infer.py makes those that are missing"
+        raise InputError(f"{lacks}{suffixes}: {shown}; {_remedy(str(place), listed, setting, limit) or usual}")
     shared = [path.name for path, count in Counter(found.values()).items() if path is not None and count > 1]
     if shared:
         raise InputError(f"predictions.{name}: {place} gives several pairs one result: {_some(shared)}")

@@ -34,59 +34,71 @@ def experiment(config: Experiment) -> None:
     """
     if config.reference not in config.arms:
         raise UsageError(f"reference={config.reference}: allowed are {', '.join(config.arms)}")
-    matches = Path(config.output) / "matches"
-    places = {"base": str(Path(config.output) / BASE / "seed-0" / "run" / "model"), "matches": str(matches)}
-    arms = {arm: keys.format(**places).split() for arm, keys in config.arms.items()}
-    runs = [(arm, seed) for seed in config.seeds for arm in arms]
+    runs = [(arm, seed, keys) for seed in config.seeds for arm, keys in config.arms.items()]
     if config.base_arm:
-        arms[BASE] = config.base_arm.format(**places).split()
-        runs.insert(0, (BASE, 0))
-    waiting = [(arm, seed) for arm, seed in runs if not _is_measured(config, arm, seed, arms[arm])]
+        runs.insert(0, (BASE, 0, config.base_arm))
+    for _, _, keys in runs:
+        _in_place(config, keys)
+    waiting = [run for run in runs if not _is_measured(config, *run)]
     if waiting:
-        _prepare(config, matches)
-    for arm, seed in tqdm(waiting, unit="arm", disable=not waiting):
-        write_json(_measures_path(config, arm, seed), _measured(config, arm, seed, arms[arm]))
+        _prepare(config)
+        if config.base_arm and runs[0] not in waiting and not _base(config).is_dir():
+            waiting.insert(0, runs[0])  # its measures are there, its weights are not
+    for arm, seed, keys in tqdm(waiting, unit="arm", disable=not waiting):
+        write_json(_measures_path(config, arm, seed), _measured(config, arm, seed, keys))
         write_report(config)
     print(write_report(config), end="")
+
+
+def _base(config: Experiment) -> Path:
+    return Path(config.output) / BASE / "seed-0" / "run" / "model"
+
+
+def _matches(config: Experiment) -> Path:
+    return Path(config.output) / "matches"
+
+
+def _in_place(config: Experiment, keys: str) -> list[str]:
+    """An arm's keys, one by one, with the places of this experiment in them."""
+    try:
+        return keys.format(base=_base(config), matches=_matches(config)).split()
+    except (KeyError, IndexError, ValueError) as error:
+        raise UsageError(f"arms: {keys}: fields {{base}} and {{matches}} are allowed") from error
 
 
 def _measures_path(config: Experiment, arm: str, seed: int) -> Path:
     return Path(config.measures) / f"{arm}-seed-{seed}.json"
 
 
-def _is_measured(config: Experiment, arm: str, seed: int, keys: Sequence[str]) -> bool:
+def _is_measured(config: Experiment, arm: str, seed: int, keys: str) -> bool:
     path = _measures_path(config, arm, seed)
     if not path.is_file():
         return False
     before = json.loads(path.read_text(encoding="utf-8"))["keys"]
-    if _without_folder(config, before) != _without_folder(config, keys):
-        raise UsageError(f"{path}: of other keys ({' '.join(before)}); name another folder by measures")
+    if before != keys:
+        raise UsageError(f"{path}: of other keys ({before}); name another folder by measures")
     return True
 
 
-def _without_folder(config: Experiment, keys: Sequence[str]) -> list[str]:
-    return [key.replace(config.output, "") for key in keys]
-
-
-def _prepare(config: Experiment, matches: Path) -> None:
+def _prepare(config: Experiment) -> None:
     """The toy world and every set of matches."""
-    log = Path(config.output) / "prepare.txt"
+    log, matches = Path(config.output) / "prepare.txt", _matches(config)
     _run(config, "make_toy_data.py", log, f"output={config.data.root}")
     for preset in ("published", "paper"):
         _run(config, "preprocess_sift.py", log, f"preset={preset}", f"output={matches / preset}")
     write_match_sets(config.data.root, matches / "published", matches)
 
 
-def _measured(config: Experiment, arm: str, seed: int, keys: Sequence[str]) -> dict[str, Any]:
+def _measured(config: Experiment, arm: str, seed: int, keys: str) -> dict[str, Any]:
     """Train, sample and score one arm; what its measures' file holds."""
     folder = Path(config.output) / arm / f"seed-{seed}"
-    measures = _trained(config, folder, seed, keys)
+    measures = _trained(config, folder, seed, _in_place(config, keys))
     errors: dict[str, float] = {}
     for setting in ("paired", "unpaired"):
         of_setting, errors = _sampled(config, arm, folder, setting)  # in the end, those of the primary measure
         measures |= of_setting
     measures |= _attention(config, folder)
-    return {"arm": arm, "seed": seed, "keys": list(keys), "measures": measures, "per_image": {PRIMARY: errors}}
+    return {"arm": arm, "seed": seed, "keys": keys, "measures": measures, "per_image": {PRIMARY: errors}}
 
 
 def _trained(config: Experiment, folder: Path, seed: int, keys: Sequence[str]) -> dict[str, float]:
@@ -136,7 +148,8 @@ def _run(config: Experiment, script: str, log: Path, *keys: str, processes: int 
     cores = os.cpu_count() or 1
     processes = processes or cores
     launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
-    command = [sys.executable, *launch, str(SCRIPTS / script), "--config", config.settings, *keys]
+    root = [] if script == "make_toy_data.py" else [f"data.root={config.data.root}"]  # its output is the root
+    command = [sys.executable, *launch, str(SCRIPTS / script), "--config", config.settings, *root, *keys]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {' '.join(command)}\n")

@@ -110,7 +110,7 @@ class _Run:
         self.images = settings.batch_size * settings.accumulation * self.accelerator.num_processes  # an update
         self.updates = updates_of(config, len(self.dataset), self.images)
         self.vae, self.inner, self.noise_schedule = _parts(config)
-        _check_size(config, self._pipeline().stride)
+        self._pipeline().require_size(config.data.height, config.data.width)
         if settings.gradient_checkpointing:
             self.inner.unet.enable_gradient_checkpointing()
             self.inner.garment_encoder.enable_gradient_checkpointing()
@@ -332,12 +332,6 @@ def _parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMScheduler]:
         network = TryOnNetwork(**build.network_parts(config.model))
     vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
     return vae, network, build.scheduler(config.model.prediction_type)
-
-
-def _check_size(config: Train, stride: int) -> None:
-    height, width = config.data.height, config.data.width
-    if height % stride or width % stride:
-        raise UsageError(f"data.height={height} data.width={width}: multiples of {stride} are allowed")
 
 
 def _check_same_configuration(config: Train) -> None:

@@ -49,12 +49,15 @@ def test_attention_is_drawn_a_row_a_checkpoint_a_column_a_point(world: Path, tmp
         ({"checkpoints": {}}, "checkpoints: none given"),
         ({"points": [200, 10]}, "x, y in turn are wanted, inside 96 × 128"),
         ({"points": [20]}, "x, y in turn"),
+        ({"data": HeldOutData(height=100, width=96)}, "multiples of 16 are allowed"),
         ({"person": "nobody"}, "person=nobody: not in the test list, e.g. 00000_00"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(world: Path, tmp_path: Path, changes: dict, message: str):
+    config = attention(world, tmp_path, **changes)
+    config.data.root = str(world)
     with pytest.raises(UsageError, match=message):
-        visualize_attention(attention(world, tmp_path, **changes))
+        visualize_attention(config)
     assert not list(tmp_path.iterdir())
 
 

@@ -85,6 +85,7 @@ def test_an_arms_measures_are_all_in_its_file(config: Experiment, calls: list) -
 def test_what_is_measured_is_not_done_again(config: Experiment, calls: list) -> None:
     experiment(config)
     (Path(config.measures) / "sift-seed-0.json").unlink()
+    (Path(config.output) / "base/seed-0/run/model").mkdir(parents=True)
     calls.clear()
     experiment(config)
     assert [keys["output"] for script, keys in calls if script == "train.py"] == [f"{config.output}/sift/seed-0/run"]
@@ -97,6 +98,29 @@ def test_measures_of_other_keys_are_refused(config: Experiment, calls: list) -> 
     experiment(config)
     config.arms["sift"] += " supervision.weight=1"
     with pytest.raises(UsageError, match=r"sift-seed-0\.json: of other keys"):
+        experiment(config)
+
+
+def test_a_base_whose_weights_are_gone_is_trained_again(config: Experiment, calls: list) -> None:
+    experiment(config)
+    (Path(config.measures) / "sift-seed-0.json").unlink()
+    calls.clear()
+    experiment(config)
+    trained = [Path(keys["output"]).parts[-3] for script, keys in calls if script == "train.py"]
+    assert trained == ["base", "sift"]
+
+
+def test_another_folder_for_the_runs_leaves_the_measures_valid(config: Experiment, calls: list) -> None:
+    experiment(config)
+    calls.clear()
+    config.output += "-moved"
+    experiment(config)
+    assert calls == []
+
+
+def test_a_field_that_no_arm_may_have_is_refused(config: Experiment) -> None:
+    config.arms["sift"] = "data.matches={match}/exact"
+    with pytest.raises(UsageError, match=r"fields \{base\} and \{matches\} are allowed"):
         experiment(config)
 
 
