@@ -27,7 +27,8 @@ def local(source: str | Path) -> Path:
 
     Args:
         source: a path; or ``owner/name`` or ``owner/name@revision``, a repository that holds either a saved
-            pipeline's folder or the file ``model.ckpt``; or ``hf://owner/name@revision/file`` for another file of it.
+            pipeline's folder or the file ``model.ckpt`` (``hf://owner/name`` where ``owner`` is also a folder here);
+            or ``hf://owner/name@revision/file`` for another file of it.
 
     Raises:
         InputError: there is no such path, repository, revision or file, or the hub cannot be reached.
@@ -39,6 +40,8 @@ def local(source: str | Path) -> Path:
     missing = f"{source}: no such folder or file"
     if named is None:
         raise InputError(f"{missing}; checkpoints/README.md says where weights come from")
+    if not str(source).startswith("hf://") and Path(source).parent.exists():
+        raise InputError(f"{missing}; for a repository of that name on the Hugging Face hub, give hf://{source}")
     repository, revision = named["name"], named["revision"]
     file = one_file["file"] if one_file else None
     unreachable = "cannot be reached; give a path, or fetch the weights where there is a connection"

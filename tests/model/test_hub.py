@@ -138,3 +138,11 @@ def test_a_path_of_another_form_is_never_asked_for(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(hub, "hf_hub_download", None)
     with pytest.raises(InputError, match=r"^outputs/train/model: no such folder or file; checkpoints/README\.md"):
         local("outputs/train/model")
+
+
+def test_a_name_missing_in_a_folder_that_is_there_is_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hub, "hf_hub_download", None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    with pytest.raises(InputError, match=r"^outputs/modle: no such folder or file; .* give hf://outputs/modle$"):
+        local("outputs/modle")
