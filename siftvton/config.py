@@ -411,7 +411,10 @@ class Experiment:
     processes: int = option(0, "of a training or sampling command; 0: one a core", minimum=0)
     output: str = option("outputs/experiment", "folder for runs, results and logs")
     measures: str = option("outputs/experiment/measures", "folder of a small file an arm and seed; those there stay")
-    report: str = option("outputs/experiment/results", "the tables, without their .json and .md")
+    report: str = option(
+        "outputs/experiment/results",
+        "path of the tables, without .json and .md; a page with lines for them keeps its text",
+    )
 
 
 @dataclass

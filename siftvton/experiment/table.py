@@ -9,6 +9,7 @@ import numpy as np
 
 from siftvton.config import Experiment
 from siftvton.draws import numpy_generator
+from siftvton.errors import UsageError
 from siftvton.evaluation.intervals import bootstrap
 from siftvton.files import write_json, write_text
 
@@ -24,25 +25,38 @@ SHOWN = {
     "attention_error_px": ("attention error, px ↓", 1),
     "attention_pck": ("attention PCK ↑", 3),
 }
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 Entry = Mapping[str, Any]  # what one arm's file of one seed holds
 
 
 def write_report(config: Experiment) -> str:
-    """Write ``<report>.json`` (arm -> measure -> mean, std, per_seed) and ``<report>.md``; returns the latter."""
-    arms = _read(Path(config.measures))
+    """Write ``<report>.json`` (arm -> measure -> mean, std, per_seed) and the tables; returns the latter.
+
+    In a ``<report>.md`` that is there, they replace what stands between ``BEGIN`` and ``END``; the rest stays.
+    """
+    arms = _read(Path(config.measures), list(config.arms))
     write_json(Path(f"{config.report}.json"), {arm: summary(seeds) for arm, seeds in arms.items()})
-    table = markdown(arms, config.reference)
-    write_text(f"{config.report}.md", table)
-    return table
+    tables = markdown(arms, config.reference)
+    page = Path(f"{config.report}.md")
+    before, after = "", "\n"
+    if page.is_file():
+        before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise UsageError(f"{page}: has no lines {BEGIN} and {END} to put the tables between")
+    write_text(page, f"{before}{BEGIN}\n{tables}{END}{after}")
+    return tables
 
 
-def _read(folder: Path) -> dict[str, list[Entry]]:
-    """Arm -> its seeds' entries, by seed."""
+def _read(folder: Path, order: Sequence[str]) -> dict[str, list[Entry]]:
+    """Arm -> its seeds' entries, by seed; arms of no place in the order come first."""
     arms: dict[str, list[Entry]] = {}
     for path in folder.glob("*-seed-*.json"):
         entry = json.loads(path.read_text(encoding="utf-8"))
         arms.setdefault(entry["arm"], []).append(entry)
-    return {arm: sorted(seeds, key=lambda entry: entry["seed"]) for arm, seeds in sorted(arms.items())}
+    places = {arm: place for place, arm in enumerate(order)}
+    ordered = sorted(arms.items(), key=lambda item: (places.get(item[0], -1), item[0]))
+    return {arm: sorted(seeds, key=lambda entry: entry["seed"]) for arm, seeds in ordered}
 
 
 def summary(seeds: Sequence[Entry]) -> dict[str, dict[str, Any]]:

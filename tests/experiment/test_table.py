@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from siftvton.config import Experiment
-from siftvton.experiment.table import PRIMARY, markdown, paired_differences, sign_flip_test, summary, write_report
+from siftvton.errors import UsageError
+from siftvton.experiment.table import (
+    BEGIN,
+    END,
+    PRIMARY,
+    markdown,
+    paired_differences,
+    sign_flip_test,
+    summary,
+    write_report,
+)
 
 
 def entry(arm: str, seed: int, value: float, images: dict[str, float]) -> dict[str, Any]:
@@ -50,7 +60,23 @@ def test_the_report_is_json_by_arm_and_measure_and_a_table(tmp_path: Path) -> No
     assert report["sift"][PRIMARY] == {"mean": 3.0, "std": 0.0, "per_seed": [3.0, 3.0]}
     assert "| none | 2 | 3.5000 ± 0.0000 |" in table
     assert "| sift | -0.5000, -0.5000 | -0.5000 | -0.5000 to -0.5000 | 0.0" in table
-    assert (tmp_path / "out" / "results.md").read_text() == table
+    page = tmp_path / "out" / "results.md"
+    assert page.read_text() == f"{BEGIN}\n{table}{END}\n"
+
+
+def test_the_tables_have_their_place_in_a_page(tmp_path: Path) -> None:
+    config = Experiment(arms={"b": "", "a": ""}, measures=str(tmp_path), report=str(tmp_path / "results"))
+    for arm in ("a", "b", "base"):
+        (tmp_path / f"{arm}-seed-0.json").write_text(json.dumps(entry(arm, 0, 1.0, {"x": 1.0})))
+    page = tmp_path / "results.md"
+    page.write_text(f"# Results\n\n{BEGIN}\nold\n{END}\nMore.\n")
+    table = write_report(config)
+    assert page.read_text() == f"# Results\n\n{BEGIN}\n{table}{END}\nMore.\n"
+    assert [line.split()[1] for line in table.splitlines()[2:5]] == ["base", "b", "a"], "in the order of the arms"
+    page.write_text("# Results\n")
+    with pytest.raises(UsageError, match=r"results\.md: has no lines"):
+        write_report(config)
+    assert page.read_text() == "# Results\n"
 
 
 def test_without_the_reference_there_is_no_comparison() -> None:
