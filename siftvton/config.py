@@ -164,7 +164,10 @@ class OptimisationConfig:
     validation_steps: int = option(20, "sampling steps of validation pictures", minimum=1)
     inception: str | None = option(None, "clean-fid's inception-2015-12-05.pt: validate by FID and KID, too")
     alexnet: str | None = option(None, "torchvision's alexnet-owt-7be5be79.pth: validate by LPIPS, too")
-    tracker: str | None = option(None, "accelerate tracker, e.g. tensorboard (extra `tracking`); null: none")
+    tracker: str | None = option(
+        None, "accelerate tracker, e.g. tensorboard (extra `tracking`) or wandb (pip install wandb); null: none"
+    )
+    push_to_hub: str | None = option(None, "owner/name on the Hugging Face hub, which gets `model` in the end")
     cpu: bool = option(False, "train on the CPU even where there is a GPU")
 
 

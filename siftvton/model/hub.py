@@ -1,9 +1,12 @@
-"""Where weights lie: a path, or a Hugging Face repository, whose files are fetched once and kept in its cache."""
+"""Where weights lie: a path, or a Hugging Face repository, whose files are fetched once and kept in its cache.
+
+And where they go: a repository of one's own.
+"""
 
 import re
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import create_repo, hf_hub_download, snapshot_download, upload_folder
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HFValidationError,
@@ -73,3 +76,32 @@ def _pipeline_or_checkpoint(repository: str, revision: str | None) -> Path:
         return Path(hf_hub_download(repository, PUBLISHED_FILE, revision=revision, local_files_only=unasked))
     # No other kind of file is ever read, so none is fetched.
     return Path(snapshot_download(repository, revision=revision, allow_patterns=["*.json", "*.safetensors"]))
+
+
+def claim(repository: str) -> None:
+    """Make sure that there is a repository which may be written to; a new one is private.
+
+    Raises:
+        InputError: not logged in, not allowed, no such name, or the hub cannot be reached.
+    """
+    try:
+        create_repo(repository, private=True, exist_ok=True)
+    except Exception as error:  # the HTTP client's own as well, which depend on the hub library's version
+        raise InputError(f"{_refused(repository, error)}; hf auth login logs in") from error
+
+
+def push(folder: Path, repository: str) -> None:
+    """Upload a saved pipeline's folder in one commit.
+
+    Raises:
+        InputError: the upload failed; the folder is as it was, and the line says how to try again.
+    """
+    try:
+        upload_folder(repo_id=repository, folder_path=folder)
+    except Exception as error:  # as above
+        raise InputError(f"{_refused(repository, error)}; again by: hf upload {repository} {folder}") from error
+
+
+def _refused(repository: str, error: Exception) -> str:
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{repository}: cannot be written to on the Hugging Face hub ({line})"

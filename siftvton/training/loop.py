@@ -23,7 +23,7 @@ from siftvton.devices import cpu_only
 from siftvton.draws import seed_of
 from siftvton.errors import UsageError
 from siftvton.files import read_image, write_text
-from siftvton.model import build
+from siftvton.model import build, hub
 from siftvton.model.loading import load, load_part, save
 from siftvton.model.network import TryOnNetwork
 from siftvton.pipeline import TryOnPipeline
@@ -37,6 +37,7 @@ from siftvton.training.validation import Validation, pipeline_of
 # What may change between the starts of one run: none of it changes a draw, or what an update computes from it. A
 # run's length may change, too, unless the learning rate follows it.
 LENGTH_KEYS = ("train.epochs", "train.updates")
+SHEET_OPTIONS: dict[str, dict] = {"tensorboard": {"dataformats": "NHWC"}, "wandb": {}}  # trackers that take pictures
 METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
 FREE_KEYS = (
     "output",
@@ -55,6 +56,7 @@ FREE_KEYS = (
     "train.inception",
     "train.alexnet",
     "train.tracker",
+    "train.push_to_hub",
     "train.cpu",
 )
 
@@ -133,8 +135,10 @@ class _Run:
             cli.save(self.config, self.output / "train.yaml")
             for name in (METRICS, VALIDATION):
                 _cut_metrics(self.output / name, self.progress.update)
+            if self.config.train.push_to_hub:
+                hub.claim(self.config.train.push_to_hub)  # what would fail in the end fails now
         if self.config.train.tracker:
-            self.accelerator.init_trackers("siftvton")
+            self.accelerator.init_trackers("siftvton", init_kwargs={"wandb": {"dir": self.config.output}})
         self.bar = tqdm(
             total=self.updates * self.images,
             initial=self.progress.update * self.images,
@@ -238,6 +242,8 @@ class _Run:
             with self._averaged():
                 save(self._pipeline(), self.output / "model")
             print(f"{self.output / 'model'}: trained for {update} updates of {self.images} images")
+            if self.config.train.push_to_hub:
+                hub.push(self.output / "model", self.config.train.push_to_hub)
         self.accelerator.end_training()
 
     @contextmanager
@@ -282,9 +288,9 @@ class _Run:
                 self._keep_best(scores)
         self._append(VALIDATION, scores)
         accelerator.log({f"validation/{name}": value for name, value in scores.items()}, step=update)
-        for tracker in accelerator.trackers:
-            if tracker.name == "tensorboard" and accelerator.is_main_process:
-                tracker.writer.add_image("validation", read_image(sheet), update, dataformats="HWC")
+        for tracker in accelerator.trackers if accelerator.is_main_process else ():
+            if tracker.name in SHEET_OPTIONS:
+                tracker.log_images({"validation": read_image(sheet)[None]}, update, **SHEET_OPTIONS[tracker.name])
         accelerator.wait_for_everyone()
 
     def _keep_best(self, scores: dict[str, float]) -> None:

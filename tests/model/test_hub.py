@@ -1,5 +1,6 @@
 """Weights by the hub's names, from a server of our own that answers as the hub does."""
 
+import base64
 import hashlib
 import json
 import threading
@@ -12,7 +13,7 @@ from huggingface_hub import constants, hf_api
 
 from siftvton.errors import InputError
 from siftvton.model import hub
-from siftvton.model.hub import local
+from siftvton.model.hub import claim, local, push
 
 COMMIT = "0123456789" * 4
 REPOSITORIES = {
@@ -20,6 +21,8 @@ REPOSITORIES = {
     "owner/release": {"model.ckpt": b"release", "other.safetensors": b"other"},
     "owner/empty": {"README.md": b""},
 }
+OWN = "owner/own"
+written: dict[str, bytes] = {}  # path -> content, in `OWN`
 
 
 class _Hub(BaseHTTPRequestHandler):
@@ -29,7 +32,7 @@ class _Hub(BaseHTTPRequestHandler):
         parts = self.path.partition("?")[0].strip("/").split("/")
         api = parts[0] == "api"
         name = "/".join(parts[2:4] if api else parts[:2])
-        revision, rest = (parts[5], []) if api else (parts[3], parts[4:])
+        revision, rest = ("".join(parts[5:6]), []) if api else (parts[3], parts[4:])
         files = REPOSITORIES.get(name, {})
         error = ""
         if not files:
@@ -60,6 +63,29 @@ class _Hub(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer(body=True)
+
+    def do_POST(self) -> None:
+        """Take what a repository is made and a commit is done by; `written` holds the files."""
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        url = f"http://{self.headers['Host']}/{OWN}"
+        if "Bearer" not in self.headers.get("Authorization", ""):
+            self.send_response(401)
+            answer: dict = {"error": "Invalid username or password."}
+        else:
+            self.send_response(200)
+            answer = {"url": url, "name": OWN}
+            if "/preupload/" in self.path:
+                files = json.loads(content)["files"]
+                answer = {"files": [{**file, "uploadMode": "regular", "shouldIgnore": False} for file in files]}
+            elif "/commit/" in self.path:
+                answer = {"commitUrl": f"{url}/commit/{COMMIT}", "commitOid": COMMIT}
+                for line in map(json.loads, content.splitlines()):
+                    if line["key"] == "file":
+                        written[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+        body = json.dumps(answer).encode()
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -146,3 +172,29 @@ def test_a_name_missing_in_a_folder_that_is_there_is_no_repository(tmp_path: Pat
     (tmp_path / "outputs").mkdir()
     with pytest.raises(InputError, match=r"^outputs/modle: no such folder or file; .* give hf://outputs/modle$"):
         local("outputs/modle")
+
+
+def test_a_folder_is_pushed_to_a_repository(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_any")
+    written.clear()
+    (tmp_path / "model" / "unet").mkdir(parents=True)
+    (tmp_path / "model" / "unet" / "config.json").write_text("{}")
+    claim(OWN)
+    push(tmp_path / "model", OWN)
+    assert written == {"unet/config.json": b"{}"}
+
+
+def test_what_the_hub_does_not_take_is_one_line(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model_index.json").write_text("{}")
+    with pytest.raises(InputError, match=f"^{OWN}: cannot be written to on the .*401.*hf auth login logs in$"):
+        claim(OWN)
+    with pytest.raises(
+        InputError, match=f"^{OWN}: cannot be written to on the .*401.*again by: hf upload {OWN} .*model$"
+    ):
+        push(tmp_path / "model", OWN)
+    monkeypatch.setattr(hf_api.api, "endpoint", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=f"^{OWN}: cannot be written to on the .*hf auth login logs in$"):
+        claim(OWN)

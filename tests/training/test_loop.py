@@ -16,6 +16,7 @@ from siftvton.errors import InputError, UsageError
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.loading import load
 from siftvton.model.unet import TryOnUNet
+from siftvton.training import loop
 from siftvton.training.loop import train
 
 
@@ -161,6 +162,22 @@ def test_tensorboard_gets_losses_and_validation_sheets(configuration):
     events = EventAccumulator(str(output / "siftvton")).Reload()
     assert {"loss", "noise", "sift", "learning_rate"} <= set(events.Tags()["scalars"])
     assert events.Tags()["images"] == ["validation"]
+
+
+def test_the_model_is_pushed_and_a_refusal_comes_before_training(configuration, monkeypatch: pytest.MonkeyPatch):
+    claimed, pushed = [], []
+    monkeypatch.setattr(loop.hub, "claim", claimed.append)
+    monkeypatch.setattr(loop.hub, "push", lambda *given: pushed.append(given))
+    output = run(configuration(updates=2, push_to_hub="owner/name"))
+    assert (claimed, pushed) == (["owner/name"], [(output / "model", "owner/name")])
+
+    def refuse(repository: str) -> None:
+        raise InputError(f"{repository}: no")
+
+    monkeypatch.setattr(loop.hub, "claim", refuse)
+    with pytest.raises(InputError, match="owner/name: no"):
+        train(configuration("refused", updates=2, push_to_hub="owner/name"))
+    assert not (Path(configuration("refused").output) / "metrics.jsonl").exists()
 
 
 def test_another_configuration_is_refused_and_shown(configuration):
