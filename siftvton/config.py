@@ -411,7 +411,7 @@ class Experiment:
     )
     reference: str = option("none", "the arm that the others are compared with")
     seeds: list[int] = option([0, 1, 2], "of training")
-    processes: int = option(0, "of a training or sampling command; 0: one a core", minimum=0)
+    jobs: int = option(0, "arms that are trained and measured side by side; 0: one a core", minimum=0)
     output: str = option("outputs/experiment", "folder for runs, results and logs")
     measures: str = option("outputs/experiment/measures", "folder of a small file an arm and seed; those there stay")
     report: str = option(

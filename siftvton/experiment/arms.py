@@ -9,7 +9,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from siftvton.experiment.table import PRIMARY, write_report
 from siftvton.files import write_json
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+Run = tuple[str, int, str]  # arm, seed, train.py's keys
 BASE = "base"  # the arm that others may start from
 
 
@@ -44,10 +47,29 @@ def experiment(config: Experiment) -> None:
         _prepare(config)
         if config.base_arm and runs[0] not in waiting and not _base(config).is_dir():
             waiting.insert(0, runs[0])  # its measures are there, its weights are not
-    for arm, seed, keys in tqdm(waiting, unit="arm", disable=not waiting):
-        write_json(_measures_path(config, arm, seed), _measured(config, arm, seed, keys))
-        write_report(config)
+    with tqdm(total=len(waiting), unit="arm", disable=not waiting) as bar:
+        for stage in ([run for run in waiting if run[0] == BASE], [run for run in waiting if run[0] != BASE]):
+            for arm, seed, keys, entry in _at_once(config, stage):
+                write_json(_measures_path(config, arm, seed), {"arm": arm, "seed": seed, "keys": keys, **entry})
+                write_report(config)
+                bar.update()
     print(write_report(config), end="")
+
+
+def _at_once(config: Experiment, runs: Sequence[Run]) -> Iterator[tuple[str, int, str, dict[str, Any]]]:
+    """Each run with what was measured of it, as they are done; ``jobs`` of them go on side by side."""
+    jobs = min(config.jobs or _cores(), max(1, len(runs)))
+    pool = ThreadPoolExecutor(jobs)  # of threads that wait for commands
+    try:
+        going = {pool.submit(_measured, config, *run, threads=max(1, _cores() // jobs)): run for run in runs}
+        for done in as_completed(going):
+            yield *going[done], done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 def _base(config: Experiment) -> Path:
@@ -82,46 +104,44 @@ def _is_measured(config: Experiment, arm: str, seed: int, keys: str) -> bool:
 
 def _prepare(config: Experiment) -> None:
     """The toy world and every set of matches."""
-    log, matches = Path(config.output) / "prepare.txt", _matches(config)
-    _run(config, "make_toy_data.py", log, f"output={config.data.root}")
+    run = partial(_run, config, log=Path(config.output) / "prepare.txt", threads=_cores())
+    matches = _matches(config)
+    run("make_toy_data.py", f"output={config.data.root}")
     for preset in ("published", "paper"):
-        _run(config, "preprocess_sift.py", log, f"preset={preset}", f"output={matches / preset}")
+        run("preprocess_sift.py", f"preset={preset}", f"output={matches / preset}")
     write_match_sets(config.data.root, matches / "published", matches)
 
 
-def _measured(config: Experiment, arm: str, seed: int, keys: str) -> dict[str, Any]:
-    """Train, sample and score one arm; what its measures' file holds."""
+def _measured(config: Experiment, arm: str, seed: int, keys: str, threads: int) -> dict[str, Any]:
+    """Train, sample and score one arm; its measures."""
     folder = Path(config.output) / arm / f"seed-{seed}"
-    measures = _trained(config, folder, seed, _in_place(config, keys))
+    run = partial(_run, config, log=folder / "log.txt", threads=threads)
+    measures = _trained(run, folder, seed, _in_place(config, keys))
     errors: dict[str, float] = {}
     for setting in ("paired", "unpaired"):
-        of_setting, errors = _sampled(config, arm, folder, setting)  # in the end, those of the primary measure
+        of_setting, errors = _sampled(run, arm, folder, setting)  # in the end, those of the primary measure
         measures |= of_setting
-    measures |= _attention(config, folder)
-    return {"arm": arm, "seed": seed, "keys": keys, "measures": measures, "per_image": {PRIMARY: errors}}
+    measures |= _attention(run, folder)
+    return {"measures": measures, "per_image": {PRIMARY: errors}}
 
 
-def _trained(config: Experiment, folder: Path, seed: int, keys: Sequence[str]) -> dict[str, float]:
+def _trained(run_script: Callable, folder: Path, seed: int, keys: Sequence[str]) -> dict[str, float]:
     """Images a second, start and end included; nothing of a run that was stopped in between."""
     run = folder / "run"
     afresh, began = not run.exists(), time.perf_counter()
-    given = (f"output={run}", f"train.seed={seed}", *keys)
-    _run(config, "train.py", folder / "log.txt", *given, processes=config.processes)
+    run_script("train.py", f"output={run}", f"train.seed={seed}", *keys)
     seconds = time.perf_counter() - began
     (last, *_) = sorted((run / "checkpoints").glob("update-*"), reverse=True)
     progress = _read(last / "progress.json")
     return {"images_per_second": progress["update"] * progress["images"] / seconds} if afresh else {}
 
 
-def _sampled(config: Experiment, arm: str, folder: Path, setting: str) -> tuple[dict[str, float], dict[str, float]]:
+def _sampled(run: Callable, arm: str, folder: Path, setting: str) -> tuple[dict[str, float], dict[str, float]]:
     """The measures of one setting's results, and the print error of each that has a print."""
-    log, results, toy, scores = (
-        folder / "log.txt", folder / setting, folder / "toy" / setting, folder / "scores" / setting,
-    )  # fmt: skip
-    given = f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}"
-    _run(config, "infer.py", log, *given, processes=config.processes)
-    _run(config, "evaluate_toy.py", log, f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
-    _run(config, "evaluate.py", log, f"setting={setting}", f"predictions.{arm}={results}", f"output={scores}")
+    results, toy, scores = folder / setting, folder / "toy" / setting, folder / "scores" / setting
+    run("infer.py", f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}")
+    run("evaluate_toy.py", f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
+    run("evaluate.py", f"setting={setting}", f"predictions.{arm}={results}", f"output={scores}")
     found = _read(toy / "toy.json")
     measures = {name: found[name]["value"] for name in ("print_error", "print_similarity", "colour_distance")}
     of_set = _read(scores / "metrics.json")["results"][arm]["scores"]
@@ -131,10 +151,9 @@ def _sampled(config: Experiment, arm: str, folder: Path, setting: str) -> tuple[
     return {f"{name}_{setting}": value for name, value in measures.items()}, errors
 
 
-def _attention(config: Experiment, folder: Path) -> dict[str, float]:
+def _attention(run: Callable, folder: Path) -> dict[str, float]:
     output = folder / "attention"
-    given = f"checkpoint={folder / 'run' / 'model'}", f"output={output}"
-    _run(config, "attention_error.py", folder / "log.txt", *given)
+    run("attention_error.py", f"checkpoint={folder / 'run' / 'model'}", f"output={output}")
     report = _read(output / "attention_error.json")
     measures = {}
     for name in ("attention_error_px", "attention_pck"):
@@ -144,22 +163,18 @@ def _attention(config: Experiment, folder: Path) -> dict[str, float]:
     return measures
 
 
-def _run(config: Experiment, script: str, log: Path, *keys: str, processes: int = 1) -> None:
-    cores = os.cpu_count() or 1
-    processes = processes or cores
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
+def _run(config: Experiment, script: str, *keys: str, log: Path, threads: int) -> None:
     root = [] if script == "make_toy_data.py" else [f"data.root={config.data.root}"]  # its output is the root
-    command = [sys.executable, *launch, str(SCRIPTS / script), "--config", config.settings, *root, *keys]
+    command = [sys.executable, str(SCRIPTS / script), "--config", config.settings, *root, *keys]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {' '.join(command)}\n")
         file.flush()
-        environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores // processes))}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
     if done.returncode:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        own = [line for line in lines if line.startswith(f"{script}: ")]  # torchrun says more after it
-        raise InputError(f"{script} {' '.join(keys)} failed: {(own or lines)[-1]} ({log} has all of it)")
+        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1]
+        raise InputError(f"{script} {' '.join(keys)} failed: {last} ({log} has all of it)")
 
 
 def _read(path: Path) -> Mapping[str, Any]:

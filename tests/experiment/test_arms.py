@@ -22,6 +22,7 @@ def config(tmp_path: Path) -> Experiment:
         base_arm="supervision.weight=0",
         arms={"none": "model.pretrained={base}", "sift": "model.pretrained={base} data.matches={matches}/exact"},
         seeds=[0, 1],
+        jobs=1,
         output=str(tmp_path / "out"),
         measures=str(tmp_path / "measures"),
         report=str(tmp_path / "results"),
@@ -33,7 +34,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
     """The commands that were run; each leaves what the next one reads."""
     made: list[tuple[str, dict[str, str]]] = []
 
-    def run(config: Experiment, script: str, log: Path, *keys: str, processes: int = 1) -> None:
+    def run(config: Experiment, script: str, *keys: str, log: Path, threads: int) -> None:
         given = dict(key.split("=", 1) for key in keys)
         schema = SCRIPTS[script.removesuffix(".py")]
         cli.load(schema, CONFIGS / "experiment.yaml", list(keys))  # every key is one of the script's
@@ -80,6 +81,33 @@ def test_an_arms_measures_are_all_in_its_file(config: Experiment, calls: list) -
     assert wanted <= content["measures"].keys()
     report = json.loads(Path(f"{config.report}.json").read_text())
     assert report["sift"]["attention_pck"] == {"mean": 0.5, "std": 0.0, "per_seed": [0.5, 0.5]}
+
+
+def test_jobs_side_by_side_come_after_the_base(config: Experiment, calls: list) -> None:
+    config.jobs = 3
+    experiment(config)
+    assert len(list(Path(config.measures).iterdir())) == 5
+    assert sum(script == "train.py" for script, _ in calls) == 5
+    assert all("/base/" in keys.get("output", "/base/") for _, keys in calls[4:11]), "the seven commands of the base"
+
+
+def test_a_failed_arm_ends_the_rest_and_leaves_what_is_done(
+    config: Experiment, calls: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = arms._measured
+
+    def first_sift_fails(config: Experiment, arm: str, seed: int, keys: str, threads: int) -> dict:
+        if arm == "sift" and seed == 0:
+            raise InputError("no more")
+        return whole(config, arm, seed, keys, threads)
+
+    monkeypatch.setattr(arms, "_measured", first_sift_fails)
+    with pytest.raises(InputError, match="no more"):
+        experiment(config)
+    assert {"base-seed-0.json", "none-seed-0.json"} <= {path.name for path in Path(config.measures).iterdir()}
+    monkeypatch.setattr(arms, "_measured", whole)
+    experiment(config)
+    assert len(list(Path(config.measures).iterdir())) == 5
 
 
 def test_what_is_measured_is_not_done_again(config: Experiment, calls: list) -> None:
@@ -132,7 +160,7 @@ def test_a_reference_that_is_no_arm_is_refused(config: Experiment) -> None:
 
 def test_a_command_that_fails_is_named_with_its_last_line(config: Experiment, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train\.py unknown=1 failed: .*unknown key unknown.*log\.txt has all of it"):
-        arms._run(config, "train.py", tmp_path / "log.txt", "unknown=1", processes=1)
+        arms._run(config, "train.py", "unknown=1", log=tmp_path / "log.txt", threads=1)
 
 
 @pytest.mark.parametrize("name", ["experiment", "ablations"])
