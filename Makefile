@@ -19,6 +19,7 @@ demo: .venv/installed
 	$(BIN)/python scripts/infer.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/tuned_unpaired
 	$(BIN)/python scripts/infer.py $(TOY) checkpoint=$(OUT)/train/model output=$(OUT)/tuned_paired setting=paired
 	$(BIN)/python scripts/evaluate.py $(TOY) predictions.shipped=$(OUT)/unpaired predictions.tuned=$(OUT)/tuned_unpaired output=$(OUT)/scores_unpaired
+	$(BIN)/python scripts/compare_results.py $(TOY) predictions.shipped=$(OUT)/unpaired predictions.tuned=$(OUT)/tuned_unpaired output=$(OUT)/scores_unpaired
 	$(BIN)/python scripts/evaluate.py $(TOY) predictions.tuned=$(OUT)/tuned_paired output=$(OUT)/scores_paired setting=paired
 	$(BIN)/python scripts/report.py output=$(OUT)
 

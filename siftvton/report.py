@@ -53,7 +53,11 @@ def write_report(folder: str | Path) -> Path:
         *(_picture(sheet) for sheet in sheets[-1:]),
         "<p>Where the hooked layers look afterwards:</p>",
         _preformatted(folder / "attention_tuned" / "attention_error.md"),
-        "<h2>5. Scores</h2>",
+        "<h2>5. Before and after, side by side</h2>",
+        "<p>The same persons, garments and start noise by the shipped network and by the tuned one; the torso enlarged "
+        "below.</p>",
+        _picture(folder / "scores_unpaired" / "comparison.png"),
+        "<h2>6. Scores</h2>",
         _preformatted(folder / "scores_unpaired" / "table.md"),
         _preformatted(folder / "scores_paired" / "table.md"),
     ]

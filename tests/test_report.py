@@ -16,6 +16,7 @@ def folder(tmp_path: Path) -> Path:
         "train/validation/update-0000002.png",
         "against_truth/toy.png",
         "attention/attention_maps.png",
+        "scores_unpaired/comparison.png",
     ):
         write_image(tmp_path / name, picture)
     for name in (
@@ -33,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_page_holds_pictures_tables_and_curves_and_needs_no_other_file(folder: Path):
     page = write_report(folder).read_text()
-    assert page.count("data:image/") == 4
+    assert page.count("data:image/") == 5
     assert "| matches/matches.md &lt;b&gt; |" in page
     assert "2 updates" in page
     assert 'points="0.0,0.0 640.0,80.0"' in page  # noise error, from its top to half

@@ -108,7 +108,7 @@ def _prepare(config: Experiment) -> None:
     matches = _matches(config)
     run("make_toy_data.py", f"output={config.data.root}")
     for preset in ("published", "paper"):
-        run("preprocess_sift.py", f"preset={preset}", f"output={matches / preset}")
+        run("preprocess_sift.py", "data.split=train", f"preset={preset}", f"output={matches / preset}")
     write_match_sets(config.data.root, matches / "published", matches)
 
 

@@ -163,7 +163,7 @@ def test_a_command_that_fails_is_named_with_its_last_line(config: Experiment, tm
         arms._run(config, "train.py", "unknown=1", log=tmp_path / "log.txt", threads=1)
 
 
-@pytest.mark.parametrize("name", ["experiment", "ablations"])
+@pytest.mark.parametrize("name", ["experiment", "experiment_choice", "ablations"])
 def test_the_shipped_experiments_arms_have_keys_that_train_takes(name: str, tmp_path: Path) -> None:
     config = cli.load(Experiment, CONFIGS / f"{name}.yaml", [])
     assert config.settings == f"configs/{name}.yaml"
