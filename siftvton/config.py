@@ -410,7 +410,9 @@ class Experiment:
         {}, "arms.<name>=<train.py's keys>; {base} is the base's weights, {matches} the folder of the match sets"
     )
     reference: str = option("none", "the arm that the others are compared with")
+    references: dict[str, str] = option({}, "references.<arm>=<another arm that this one is compared with>")
     seeds: list[int] = option([0, 1, 2], "of training")
+    split: str = option("test", "which pairs they are measured on", choices=("validation", "test"))
     jobs: int = option(0, "arms that are trained and measured side by side; 0: one a core", minimum=0)
     output: str = option("outputs/experiment", "folder for runs, results and logs")
     measures: str = option("outputs/experiment/measures", "folder of a small file an arm and seed; those there stay")

@@ -35,8 +35,9 @@ def experiment(config: Experiment) -> None:
         UsageError: an arm was measured with other keys, or `reference` is none of the arms.
         InputError: a command failed; its last line and its log are named.
     """
-    if config.reference not in config.arms:
-        raise UsageError(f"reference={config.reference}: allowed are {', '.join(config.arms)}")
+    for key, named in {"reference": config.reference, **config.references}.items():
+        if named not in config.arms:
+            raise UsageError(f"{key}={named}: allowed are {', '.join(config.arms)}")
     runs = [(arm, seed, keys) for seed in config.seeds for arm, keys in config.arms.items()]
     if config.base_arm:
         runs.insert(0, (BASE, 0, config.base_arm))
@@ -116,12 +117,13 @@ def _measured(config: Experiment, arm: str, seed: int, keys: str, threads: int) 
     """Train, sample and score one arm; its measures."""
     folder = Path(config.output) / arm / f"seed-{seed}"
     run = partial(_run, config, log=folder / "log.txt", threads=threads)
+    split = f"data.split={config.split}"
     measures = _trained(run, folder, seed, _in_place(config, keys))
     errors: dict[str, float] = {}
     for setting in ("paired", "unpaired"):
-        of_setting, errors = _sampled(run, arm, folder, setting)  # in the end, those of the primary measure
+        of_setting, errors = _sampled(run, arm, folder, setting, split)  # in the end, those of the primary measure
         measures |= of_setting
-    measures |= _attention(run, folder)
+    measures |= _attention(run, folder, split)
     return {"measures": measures, "per_image": {PRIMARY: errors}}
 
 
@@ -136,12 +138,14 @@ def _trained(run_script: Callable, folder: Path, seed: int, keys: Sequence[str])
     return {"images_per_second": progress["update"] * progress["images"] / seconds} if afresh else {}
 
 
-def _sampled(run: Callable, arm: str, folder: Path, setting: str) -> tuple[dict[str, float], dict[str, float]]:
+def _sampled(
+    run: Callable, arm: str, folder: Path, setting: str, split: str
+) -> tuple[dict[str, float], dict[str, float]]:
     """The measures of one setting's results, and the print error of each that has a print."""
     results, toy, scores = folder / setting, folder / "toy" / setting, folder / "scores" / setting
-    run("infer.py", f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}")
-    run("evaluate_toy.py", f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
-    run("evaluate.py", f"setting={setting}", f"predictions.{arm}={results}", f"output={scores}")
+    run("infer.py", split, f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}")
+    run("evaluate_toy.py", split, f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
+    run("evaluate.py", split, f"setting={setting}", f"predictions.{arm}={results}", f"output={scores}")
     found = _read(toy / "toy.json")
     measures = {name: found[name]["value"] for name in ("print_error", "print_similarity", "colour_distance")}
     of_set = _read(scores / "metrics.json")["results"][arm]["scores"]
@@ -151,9 +155,9 @@ def _sampled(run: Callable, arm: str, folder: Path, setting: str) -> tuple[dict[
     return {f"{name}_{setting}": value for name, value in measures.items()}, errors
 
 
-def _attention(run: Callable, folder: Path) -> dict[str, float]:
+def _attention(run: Callable, folder: Path, split: str) -> dict[str, float]:
     output = folder / "attention"
-    run("attention_error.py", f"checkpoint={folder / 'run' / 'model'}", f"output={output}")
+    run("attention_error.py", split, f"checkpoint={folder / 'run' / 'model'}", f"output={output}")
     report = _read(output / "attention_error.json")
     measures = {}
     for name in ("attention_error_px", "attention_pck"):

@@ -36,7 +36,7 @@ def write_report(config: Experiment) -> str:
     """
     arms = _read(Path(config.measures), list(config.arms))
     write_json(Path(f"{config.report}.json"), {arm: summary(seeds) for arm, seeds in arms.items()})
-    tables = markdown(arms, config.reference)
+    tables = markdown(arms, {arm: config.references.get(arm, config.reference) for arm in arms})
     page = Path(f"{config.report}.md")
     before, after = "", "\n"
     if page.is_file():
@@ -91,27 +91,27 @@ def sign_flip_test(differences: np.ndarray) -> float:
     return float((reached.sum() + 1) / (FLIPS + 1))
 
 
-def markdown(arms: Mapping[str, Sequence[Entry]], reference: str) -> str:
-    """A row an arm; below, each arm's difference from the reference."""
+def markdown(arms: Mapping[str, Sequence[Entry]], references: Mapping[str, str]) -> str:
+    """A row an arm; below, each arm's difference from its reference."""
     titles = [title for title, _ in SHOWN.values()]
     lines = [f"| arm | seeds | {' | '.join(titles)} |", f"| --- | ---: |{' ---: |' * len(titles)}"]
     for arm, seeds in arms.items():
         values = summary(seeds)
         cells = [_cell(values.get(name), digits) for name, (_, digits) in SHOWN.items()]
         lines.append(f"| {arm} | {len(seeds)} | {' | '.join(cells)} |")
-    if reference not in arms:
-        return "\n".join(lines) + "\n"
-    lines += ["", f"Print error, unpaired, less that of `{reference}`:", ""]
-    lines += ["| arm | of each seed | mean over images | 95 % interval | p |", "| --- | --- | ---: | ---: | ---: |"]
+    lines += ["", "Print error, unpaired, less another arm's:", ""]
+    lines += ["| arm | less | of each seed | mean over images | 95 % interval | p |"]
+    lines += ["| --- | --- | --- | ---: | ---: | ---: |"]
     for arm, seeds in arms.items():
-        differences = paired_differences(seeds, arms[reference])
+        reference = references[arm]
+        differences = paired_differences(seeds, arms.get(reference, ()))
         if arm == reference or not differences.size:
             continue
         means = differences.mean(axis=0)
         low, high = bootstrap(means.tolist())
         each = ", ".join(f"{value:+.4f}" for value in differences.mean(axis=1))
         p = sign_flip_test(differences)
-        lines.append(f"| {arm} | {each} | {means.mean():+.4f} | {low:+.4f} to {high:+.4f} | {p:.4f} |")
+        lines.append(f"| {arm} | {reference} | {each} | {means.mean():+.4f} | {low:+.4f} to {high:+.4f} | {p:.4f} |")
     return "\n".join(lines) + "\n"
 
 

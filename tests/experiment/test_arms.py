@@ -152,10 +152,18 @@ def test_a_field_that_no_arm_may_have_is_refused(config: Experiment) -> None:
         experiment(config)
 
 
-def test_a_reference_that_is_no_arm_is_refused(config: Experiment) -> None:
-    config.reference = "nothing"
-    with pytest.raises(UsageError, match="reference=nothing: allowed are none, sift"):
+@pytest.mark.parametrize("key", ["reference", "references"])
+def test_a_reference_that_is_no_arm_is_refused(config: Experiment, key: str) -> None:
+    setattr(config, key, "nothing" if key == "reference" else {"sift": "nothing"})
+    with pytest.raises(UsageError, match="=nothing: allowed are none, sift"):
         experiment(config)
+
+
+def test_arms_are_measured_on_the_split_that_is_asked_for(config: Experiment, calls: list) -> None:
+    config.split = "validation"
+    experiment(config)
+    measured = [keys["data.split"] for script, keys in calls if script in ("infer.py", "attention_error.py")]
+    assert set(measured) == {"validation"}
 
 
 def test_a_command_that_fails_is_named_with_its_last_line(config: Experiment, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_report_is_json_by_arm_and_measure_and_a_table(tmp_path: Path) -> No
     report = json.loads((tmp_path / "out" / "results.json").read_text())
     assert report["sift"][PRIMARY] == {"mean": 3.0, "std": 0.0, "per_seed": [3.0, 3.0]}
     assert "| none | 2 | 3.5000 ± 0.0000 |" in table
-    assert "| sift | -0.5000, -0.5000 | -0.5000 | -0.5000 to -0.5000 | 0.0" in table
+    assert "| sift | none | -0.5000, -0.5000 | -0.5000 | -0.5000 to -0.5000 | 0.0" in table
     page = tmp_path / "out" / "results.md"
     assert page.read_text() == f"{BEGIN}\n{table}{END}\n"
 
@@ -79,5 +79,12 @@ def test_the_tables_have_their_place_in_a_page(tmp_path: Path) -> None:
     assert page.read_text() == "# Results\n"
 
 
+def test_an_arm_may_have_a_reference_of_its_own() -> None:
+    arms = {name: [entry(name, 0, value, {"x": value})] for name, value in (("a", 1.0), ("b", 2.0), ("c", 5.0))}
+    table = markdown(arms, {"a": "a", "b": "a", "c": "b"})
+    assert "| b | a | +1.0000 |" in table
+    assert "| c | b | +3.0000 |" in table
+
+
 def test_without_the_reference_there_is_no_comparison() -> None:
-    assert "less that of" not in markdown({"sift": [entry("sift", 0, 1.0, {"x": 1.0})]}, "none")
+    assert "| none |" not in markdown({"sift": [entry("sift", 0, 1.0, {"x": 1.0})]}, {"sift": "none"})
