@@ -55,11 +55,10 @@ def densepose_labels(picture: np.ndarray) -> np.ndarray:
     """
     red, green, blue = np.moveaxis(picture.astype(np.int32), 2, 0)
     pixels = red << 16 | green << 8 | blue  #                                           (height, width)
-    label_of = np.zeros(1 << 24, np.uint8)
-    label_of[pixels] = 1
-    codes = np.flatnonzero(label_of)  # the picture's colours, far fewer than its pixels
+    codes = np.unique(pixels)  # the picture's colours, far fewer than its pixels
     colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)  #         (colours, 3)
     distance = ((colours[:, None] - PART_COLOURS.astype(int)) ** 2).sum(axis=2)  #      (colours, 25)
+    label_of = np.zeros(1 << 24, np.uint8)
     label_of[codes] = distance.argmin(axis=1)
     return label_of[pixels]
 
