@@ -20,12 +20,11 @@ from tqdm import tqdm
 from siftvton.config import Experiment
 from siftvton.errors import InputError, UsageError
 from siftvton.experiment.match_sets import write_match_sets
-from siftvton.experiment.table import PRIMARY, write_report
+from siftvton.experiment.table import BASE, PRIMARY, write_report
 from siftvton.files import write_json
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 Run = tuple[str, int, str]  # arm, seed, train.py's keys
-BASE = "base"  # the arm that others may start from
 
 
 def experiment(config: Experiment) -> None:

@@ -14,6 +14,7 @@ from siftvton.evaluation.intervals import bootstrap
 from siftvton.files import write_json, write_text
 
 FLIPS = 10_000  # of the permutation test
+BASE = "base"  # the arm that others may start from
 PRIMARY = "print_error_unpaired"
 SHOWN = {
     PRIMARY: ("print error, unpaired ↓", 4),
@@ -34,7 +35,7 @@ def write_report(config: Experiment) -> str:
 
     In a ``<report>.md`` that is there, they replace what stands between ``BEGIN`` and ``END``; the rest stays.
     """
-    arms = _read(Path(config.measures), list(config.arms))
+    arms = _read(Path(config.measures), [BASE, *config.arms])
     write_json(Path(f"{config.report}.json"), {arm: summary(seeds) for arm, seeds in arms.items()})
     tables = markdown(arms, {arm: config.references.get(arm, config.reference) for arm in arms})
     page = Path(f"{config.report}.md")
@@ -48,15 +49,14 @@ def write_report(config: Experiment) -> str:
     return tables
 
 
-def _read(folder: Path, order: Sequence[str]) -> dict[str, list[Entry]]:
-    """Arm -> its seeds' entries, by seed; arms of no place in the order come first."""
-    arms: dict[str, list[Entry]] = {}
-    for path in folder.glob("*-seed-*.json"):
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        arms.setdefault(entry["arm"], []).append(entry)
-    places = {arm: place for place, arm in enumerate(order)}
-    ordered = sorted(arms.items(), key=lambda item: (places.get(item[0], -1), item[0]))
-    return {arm: sorted(seeds, key=lambda entry: entry["seed"]) for arm, seeds in ordered}
+def _read(folder: Path, arms: Sequence[str]) -> dict[str, list[Entry]]:
+    """Arm -> its seeds' entries, by seed, of the arms of which there are any."""
+    found = {}
+    for arm in arms:
+        entries = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(f"{arm}-seed-*.json")]
+        if entries:
+            found[arm] = sorted(entries, key=lambda entry: entry["seed"])
+    return found
 
 
 def summary(seeds: Sequence[Entry]) -> dict[str, dict[str, Any]]:

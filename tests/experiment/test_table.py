@@ -55,7 +55,8 @@ def test_the_report_is_json_by_arm_and_measure_and_a_table(tmp_path: Path) -> No
             images = {f"i{number}": number + shift for number in range(8)}
             content = entry(arm, seed, np.mean(list(images.values())), images)
             (tmp_path / f"{arm}-seed-{seed}.json").write_text(json.dumps(content))
-    table = write_report(Experiment(measures=str(tmp_path), report=str(tmp_path / "out" / "results")))
+    arms = {"none": "", "sift": ""}
+    table = write_report(Experiment(arms=arms, measures=str(tmp_path), report=str(tmp_path / "out" / "results")))
     report = json.loads((tmp_path / "out" / "results.json").read_text())
     assert report["sift"][PRIMARY] == {"mean": 3.0, "std": 0.0, "per_seed": [3.0, 3.0]}
     assert "| none | 2 | 3.5000 ± 0.0000 |" in table
@@ -66,7 +67,7 @@ def test_the_report_is_json_by_arm_and_measure_and_a_table(tmp_path: Path) -> No
 
 def test_the_tables_have_their_place_in_a_page(tmp_path: Path) -> None:
     config = Experiment(arms={"b": "", "a": ""}, measures=str(tmp_path), report=str(tmp_path / "results"))
-    for arm in ("a", "b", "base"):
+    for arm in ("a", "b", "base", "of_another_experiment"):
         (tmp_path / f"{arm}-seed-0.json").write_text(json.dumps(entry(arm, 0, 1.0, {"x": 1.0})))
     page = tmp_path / "results.md"
     page.write_text(f"# Results\n\n{BEGIN}\nold\n{END}\nMore.\n")
