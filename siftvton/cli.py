@@ -73,6 +73,8 @@ def load(schema: type[C], path: str | Path, overrides: list[str] | None = None) 
     known = {key for other in SCRIPTS.values() for key in _keys(other)}
     for key, value in _file_values(Path(path)):
         if key in _keys(schema) or _free_parent(schema, key):
+            if _is_text(schema, key) and not isinstance(value, str | None):
+                raise UsageError(f"{path}: {key}={value}: text is wanted; put it in quotes")
             _set(config, key, value, str(path))
         elif key not in known and not any(_free_parent(other, key) for other in SCRIPTS.values()):
             raise UsageError(f"{path}: unknown key {key}{_nearest(key, known)}")
@@ -83,9 +85,11 @@ def load(schema: type[C], path: str | Path, overrides: list[str] | None = None) 
         if key not in _keys(schema) and not _free_parent(schema, key):
             raise UsageError(f"unknown key {key}{_nearest(key, _keys(schema))}; --help lists all")
         try:
-            _set(config, key, yaml.safe_load(text), "command line")
+            value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UsageError(f"{override!r}: the value is not YAML") from error
+        # Text is taken as it is: YAML reads the id 00006_00 as the octal number 384.
+        _set(config, key, text if _is_text(schema, key) and value is not None else value, "command line")
     _check_allowed(schema, config)
     return OmegaConf.to_object(config)  # type: ignore[return-value]
 
@@ -142,6 +146,12 @@ def _free_parent(schema: type, key: str) -> bool:
     parent, dot, _ = key.partition(".")
     entry = _keys(schema).get(parent)
     return bool(dot) and entry is not None and str(entry.type).startswith("dict")
+
+
+def _is_text(schema: type, key: str) -> bool:
+    """Whether a key of the schema, or an entry of one of its dictionaries, holds a string."""
+    entry = _keys(schema).get(key) or _keys(schema)[key.partition(".")[0]]
+    return entry.type in (str, str | None, dict[str, str])
 
 
 def _set(config: DictConfig, key: str, value: Any, where: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from siftvton import cli
-from siftvton.config import SCRIPTS, Evaluate, Infer, PreprocessSift, Train
+from siftvton.config import SCRIPTS, Evaluate, Infer, PreprocessSift, Train, VisualizeAttention
 from siftvton.errors import InputError, UsageError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -75,6 +75,7 @@ def test_a_wrong_override_is_named(file: Path, override: str, message: str):
     [
         ("supervison: {weight: 1}", r"unknown key supervison\.weight; did you mean supervision\.weight\?"),
         ("train: {batch_size: [1]}", r"train\.batch_size"),
+        ("train: {mixed_precision: no}", "train.mixed_precision=False: text is wanted; put it in quotes"),
         ("- 1", "holds no keys"),
         ("", "holds no keys"),
         ("a: [1", "not YAML"),
@@ -94,6 +95,15 @@ def test_yaml_that_would_build_an_object_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="not YAML"):
         cli.load(Train, path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_text_that_looks_like_a_number_stays_text(file: Path, tmp_path: Path):
+    """YAML reads 00006_00 as an octal number, and no as false."""
+    config = cli.load(VisualizeAttention, file, ["person=00006_00", "garment=null", "checkpoints.a=1e3"])
+    assert (config.person, config.garment, config.checkpoints) == ("00006_00", None, {"a": "1e3"})
+    assert cli.load(Train, file, ["train.mixed_precision=no"]).train.mixed_precision == "no"
+    cli.save(config, tmp_path / "saved.yaml")
+    assert cli.load(VisualizeAttention, tmp_path / "saved.yaml") == config
 
 
 def test_dictionary_keys_take_any_name(file: Path):
