@@ -7,10 +7,18 @@ import pytest
 
 from siftvton.config import CompareResults, HeldOutData, SiftData, VisualizeAttention, VisualizeReference
 from siftvton.correspondence import Correspondences, write_matches
-from siftvton.data.layout import matches_path
+from siftvton.correspondence.regions import PART_COLOURS
+from siftvton.data.layout import DENSEPOSE, Pair, SplitFolder, matches_path
 from siftvton.data.synthetic.write import write_world
 from siftvton.errors import InputError, UsageError
-from siftvton.evaluation.figures import _box, _fullest_cells, compare_results, visualize_attention, visualize_reference
+from siftvton.evaluation.figures import (
+    _box,
+    _fullest_cells,
+    _torso,
+    compare_results,
+    visualize_attention,
+    visualize_reference,
+)
 from siftvton.files import read_image, write_image
 
 TOY = Path(__file__).parents[2] / "checkpoints" / "toy"
@@ -70,6 +78,16 @@ def test_results_stand_side_by_side_with_the_torso_below(world: Path, tmp_path: 
     config.predictions = {}
     with pytest.raises(UsageError, match="predictions: none given"):
         compare_results(config)
+
+
+def test_specks_of_the_torsos_colour_are_no_torso(tmp_path: Path):
+    labels = np.zeros((128, 96), np.uint8)
+    labels[40:80, 30:60] = 2
+    labels[100:103, 10:12] = 2
+    (tmp_path / "test" / DENSEPOSE).mkdir(parents=True)
+    write_image(tmp_path / "test" / DENSEPOSE / "a.png", PART_COLOURS[labels])
+    torso = _torso(SplitFolder(str(tmp_path), "test"), Pair("a.png", "a.png"), (128, 96))
+    np.testing.assert_array_equal(np.argwhere(torso)[[0, -1]], [[40, 30], [79, 59]])
 
 
 def test_the_box_holds_the_torso_in_the_photos_proportions():
