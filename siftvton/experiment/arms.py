@@ -31,12 +31,13 @@ def experiment(config: Experiment) -> None:
     """Train and measure what is not yet measured; write the tables after every arm.
 
     Raises:
-        UsageError: an arm was measured with other keys, or `reference` is none of the arms.
+        UsageError: an arm was measured with other keys, or a reference is none of the arms.
         InputError: a command failed; its last line and its log are named.
     """
-    for key, named in {"reference": config.reference, **config.references}.items():
-        if named not in config.arms:
-            raise UsageError(f"{key}={named}: allowed are {', '.join(config.arms)}")
+    named = {"reference": config.reference} | {f"references.{arm}": named for arm, named in config.references.items()}
+    for key, name in [*named.items(), *(("references", arm) for arm in config.references)]:
+        if name not in config.arms:
+            raise UsageError(f"{key}={name}: allowed are {', '.join(config.arms)}")
     runs = [(arm, seed, keys) for seed in config.seeds for arm, keys in config.arms.items()]
     if config.base_arm:
         runs.insert(0, (BASE, 0, config.base_arm))

@@ -152,10 +152,17 @@ def test_a_field_that_no_arm_may_have_is_refused(config: Experiment) -> None:
         experiment(config)
 
 
-@pytest.mark.parametrize("key", ["reference", "references"])
-def test_a_reference_that_is_no_arm_is_refused(config: Experiment, key: str) -> None:
-    setattr(config, key, "nothing" if key == "reference" else {"sift": "nothing"})
-    with pytest.raises(UsageError, match="=nothing: allowed are none, sift"):
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("reference", "nothing", "reference"),
+        ("references", {"sift": "nothing"}, "references.sift"),
+        ("references", {"nothing": "none"}, "references"),
+    ],
+)
+def test_a_reference_that_is_no_arm_is_refused(config: Experiment, key: str, value: object, named: str) -> None:
+    setattr(config, key, value)
+    with pytest.raises(UsageError, match=f"^{named}=nothing: allowed are none, sift"):
         experiment(config)
 
 
