@@ -32,7 +32,7 @@ quality: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed
-	$(BIN)/python benchmarks/toy_matches.py 60
+	$(BIN)/python benchmarks/toy_matches.py 40
 	$(BIN)/python benchmarks/preprocessing.py
 	$(BIN)/python benchmarks/supervision.py
 	$(BIN)/python benchmarks/supervision.py memory

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import plain
@@ -25,12 +25,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from siftvton.memory import KEPT, keep_freed_memory
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.single_token import token_constant
 from siftvton.model.unet import TryOnUNet
 
 ROUNDS = 7
 LATENT = (64, 48)
+BY_DEFAULT = 64 * 2**20  # bytes that glibc keeps by itself once blocks of 32 MiB were freed
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,24 @@ class Form:
     shortcut: bool = False
     fused: bool = False
     one_batch: bool = False
-    kept: bool = False
+    context_kept: bool = False
+    few_cells: bool = False
+    memory_kept: bool = False
 
 
-PLAIN, OURS = "plain", "+ context projections kept"
-FORMS = {
-    PLAIN: Form(),
-    "+ unused stages left out": Form(nothing_unused=True),
-    "+ single-token shortcut": Form(nothing_unused=True, shortcut=True),
-    "+ fused attention": Form(nothing_unused=True, shortcut=True, fused=True),
-    "+ both passes in one batch": Form(nothing_unused=True, shortcut=True, fused=True, one_batch=True),
-    OURS: Form(nothing_unused=True, shortcut=True, fused=True, one_batch=True, kept=True),
+SAVINGS = {
+    "+ unused stages left out": "nothing_unused",
+    "+ single-token shortcut": "shortcut",
+    "+ fused attention": "fused",
+    "+ both passes in one batch": "one_batch",
+    "+ context projections kept": "context_kept",
+    "+ convolutions of few cells": "few_cells",
+    "+ freed memory kept": "memory_kept",
 }
+FORMS = {"plain": Form()}  # each with the savings of those before
+for saving, field in SAVINGS.items():
+    FORMS[saving] = replace(FORMS[next(reversed(FORMS))], **{field: True})
+PLAIN, *_, OURS = FORMS
 
 
 def _random(module: torch.nn.Module, deviation: float = 0.02) -> torch.nn.Module:
@@ -87,9 +95,11 @@ class Step:
             )
 
         modules = [module for module in (self.unet, self.encoder, self.unused) if module is not None]
-        kept = token_constant(self.unet, self.encoder) if form.kept else nullcontext()
-        with plain.processors(*modules, fused=form.fused, shortcut=form.shortcut), kept:
-            if form.kept:
+        kept = token_constant(self.unet, self.encoder) if form.context_kept else nullcontext()
+        convolutions = nullcontext() if form.few_cells else plain.convolutions()
+        with plain.processors(*modules, fused=form.fused, shortcut=form.shortcut), convolutions, kept:
+            keep_freed_memory(KEPT if form.memory_kept else BY_DEFAULT)
+            if form.context_kept:
                 step()  # every step but a picture's first
             yield step
 

@@ -8,6 +8,7 @@ and the whole softmax of every supervised layer.
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from unittest.mock import patch
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from siftvton.correspondence import Correspondences
 from siftvton.model.encoder import time_width
+from siftvton.model.few_cells import FewCellsConv2d
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.single_token import SingleTokenProcessor
 from siftvton.model.unet import TryOnUNet
@@ -44,6 +46,11 @@ def processors(*modules: nn.Module, fused: bool, shortcut: bool) -> Iterator[Non
     finally:
         for layer, processor in zip(layers, before, strict=True):
             layer.set_processor(processor)
+
+
+def convolutions() -> AbstractContextManager[object]:
+    """Compute every convolution alike, whatever its size, inside the block."""
+    return patch.object(FewCellsConv2d, "_conv_forward", nn.Conv2d._conv_forward)
 
 
 class UnusedStages(nn.Module):

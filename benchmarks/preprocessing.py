@@ -1,6 +1,6 @@
 """Preprocessing against a plain loop: pairs a second, and whether the matches are the same.
 
-python benchmarks/preprocessing.py [48]    interleaved rounds on so many toy pairs of 512×384
+python benchmarks/preprocessing.py [36]    interleaved rounds on so many toy pairs of 512×384
 
 The plain loop: one process, one thread; each region is painted, searched, matched and filtered by itself. Ours: all
 cores, started and stopped in the time, reports and all. Without parsing, one garment picture serves all regions.
@@ -79,8 +79,9 @@ def differ(first: Correspondences, second: Correspondences) -> bool:
 def compare(data: Path, scratch: Path, name: str, suffix: str = "") -> None:
     folder = SplitFolder(str(data), "train")
     pairs = in_setting(folder_pairs(str(data), "train"), "paired")
+    shares: dict[str, int] = {}
     forms: dict[str, Callable[[Path], object]] = {
-        "plain loop": lambda output: plain_loop(folder, pairs, output),
+        "plain loop": lambda output: shares.update(plain_loop(folder, pairs, output)),
         "ours": lambda output: ours(data, output, "separate"),
         "ours, joint": lambda output: ours(data, output, "joint"),
     }
@@ -92,7 +93,6 @@ def compare(data: Path, scratch: Path, name: str, suffix: str = "") -> None:
             run(scratch / form)
             rates[form].append(len(pairs) / (time.perf_counter() - start))
     kept = {form: [read_matches(matches_path(scratch / form, pair.person), FRAME) for pair in pairs] for form in forms}
-    shares = plain_loop(folder, pairs, scratch / "plain loop")
     print(f"\n{name}: {len(pairs)} pairs, {shares['empty']} of {shares['regions']} regions empty")
     print(
         "\n| form | pairs a second | ratio to plain | matches | pairs with other matches |\n|---|---:|---:|---:|---:|"
@@ -120,4 +120,4 @@ def main(pairs: int) -> None:
 if __name__ == "__main__":
     cv2.setNumThreads(1)
     print(f"{os.cpu_count()} cores")
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 48)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 36)

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from siftvton.config import SCRIPTS
 from siftvton.errors import InputError, UsageError
 from siftvton.files import write_text
+from siftvton.memory import keep_freed_memory
 
 C = TypeVar("C")
 
@@ -46,6 +47,7 @@ def run(
             if summary is not None:
                 print("\n".join(f"# {line}" for line in summary(config).splitlines()))
         else:
+            keep_freed_memory()
             main(config)
     except InputError as error:
         # A data loader's worker hands its error on inside a traceback's text.

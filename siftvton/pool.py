@@ -10,6 +10,7 @@ from typing import TypeVar
 import cv2
 
 from siftvton.errors import UsageError
+from siftvton.memory import keep_freed_memory
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -45,5 +46,6 @@ def in_processes(
 
 
 def _start_worker() -> None:
+    keep_freed_memory()
     cv2.setNumThreads(1)  # the processes share the cores
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the parent, which lets each worker end its job

@@ -50,7 +50,7 @@ class RegionMatches:
 
 def painted(picture: np.ndarray, keep: np.ndarray, grey: int) -> np.ndarray:
     """``picture`` (height, width, 3) with the grey level ``grey`` wherever ``keep`` (height, width) is false."""
-    return np.where(keep[:, :, None], picture, np.uint8(grey))
+    return cv2.copyTo(picture, keep.astype(np.uint8), np.full_like(picture, grey))
 
 
 def detect_in(picture: np.ndarray, keep: np.ndarray, grey: int) -> sift.Detected:

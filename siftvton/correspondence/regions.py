@@ -7,6 +7,7 @@ missing, a wider area stands in for the region.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -42,6 +43,7 @@ def _part_colours() -> np.ndarray:
 
 
 PART_COLOURS = _part_colours()
+UNKNOWN = 255
 
 
 def densepose_labels(picture: np.ndarray) -> np.ndarray:
@@ -54,13 +56,27 @@ def densepose_labels(picture: np.ndarray) -> np.ndarray:
         (height, width) uint8: 0 for background, 1 to 24 as DensePose counts.
     """
     red, green, blue = np.moveaxis(picture.astype(np.int32), 2, 0)
-    pixels = red << 16 | green << 8 | blue  #                                           (height, width)
-    codes = np.unique(pixels)  # the picture's colours, far fewer than its pixels
-    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)  #         (colours, 3)
-    distance = ((colours[:, None] - PART_COLOURS.astype(int)) ** 2).sum(axis=2)  #      (colours, 25)
-    label_of = np.zeros(1 << 24, np.uint8)
-    label_of[codes] = distance.argmin(axis=1)
-    return label_of[pixels]
+    codes = red << 16 | green << 8 | blue  #                                            (height, width)
+    label_of = _known_labels()
+    new = np.unique(codes[label_of[codes] == UNKNOWN])
+    colours = np.stack([new >> 16, new >> 8 & 255, new & 255], axis=1)  #               (colours, 3)
+    label_of[new] = _nearest_part(colours.astype(np.float32))
+    return label_of[codes]
+
+
+@cache
+def _known_labels() -> np.ndarray:
+    """(2²⁴,) uint8: a colour's code -> its label, ``UNKNOWN`` until a picture shows it.
+
+    A JPEG has thousands of colours, and the next one mostly the same.
+    """
+    return np.full(1 << 24, UNKNOWN, np.uint8)
+
+
+def _nearest_part(colours: np.ndarray) -> np.ndarray:
+    """(N, 3) float32 colours -> (N,) labels; exact, as whole numbers of this size are in float32."""
+    parts = PART_COLOURS.astype(np.float32)
+    return ((parts**2).sum(axis=1) - 2 * colours @ parts.T).argmin(axis=1)  # |colour|² is the same for all parts
 
 
 def regions(

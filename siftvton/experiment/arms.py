@@ -31,7 +31,7 @@ def experiment(config: Experiment) -> None:
     """Train and measure what is not yet measured; write the tables after every arm.
 
     Raises:
-        UsageError: an arm was measured with other keys, or a reference is none of the arms.
+        UsageError: an arm was measured with other keys or on the other split, or a reference is none of the arms.
         InputError: a command failed; its last line and its log are named.
     """
     named = {"reference": config.reference} | {f"references.{arm}": named for arm, named in config.references.items()}
@@ -51,7 +51,8 @@ def experiment(config: Experiment) -> None:
     with tqdm(total=len(waiting), unit="arm", disable=not waiting) as bar:
         for stage in ([run for run in waiting if run[0] == BASE], [run for run in waiting if run[0] != BASE]):
             for arm, seed, keys, entry in _at_once(config, stage):
-                write_json(_measures_path(config, arm, seed), {"arm": arm, "seed": seed, "keys": keys, **entry})
+                run = {"arm": arm, "seed": seed, "keys": keys, "split": config.split}
+                write_json(_measures_path(config, arm, seed), run | entry)
                 write_report(config)
                 bar.update()
     print(write_report(config), end="")
@@ -97,9 +98,10 @@ def _is_measured(config: Experiment, arm: str, seed: int, keys: str) -> bool:
     path = _measures_path(config, arm, seed)
     if not path.is_file():
         return False
-    before = json.loads(path.read_text(encoding="utf-8"))["keys"]
-    if before != keys:
-        raise UsageError(f"{path}: of other keys ({before}); name another folder by measures")
+    before = _read(path)
+    for name, wanted in {"keys": keys, "split": config.split}.items():
+        if before[name] != wanted:
+            raise UsageError(f"{path}: of other {name} ({before[name]}); name another folder by measures")
     return True
 
 

@@ -7,6 +7,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from siftvton.model.encoder import Encoder
+from siftvton.model.few_cells import convolve_few_cells
 
 
 class GarmentEncoder(ModelMixin, ConfigMixin):
@@ -36,6 +37,7 @@ class GarmentEncoder(ModelMixin, ConfigMixin):
         self.garment_conv = nn.Conv2d(latent_channels, channels[0], kernel_size=3, padding=1)
         for parameter in self.garment_conv.parameters():
             nn.init.zeros_(parameter)
+        convolve_few_cells(self)
 
     def forward(self, sample: Tensor, garment_latent: Tensor, timestep: Tensor, context: Tensor) -> list[Tensor]:
         """

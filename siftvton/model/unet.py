@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from siftvton.model.encoder import Encoder, time_width
+from siftvton.model.few_cells import convolve_few_cells
 from siftvton.model.garment_attention import GarmentAttention
 from siftvton.model.single_token import attend_to_single_token
 
@@ -86,6 +87,7 @@ class TryOnUNet(ModelMixin, ConfigMixin):
         self.conv_out = nn.Conv2d(channels[0], latent_channels, kernel_size=3, padding=1)
         for part in (self.mid_block, self.up_blocks):
             attend_to_single_token(part)
+        convolve_few_cells(self)
 
     def forward(
         self,

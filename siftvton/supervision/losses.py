@@ -36,7 +36,7 @@ def attention_cross_entropy(query_rows: Tensor, key: Tensor, scale: float, refer
 class _CrossEntropy(torch.autograd.Function):
     """The gradient is worked out beside the value, a few rows at a time: no scores wait for the backward pass.
 
-    With s_rj = scale·Q_r·K_j, a row's loss is log Σ_j exp s_rj − Σ_j p_rj s_rj; its gradient by s_rj is q_rj − p_rj.
+    With s_rj = scale·Q_r·K_j, a row's loss is −Σ_j p_rj log q_rj; its gradient by s_rj is q_rj − p_rj.
     """
 
     @staticmethod
@@ -45,25 +45,22 @@ class _CrossEntropy(torch.autograd.Function):
         query = scale * query_rows
         share = (torch.arange(rows, device=key.device) < reference.rows[:, None]).to(key.dtype)  #  (B, R)
         share = share / (heads * reference.rows.clamp(min=1)[:, None])  # a row's part in its image's loss
-        weight = reference.weight.to(key.dtype) * share[reference.image, reference.row]  #          (E,)
+        p = reference.weight.to(key.dtype)  #                                                       (E,)
+        weight = p * share[reference.image, reference.row]
         loss = key.new_zeros(images)
         query_gradient, key_gradient = torch.empty_like(query), torch.zeros_like(key)
         for first in range(0, rows, ROWS_AT_ONCE):
             part = slice(first, first + ROWS_AT_ONCE)
             here = (reference.row >= first) & (reference.row < part.stop)
             entry = reference.image[here], slice(None), reference.row[here] - first, reference.key[here]
-            score = query[:, :, part] @ key.transpose(-1, -2)  #                     (B, H, r, N_k)
-            chosen = score[entry].sum(dim=1)  #                                      (e,) over heads
-            top = score.amax(dim=-1, keepdim=True)
-            total = score.sub_(top).exp_().sum(dim=-1, keepdim=True)  #              (B, H, r, 1)
-            log_sum = (top + total.log()).sum(dim=(1, 3))  #                         (B, r)
-            loss += (share[:, part] * log_sum).sum(dim=1)
-            loss.index_add_(0, reference.image[here], -weight[here] * chosen)
+            log_q = (query[:, :, part] @ key.transpose(-1, -2)).log_softmax(dim=-1)  #  (B, H, r, N_k)
+            loss.index_add_(0, reference.image[here], -weight[here] * log_q[entry].sum(dim=1))
             if any(ctx.needs_input_grad):
-                gradient = score.mul_(share[:, None, part, None] / total)
-                gradient[entry] -= weight[here, None]
-                query_gradient[:, :, part] = scale * gradient @ key
-                key_gradient += gradient.transpose(-1, -2) @ query[:, :, part]
+                gradient = log_q.exp_()
+                gradient[entry] -= p[here, None]
+                of_row = share[:, None, part, None]  #                                  (B, 1, r, 1)
+                query_gradient[:, :, part] = scale * of_row * (gradient @ key)
+                key_gradient += gradient.transpose(-1, -2) @ (of_row * query[:, :, part])
         ctx.save_for_backward(query_gradient, key_gradient)
         return loss
 

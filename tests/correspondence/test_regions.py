@@ -56,6 +56,13 @@ def test_a_jpeg_s_colours_are_told_by_the_nearest() -> None:
     np.testing.assert_array_equal(densepose_labels(read)[inner], labels[inner])
 
 
+def test_any_colour_is_told_by_the_nearest_also_when_seen_before() -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    distance = ((picture[:, :, None].astype(int) - PART_COLOURS.astype(int)) ** 2).sum(axis=3)
+    for _ in range(2):
+        np.testing.assert_array_equal(densepose_labels(picture), distance.argmin(axis=2))
+
+
 # Areas and their fallbacks
 
 

@@ -129,6 +129,13 @@ def test_measures_of_other_keys_are_refused(config: Experiment, calls: list) -> 
         experiment(config)
 
 
+def test_measures_of_the_other_split_are_refused(config: Experiment, calls: list) -> None:
+    experiment(config)
+    config.split = "validation" if config.split == "test" else "test"
+    with pytest.raises(UsageError, match=r"-seed-0\.json: of other split \("):
+        experiment(config)
+
+
 def test_a_base_whose_weights_are_gone_is_trained_again(config: Experiment, calls: list) -> None:
     experiment(config)
     (Path(config.measures) / "sift-seed-0.json").unlink()
