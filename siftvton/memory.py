@@ -11,7 +11,7 @@ def keep_freed_memory(amount: int = KEPT) -> None:
     """Let the C library keep so many bytes that were freed; other libraries than glibc are left as they are.
 
     It would keep 64 MiB at most, hand the rest back to the system and page it in again at its next use: that is 19 of
-    SIFT's 46 ms on a picture of 512×384, and a twelfth of a guided sampling step at full size.
+    SIFT's 46 ms on a picture of 512×384.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
