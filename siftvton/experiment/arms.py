@@ -100,8 +100,8 @@ def _is_measured(config: Experiment, arm: str, seed: int, keys: str) -> bool:
         return False
     before = _read(path)
     for name, wanted in {"keys": keys, "split": config.split}.items():
-        if before[name] != wanted:
-            raise UsageError(f"{path}: of other {name} ({before[name]}); name another folder by measures")
+        if before.get(name) != wanted:
+            raise UsageError(f"{path}: of other {name} ({before.get(name)}); name another folder by measures")
     return True
 
 

@@ -1,9 +1,11 @@
 """Convolutions with more weights than cells, as the coarsest levels have them, on the CPU."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-CHANNELS_PER_CELL = 3
+CHANNELS_PER_CELL = 3  # 640 channels on 384 cells are too few: either form takes 21 ms there
 
 
 class FewCellsConv2d(nn.Conv2d):
@@ -18,11 +20,12 @@ class FewCellsConv2d(nn.Conv2d):
         few = batch * height * width * CHANNELS_PER_CELL <= channels
         if not few or input.device.type != "cpu" or input.dtype != torch.float32 or torch.compiler.is_compiling():
             return super()._conv_forward(input, weight, bias)
-        enabled, *_ = torch.backends.mkldnn.set_flags(False)
+        one_dnn: Any = torch.backends.mkldnn  # its annotations do not let `enabled` be set
+        before, one_dnn.enabled = one_dnn.enabled, False
         try:
             return super()._conv_forward(input, weight, bias)
         finally:
-            torch.backends.mkldnn.set_flags(enabled)
+            one_dnn.enabled = before
 
 
 def convolve_few_cells(module: nn.Module) -> None:
