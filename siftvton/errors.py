@@ -18,3 +18,8 @@ class UsageError(InputError):
 
 class DivergedError(InputError):
     """Training met a loss or a gradient that is NaN or infinite. Scripts exit with 1."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
