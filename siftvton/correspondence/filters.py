@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from siftvton.correspondence.ransac import largest_consensus
 from siftvton.correspondence.sift import Matches
 
 ENOUGH = 15  # matches from which on a homography takes the place of the filters for a few
@@ -84,38 +85,19 @@ def duplicate(person: np.ndarray, garment: np.ndarray, radius: float = 2**0.5) -
 
 
 def homography(
-    person: np.ndarray,
-    garment: np.ndarray,
-    threshold: float = 12.0,
-    iterations: int = 1000,
-    confidence: float = 0.99,
+    person: np.ndarray, garment: np.ndarray, threshold: float = 12.0, confidence: float = 0.99
 ) -> np.ndarray:
     """Inliers of a homography from person to garment by RANSAC; none where the points determine no homography.
-
-    OpenCV seeds its own draws, so that the same matches give the same inliers.
 
     Args:
         person: (N, 2) points in pixels.
         garment: (N, 2) points in pixels, aligned.
         threshold: largest error on the garment, in pixels.
-        iterations: at most so many draws.
-        confidence: that the best draw holds no outlier, at which drawing ends early.
+        confidence: that a sample without an outlier was drawn, at which drawing ends.
     """
     if len(person) < HOMOGRAPHY_MINIMUM:
         return np.zeros(len(person), bool)
-    matrix, _ = cv2.findHomography(
-        person.astype(np.float32),
-        garment.astype(np.float32),
-        cv2.RANSAC,
-        threshold,
-        maxIters=iterations,
-        confidence=confidence,
-    )
-    if matrix is None:
-        return np.zeros(len(person), bool)
-    # The published inliers are those of the refined homography. OpenCV 5 returns them, 4 those of the best draw.
-    moved = cv2.perspectiveTransform(person[None].astype(np.float64), matrix)[0]
-    return np.linalg.norm(moved - garment, axis=1) < threshold
+    return largest_consensus(person, garment, threshold, confidence)
 
 
 def direction(person: np.ndarray, garment: np.ndarray, width: int, threshold: float = np.pi / 12) -> np.ndarray:
