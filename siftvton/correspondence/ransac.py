@@ -37,7 +37,7 @@ def largest_consensus(person: np.ndarray, garment: np.ndarray, threshold: float,
     person, garment = (points.astype(np.float64) - points.mean(axis=0) for points in (person, garment))
     generator = numpy_generator("homography", len(person))
     best = np.zeros((RUNS, len(person)), bool)
-    drawn, needed = 0, FEWEST
+    drawn, needed = 0, float(FEWEST)
     while drawn < min(needed, MOST):
         size = BATCH if drawn else FEWEST
         samples = generator.random((RUNS * size, len(person))).argpartition(3, axis=1)[:, :4]  # (RUNS·size, 4)
