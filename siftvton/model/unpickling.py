@@ -112,7 +112,7 @@ class Storage:
 
 
 # The library's unpickler in Python. The one in C takes as much memory as a file's numbers say, before it reads on.
-PlainUnpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]
+PlainUnpickler: Any = pickle._Unpickler
 
 
 class TensorUnpickler(PlainUnpickler):

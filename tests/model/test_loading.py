@@ -44,7 +44,9 @@ def test_a_folder_without_a_part_is_named(folder: Path):
 def test_weights_of_another_shape_are_named(folder: Path):
     config = json.loads((folder / "unet" / "config.json").read_text())
     (folder / "unet" / "config.json").write_text(json.dumps(config | {"channels": [16, 32, 64]}))
-    with pytest.raises(InputError, match=r"unet: the weights do not fit config\.json: .*\[32, 32, 3, 3\], expected \[64, "):
+    with pytest.raises(
+        InputError, match=r"unet: the weights do not fit config\.json: .*\[32, 32, 3, 3\], expected \[64, "
+    ):
         load(folder)
 
 
