@@ -118,7 +118,7 @@ ALLOWED: dict[type, dict[str, Rule]] = {
         "beta_end": _number(1e-8, 0.999),
         "beta_schedule": _one_of("linear", "scaled_linear", "squaredcos_cap_v2"),
         "trained_betas": _one_of(None),
-        "skip_prk_steps": YES_OR_NO,
+        "skip_prk_steps": _one_of(True),  # PLMS, not the slower start that the library has as well
         "set_alpha_to_one": YES_OR_NO,
         "prediction_type": _one_of("epsilon", "v_prediction"),
         "timestep_spacing": _one_of("linspace", "leading", "trailing"),

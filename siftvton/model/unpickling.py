@@ -81,6 +81,7 @@ BROKEN = (
     TypeError,
     ValueError,
     struct.error,
+    zipfile.BadZipFile,
 )
 
 
@@ -141,7 +142,7 @@ class TensorUnpickler(PlainUnpickler):
             raise ValueError("it refers to something that is no storage of numbers")
         _, dtype, key, _, count = identity
         if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or not _is_count(count):
-            raise ValueError("it refers to a storage of an unknown kind")
+            raise ValueError("its numbers are of an unknown type, perhaps quantised")
         content = self.storage(key)
         if count * dtype.itemsize > content.nbytes():
             raise ValueError(f"its storage {key} is shorter than it says")
@@ -261,12 +262,12 @@ class _Archive:
             ValueError: it is compressed, a program, or not of the zipped format.
             OSError: it cannot be read.
         """
-        if not zipfile.is_zipfile(path):
-            raise ValueError("not of PyTorch's zipped format; save it again with PyTorch 1.6 or newer")
         try:
+            if not zipfile.is_zipfile(path):
+                raise ValueError("not of PyTorch's zipped format; save it again with PyTorch 1.6 or newer")
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
-        except (zipfile.BadZipFile, NotImplementedError, *BROKEN) as error:
+        except (MemoryError, RuntimeError, struct.error, zipfile.BadZipFile) as error:
             raise ValueError(f"a damaged archive: {error}") from error
         size = path.stat().st_size
         if any(Path(entry.filename).name == "constants.pkl" for entry in entries):
@@ -318,8 +319,10 @@ def read_tensors(path: Path) -> Any:
         ValueError: it is damaged, compressed, a program, or not of the zipped format.
         OSError: it cannot be read.
     """
-    archive = _Archive(path)
     try:
+        archive = _Archive(path)
         return TensorUnpickler(archive.read("data.pkl"), lambda key: archive.storage(f"data/{key}")).load()
+    except EOFError as error:
+        raise ValueError("its pickle ends too early") from error
     except BROKEN as error:
         raise ValueError(str(error) or type(error).__name__) from error
