@@ -108,9 +108,9 @@ def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32
             raise InputError(f"{folder}: the weights hold {shown(known)} twice, by an old and a new name")
         stored[known] = tensor
     stored.pop("embeddings.position_ids", None)  # 0, 1, 2, …, which old versions of transformers wrote
-    with init_empty_weights(include_buffers=False):  # sizes are compared before memory is taken
-        part = kind(CLIPVisionConfig(**settings)) if kind is CLIPVisionModel else kind(**settings)
-    ours = {_current_name(kind, name): (name, tensor.shape) for name, tensor in part.state_dict().items()}
+    with torch.device("meta"):  # takes no memory, whatever the sizes
+        expected = _make(kind, settings).state_dict()
+    ours = {_current_name(kind, name): (name, tensor.shape) for name, tensor in expected.items()}
     problems = {
         "missing": [name for name in ours if name not in stored],
         "unexpected": [name for name in stored if name not in ours],
@@ -122,8 +122,14 @@ def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32
     }
     if any(problems.values()):
         raise InputError(f"{folder}: the weights do not fit config.json: {published.listed(problems)}")
+    with init_empty_weights(include_buffers=False):  # buffers that no file holds keep their values
+        part = _make(kind, settings)
     _fill(part, {name: stored[known] for known, (name, _) in ours.items()}, folder, dtype)
     return part
+
+
+def _make(kind: Any, settings: dict[str, Any]) -> nn.Module:
+    return kind(CLIPVisionConfig(**settings)) if kind is CLIPVisionModel else kind(**settings)
 
 
 def _current_name(kind: Any, name: str) -> str:
