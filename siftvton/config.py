@@ -163,6 +163,9 @@ class OptimisationConfig:
     validation_pictures: int = option(8, "validation pairs that are sampled and scored", minimum=1)
     validation_steps: int = option(20, "sampling steps of validation pictures", minimum=1)
     inception: str | None = option(None, "clean-fid's inception-2015-12-05.pt: validate by FID and KID, too")
+    inception_sha256: str | None = option(
+        None, "SHA-256 of another `inception` file to allow; it is a program, so it must be one that you trust"
+    )
     alexnet: str | None = option(None, "torchvision's alexnet-owt-7be5be79.pth: validate by LPIPS, too")
     tracker: str | None = option(
         None, "accelerate tracker, e.g. tensorboard (extra `tracking`) or wandb (pip install wandb); null: none"
@@ -279,6 +282,9 @@ class Evaluate:
     limit: int | None = option(None, "only the first so many pairs; null: all", minimum=1)
     published: bool = option(False, "show the published figures beside (VITON-HD, test)")
     inception: str | None = option(None, "clean-fid's inception-2015-12-05.pt; null: look in the cache, else download")
+    inception_sha256: str | None = option(
+        None, "SHA-256 of another `inception` file to allow; it is a program, so it must be one that you trust"
+    )
     alexnet: str | None = option(None, "torchvision's alexnet-owt-7be5be79.pth; null: look in the cache, else download")
     autoencoder: str | None = option(None, "folder of an autoencoder: also give a Fréchet distance on its features")
     batch_size: int = option(16, "pictures at once", minimum=1)

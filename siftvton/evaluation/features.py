@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from siftvton.errors import InputError
 from siftvton.evaluation.pictures import Pictures, PictureSet
+from siftvton.model.loading import load_part
 
 AUTOENCODER_WEIGHTS = "diffusion_pytorch_model.safetensors"
 LATENT_GRID = 4  # cells a side that the autoencoder's latents are averaged to
@@ -77,12 +78,7 @@ def load_autoencoder(folder: str | Path, device: torch.device) -> AutoencoderKL:
     Raises:
         InputError: the folder or one of its files is missing or wrong.
     """
-    needed = [Path(folder) / name for name in ("config.json", AUTOENCODER_WEIGHTS)]
-    absent = [str(path) for path in needed if not path.is_file()]
-    if absent:
-        raise InputError(f"autoencoder={folder}: {absent[0]}: no such file; scripts/train_autoencoder.py writes it")
     try:
-        autoencoder = AutoencoderKL.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"autoencoder={folder}: cannot be loaded: {' '.join(str(error).split())}") from error
-    return autoencoder.to(device).eval()
+        return load_part(Path(folder), AutoencoderKL).to(device)
+    except InputError as error:
+        raise InputError(f"autoencoder={error}; scripts/train_autoencoder.py writes such a folder") from error

@@ -108,7 +108,8 @@ class Evaluation:
     def _unpaired(self) -> dict[str, Scores]:
         config = self.config
         scores = {results.name: Scores() for results in self.sets}
-        inception = self._network(weights.INCEPTION, config.inception, weights.load_inception, ["fid", "kid"])
+        load_inception = partial(weights.load_inception, allowed=config.inception_sha256)
+        inception = self._network(weights.INCEPTION, config.inception, load_inception, ["fid", "kid"])
         kid = partial(metrics.kernel_distances, seed=config.seed)
         if inception is not None:
             features_of = InceptionFeatures(inception, config.batch_size, config.workers, self.device)

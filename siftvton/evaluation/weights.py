@@ -1,13 +1,17 @@
-"""The published networks behind FID, KID and LPIPS: found, fetched, checked and loaded. No file can run Python code.
+"""The published networks behind FID, KID and LPIPS: found, fetched, checked and loaded.
 
-Each is named by a configuration key, else lies in PyTorch's cache (``$TORCH_HOME/hub/checkpoints``), else is
-downloaded to there.
+Each is named by a configuration key, or else is in PyTorch's cache (``$TORCH_HOME/hub/checkpoints``), or else is
+downloaded to there. Inception's file is a program, so it is loaded only if its SHA-256 is the published one or one
+that the user allows. AlexNet's holds tensors alone, and is read as such.
 """
 
+import http.client
 import os
 import pickle
+import shutil
 import socket
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +25,11 @@ from torch import Tensor, nn
 from torchmetrics.functional.image.lpips import _NoTrainLpips
 from torchvision.models import AlexNet_Weights
 
-from siftvton.errors import InputError
+from siftvton.errors import InputError, first_line
 from siftvton.files import sha256
+from siftvton.model.finite import first_not_finite
+from siftvton.model.unpickling import BROKEN, read_tensors
+from siftvton.model.weight_files import require_floats, require_regular, shown
 
 CLEAN_FID_CACHE = Path("/tmp")  # where clean-fid's own functions put Inception
 CONNECTION_TIMEOUT = 20  # seconds
@@ -37,91 +44,124 @@ class PublishedFile:
     key: str  # the configuration key that names a local copy
     name: str
     url: str
-    digest: str | None  # the first digits of its SHA-256 where its publisher states them
-    fetch: Callable[[Path], None]
+    digest: str  # SHA-256, or its first digits where its publisher states no more
+    fetch: Callable[[Path], object]  # download into a folder
 
 
-def _fetch_inception(target: Path) -> None:
-    with TemporaryDirectory(dir=target.parent) as folder:  # clean-fid would take up a broken download again
-        fetched = check_download_inception(folder)
-        torch.jit.load(fetched, map_location="cpu")
-        os.replace(fetched, target)
+def _fetch_inception(folder: Path) -> None:
+    check_download_inception(str(folder))
 
 
-def _fetch_alexnet(target: Path) -> None:
-    torch.hub.download_url_to_file(ALEXNET.url, str(target), hash_prefix=ALEXNET.digest)
+def _fetch_alexnet(folder: Path) -> None:
+    torch.hub.download_url_to_file(ALEXNET.url, str(folder / ALEXNET.name))
 
 
-INCEPTION = PublishedFile("inception", "inception-2015-12-05.pt", inception_url, None, _fetch_inception)
+# The SHA-256 as k-diffusion (github.com/crowsonkb/k-diffusion, k_diffusion/evaluation.py, for the same address) and
+# H2CEvaluator (github.com/LeoXing1996/H2CEvaluator, H2CEvaluator/fid.py) state it independently of each other.
+# torch-fidelity's and pytorch-fid's files of similar names are others: they hold weights, this one is a program.
+INCEPTION = PublishedFile(
+    "inception",
+    "inception-2015-12-05.pt",
+    inception_url,
+    "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+    _fetch_inception,
+)
 ALEXNET = PublishedFile(
     "alexnet", "alexnet-owt-7be5be79.pth", AlexNet_Weights.IMAGENET1K_V1.url, "7be5be79", _fetch_alexnet
 )
 
 
 def locate(file: PublishedFile, given: str | None) -> Path:
-    """Where a published network's weights lie on this machine, after a download if need be.
+    """The path of a published network's weights on this machine, after a download if need be.
 
     Args:
         given: the file that the configuration names, whose content is not compared with the published one;
             None: look in the caches.
 
     Raises:
-        MissingWeightsError: it is nowhere and cannot be downloaded.
-        InputError: the named file does not exist, or a cached one is not the published one.
+        MissingWeightsError: it is in no cache and cannot be downloaded.
+        InputError: the named file cannot be read, or a cached one is not the published one.
     """
     if given is not None:
-        if not Path(given).is_file():
-            raise InputError(f"{file.key}={given}: no such file; wanted {file.name} from {file.url}")
-        return Path(given)
+        try:
+            return require_regular(Path(given))
+        except InputError as error:
+            raise InputError(f"{file.key}={error}; required is {file.name} from {file.url}") from error
     target = cache_folder() / file.name
-    cached = [path for path in (target, CLEAN_FID_CACHE / file.name) if path.is_file()]
-    if cached:
-        if is_published(file, cached[0]) is False:
-            raise InputError(
-                f"{cached[0]}: SHA-256 begins with {sha256(cached[0])[:8]}, not {file.digest}; delete the file, "
-                f"or name it by {file.key}=<file> if it is meant"
-            )
-        return cached[0]
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _timeout(CONNECTION_TIMEOUT):
-            file.fetch(target)
-    except (OSError, RuntimeError) as error:
+        if target.is_file():
+            if not is_published(file, target):
+                raise InputError(
+                    f"{target}: SHA-256 begins with {sha256(target)[:8]}, not {file.digest[:8]}; delete the file, "
+                    f"or name it by {file.key}=<file> if you want to use it"
+                )
+            return target
+        # Everybody may write to the other cache, so a file in it counts only if it is the published one.
+        other = CLEAN_FID_CACHE / file.name
+        if other.is_file() and is_published(file, other):
+            return other
+        _download(file, target)
+    except (OSError, http.client.HTTPException, RuntimeError) as error:
         raise MissingWeightsError(
-            f"weights missing: {file.name} could not be downloaded ({_first_line(error)}); "
+            f"weights missing: {file.name} could not be downloaded ({first_line(error)}); "
             f"get {file.url} and put it at {target}, or name it by {file.key}=<file>"
         ) from error
     return target
 
 
-def is_published(file: PublishedFile, path: Path) -> bool | None:
-    """Whether ``path`` holds the published content; None where its publisher states no digest."""
-    return sha256(path).startswith(file.digest) if file.digest else None
+def _download(file: PublishedFile, target: Path) -> None:
+    """Fetch into a folder of an unpredictable name, check, and only then move to ``target``.
+
+    Raises:
+        OSError, RuntimeError: there is no connection, the folder cannot be written to, or other content came.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent) as folder, _timeout(CONNECTION_TIMEOUT):
+        file.fetch(Path(folder))
+        fetched = Path(folder) / file.name
+        if not is_published(file, fetched):
+            raise RuntimeError(f"what came has a SHA-256 that begins with {sha256(fetched)[:8]}, not {file.digest[:8]}")
+        os.replace(fetched, target)
+
+
+def is_published(file: PublishedFile, path: Path) -> bool:
+    """Whether ``path`` holds the published content."""
+    return sha256(path).startswith(file.digest)
 
 
 def cache_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def load_inception(path: Path, device: torch.device) -> nn.Module:
+def load_inception(path: Path, device: torch.device, allowed: str | None = None) -> nn.Module:
     """clean-fid's feature network from its TorchScript file: (B, 3, 299, 299) in [0, 255] to (B, 2048).
 
+    Args:
+        allowed: the SHA-256 of another file than the published one that may be loaded, since TorchScript is a program.
+
     Raises:
-        InputError: the file is not such a network.
+        InputError: the file is neither the published nor the allowed one, or is not such a network.
     """
-    try:
-        with TemporaryDirectory() as folder:  # clean-fid's loader wants a folder that holds the published name
-            (Path(folder) / INCEPTION.name).symlink_to(path.resolve())
+    with TemporaryDirectory() as folder:  # clean-fid's loader looks for the published name in a folder
+        copy = Path(folder) / INCEPTION.name  # nobody else can change it between the check and the loading
+        shutil.copyfile(require_regular(path), copy)
+        digest = sha256(copy)
+        if digest not in (INCEPTION.digest, (allowed or "").lower()):
+            raise InputError(
+                f"{path}: is not the published network; nothing was run. Get {INCEPTION.url}, "
+                f"or allow this program, if you trust it, by {INCEPTION.key}_sha256={digest}"
+            )
+        try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # PyTorch would have TorchScript given up
                 network = InceptionV3W(folder, download=False).to(device).eval()
-        with torch.no_grad():
-            network(torch.zeros(1, 3, 299, 299, device=device))
-    except (RuntimeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{path}: not a TorchScript network from 299×299 pictures to 2048 features ({_first_line(error)}); "
-            f"wanted {INCEPTION.name} from {INCEPTION.url}"
-        ) from error
+            with torch.no_grad():
+                network(torch.zeros(1, 3, 299, 299, device=device))
+        except (RuntimeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{path}: not a TorchScript network from 299×299 pictures to 2048 features ({first_line(error)}); "
+                f"required is {INCEPTION.name} from {INCEPTION.url}"
+            ) from error
     return network
 
 
@@ -129,7 +169,7 @@ def load_lpips(path: Path, device: torch.device) -> nn.Module:
     """TorchMetrics' LPIPS network with the AlexNet of ``path``; its linear heads come with TorchMetrics.
 
     Raises:
-        InputError: the file is not a state dictionary of torchvision's AlexNet.
+        InputError: the file is not a state dictionary of torchvision's AlexNet, or holds NaN or infinite values.
     """
     network = _NoTrainLpips(net="alex", pnet_rand=True)  # the public class downloads AlexNet, as a full pickle
     ours = network.net.state_dict()
@@ -141,23 +181,32 @@ def load_lpips(path: Path, device: torch.device) -> nn.Module:
         if key not in theirs or key not in state or state[key].shape != ours[theirs[key]].shape
     )
     if wrong:
-        raise InputError(
-            f"{path}: not torchvision's AlexNet: {wrong[0]} is missing, unexpected or of another shape; "
-            f"wanted {ALEXNET.name} from {ALEXNET.url}"
-        )
+        found = f"{shown(wrong[0])} is missing, unexpected or of another shape"
+        raise InputError(f"{path}: not torchvision's AlexNet: {found}; {_WANTED}")
+    require_floats(path, state)
+    broken = first_not_finite(state.items())
+    if broken is not None:
+        raise InputError(f"{path}: {broken} holds values that are NaN or infinite; {_WANTED}")
     network.net.load_state_dict({theirs[key]: value for key, value in state.items()})
     return network.to(device)
 
 
+_WANTED = f"required is {ALEXNET.name} from {ALEXNET.url}"
+
+
 def _read_state(path: Path) -> dict[str, Tensor]:
+    require_regular(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{path}: not a file of tensors ({_first_line(error)}); wanted {ALEXNET.name} from {ALEXNET.url}"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path}: not a state dictionary; wanted {ALEXNET.name} from {ALEXNET.url}")
+        if zipfile.is_zipfile(path):
+            state = read_tensors(path)
+        else:  # PyTorch's older format
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, OSError, *BROKEN) as error:
+        raise InputError(f"{path}: not a file of tensors ({shown(first_line(error))}); {_WANTED}") from error
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise InputError(f"{path}: not a state dictionary; {_WANTED}")
     return state
 
 
@@ -170,7 +219,3 @@ def _timeout(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

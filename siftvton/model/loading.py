@@ -5,29 +5,38 @@ with an unpickler that rebuilds tensors alone.
 """
 
 import hashlib
-import json
 import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from diffusers import AutoencoderKL, PNDMScheduler
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from torch import Tensor
-from transformers import CLIPVisionModel
+from diffusers import AutoencoderKL, ModelMixin, PNDMScheduler
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils.logging import disable_progress_bar
 
-from siftvton.errors import InputError
+from siftvton.errors import InputError, first_line
 from siftvton.files import sha256, write_json, written_whole
 from siftvton.model import build, published
+from siftvton.model.finite import first_not_finite
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.hub import local
 from siftvton.model.image_context import ImageContext
+from siftvton.model.settings import NETWORK, read_settings
 from siftvton.model.unet import TryOnUNet
 from siftvton.model.unpickling import read_tensors
+from siftvton.model.weight_files import (
+    SAFETENSORS,
+    read_json,
+    read_safetensors,
+    read_sharded,
+    require_floats,
+    require_regular,
+    shown,
+)
 from siftvton.pipeline import TryOnPipeline
 
 PARTS: dict[str, Any] = {
@@ -37,11 +46,17 @@ PARTS: dict[str, Any] = {
     "garment_encoder": GarmentEncoder,
     "unet": TryOnUNet,
 }
-
-
-SHARD = "2GB"  # a shard is copied in memory while it is written
+# What two parts must agree on: part, its setting, another part, its setting.
+AGREEMENTS = (
+    *(("garment_encoder", key, "unet", key) for key in NETWORK),
+    ("image_context", "context_width", "unet", "context_width"),
+    ("image_context", "width", "image_encoder", "hidden_size"),
+    ("vae", "latent_channels", "unet", "latent_channels"),
+)
 
 disable_progress_bar()  # of the image encoder's few shards
+
+SHARD = "2GB"  # a shard is copied in memory while it is written
 
 
 def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOnPipeline:
@@ -56,41 +71,109 @@ def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOn
         InputError: it is missing, damaged, of another shape, or holds more than tensors.
     """
     source = local(source)
-    if source.is_dir():
-        parts = {name: load_part(source / name, kind, dtype) for name, kind in PARTS.items()}
-        return TryOnPipeline(**parts, scheduler=PNDMScheduler.from_config(_json(source / "scheduler", "scheduler")))
-    return from_published(read_checkpoint(source), source, dtype=dtype)
+    if not source.is_dir():
+        return from_published(read_checkpoint(source), source, dtype=dtype)
+    schedule = read_settings(source / "scheduler" / "scheduler_config.json", PNDMScheduler)
+    parts = {name: load_part(source / name, kind, dtype) for name, kind in PARTS.items()}
+    for part, setting, other, its in AGREEMENTS:
+        first, second = (getattr(parts[name].config, key) for name, key in ((part, setting), (other, its)))
+        if first != second:
+            raise InputError(f"{source}: {part} has {setting}={first}, but {other} has {its}={second}; they must agree")
+    return TryOnPipeline(**parts, scheduler=PNDMScheduler(**schedule))
 
 
 def weights_digest(source: str | Path) -> str:
     """SHA-256 over a checkpoint's, or a folder's, weights: what tells two trainings under one path apart."""
     source = local(source)
-    files = sorted(source.glob("*/*.safetensors")) if source.is_dir() else [source]
-    return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
+    files = sorted(source.glob(f"*/*{SAFETENSORS}")) if source.is_dir() else [source]
+    return hashlib.sha256("".join(sha256(require_regular(file)) for file in files).encode()).hexdigest()
 
 
 def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32) -> Any:
-    """One part of a pipeline from its folder, strictly."""
-    config = _json(folder, "config")
-    try:
-        dtype = dtype or _stored_dtype(folder)
-        part, report = kind.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, StopIteration, SafetensorError) as error:
-        raise InputError(
-            f"{folder}: not as its config.json says, or damaged ({_first_line(error)}); copy it again"
-        ) from error
-    wrong = {name: sorted(map(str, report[name])) for name in ("missing_keys", "unexpected_keys") if report[name]}
-    if wrong:
-        raise InputError(f"{folder}: weights do not fit {kind.__name__} of {len(config)} settings: {wrong}")
+    """One part of a pipeline from its folder, strictly: ``config.json`` and safetensors, nothing else.
+
+    Args:
+        kind: a class of :data:`PARTS`.
+        dtype: of the weights once loaded; None: as they are stored.
+
+    Raises:
+        InputError: a file is missing or damaged, names or shapes do not fit, a value is NaN or infinite.
+    """
+    settings = read_settings(folder / "config.json", kind)
+    name = "diffusion_pytorch_model" if issubclass(kind, ModelMixin) else "model"
+    stored = {}
+    for stored_name, tensor in read_sharded(folder, name + SAFETENSORS).items():
+        known = _current_name(kind, stored_name)
+        if known in stored:
+            raise InputError(f"{folder}: the weights hold {shown(known)} twice, by an old and a new name")
+        stored[known] = tensor
+    stored.pop("embeddings.position_ids", None)  # 0, 1, 2, …, which old versions of transformers wrote
+    with torch.device("meta"):  # takes no memory, whatever the sizes
+        expected = _make(kind, settings).state_dict()
+    ours = {_current_name(kind, name): (name, tensor.shape) for name, tensor in expected.items()}
+    problems = {
+        "missing": [name for name in ours if name not in stored],
+        "unexpected": [name for name in stored if name not in ours],
+        "of another shape": [
+            f"{name} {list(stored[name].shape)}, expected {list(shape)}"
+            for name, (_, shape) in ours.items()
+            if name in stored and stored[name].shape != shape
+        ],
+    }
+    if any(problems.values()):
+        raise InputError(f"{folder}: the weights do not fit config.json: {published.listed(problems)}")
+    with init_empty_weights(include_buffers=False):  # buffers that no file holds keep their values
+        part = _make(kind, settings)
+    _fill(part, {name: stored[known] for known, (name, _) in ours.items()}, folder, dtype)
     return part
 
 
+def _make(kind: Any, settings: dict[str, Any]) -> nn.Module:
+    return kind(CLIPVisionConfig(**settings)) if kind is CLIPVisionModel else kind(**settings)
+
+
+def _current_name(kind: Any, name: str) -> str:
+    """A parameter's name without what versions of the libraries wrote differently."""
+    if kind is CLIPVisionModel:
+        return name.removeprefix("vision_model.")  # transformers 4 wrote it, transformers 5 leaves it out
+    if kind is AutoencoderKL:  # diffusers before 0.15
+        for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
+            name = re.sub(rf"(\.attentions\.\d+)\.{old}\.", rf"\1.{new}.", name)
+    return name
+
+
+def _fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: torch.dtype | None) -> None:
+    """Give an empty part its weights, cast to ``dtype``, for inference.
+
+    Raises:
+        InputError: a tensor holds whole numbers, or values that are NaN or infinite once cast.
+    """
+    require_floats(source, tensors)
+    cast = {name: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()}
+    broken = first_not_finite(cast.items())
+    if broken is not None:
+        kind = str(cast[broken].dtype).removeprefix("torch.")
+        raise InputError(
+            f"{source}: {shown(broken)} holds values that are NaN or infinite in {kind}; use other weights"
+        )
+    part.load_state_dict(cast, assign=True)
+    part.eval()
+
+
 def save(pipeline: TryOnPipeline, folder: str | Path) -> None:
-    """Write a pipeline as a folder that :func:`load` reads, whole or not at all."""
+    """Write a pipeline as a folder that :func:`load` reads, whole or not at all.
+
+    Raises:
+        InputError: a weight is NaN or infinite; nothing is written.
+    """
+    for name in PARTS:
+        broken = first_not_finite(getattr(pipeline, name).state_dict().items())
+        if broken is not None:
+            raise InputError(f"{folder}: not written, since {name}.{broken} holds NaN or infinite values")
     with written_whole(folder) as beside:
         pipeline.save_pretrained(beside, max_shard_size=SHARD)
         for path in beside.glob("*/config.json"):  # without the path that a part was read from
-            config = _json(path.parent, "config")
+            config = read_json(path)
             config.pop("_name_or_path", None)
             write_json(path, config)
 
@@ -101,17 +184,25 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is damaged, or is a pickle that would run something.
     """
+    require_regular(path)
+    if path.suffix == SAFETENSORS:
+        return read_safetensors(path)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
         content = read_tensors(path)
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: refused, nothing was run: {error}") from error
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read as a checkpoint ({_first_line(error)}); nothing was run") from error
+        raise InputError(f"{path}: refused, nothing was run: {shown(error)}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a checkpoint ({shown(first_line(error))}); nothing was run"
+        ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: is not a dictionary of tensors, nor holds one as state_dict")
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise InputError(
+                f"{path}: is not a dictionary of tensors, nor holds one as state_dict; {shown(name)} is no plain tensor"
+            )
     return content
 
 
@@ -128,7 +219,7 @@ def from_published(
         make_parts: the parts to fill, by default the published model's.
 
     Raises:
-        InputError: a name or a shape does not fit.
+        InputError: a name or a shape does not fit, or a value is NaN or infinite.
     """
     with init_empty_weights(include_buffers=False):  # buffers that no checkpoint holds keep their values
         parts = (make_parts or build.full_parts)()
@@ -144,27 +235,5 @@ def from_published(
     except ValueError as error:
         raise InputError(f"{source}: not the published model: {error}") from error
     for part, module in parts.items():
-        tensors = {name: tensor.to(dtype or tensor.dtype) for name, tensor in renamed[part].items()}
-        module.load_state_dict(tensors, assign=True)
-        module.eval()
+        _fill(module, renamed[part], source, dtype)
     return TryOnPipeline(**parts, scheduler=build.scheduler())
-
-
-def _json(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / f"{'scheduler_config' if name == 'scheduler' else name}.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; wanted is a folder that save_pretrained wrote") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from error
-
-
-def _stored_dtype(folder: Path) -> torch.dtype:
-    path = next(folder.glob("*.safetensors"))
-    with safe_open(path, framework="pt") as file:
-        return file.get_tensor(next(iter(file.keys()))).dtype
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0].partition(". ")[0]  # without the library's advice on its own keys

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
+from siftvton.model.weight_files import shown
+
 PREFIXES = {
     "unet": "model.diffusion_model.",
     "garment_encoder": "control_model.",
@@ -231,7 +233,7 @@ def from_published(published: Mapping[str, Tensor], shapes: Shapes, **sizes: int
     unexpected = [name for name in published if name not in used and not is_dropped(name)]
     problems = {"missing": missing, "of another shape": wrong, "unexpected": unexpected}
     if any(problems.values()):
-        raise ValueError("; ".join(f"{kind}: {_listed(names)}" for kind, names in problems.items() if names))
+        raise ValueError(listed(problems))
     return result
 
 
@@ -272,5 +274,10 @@ def _our_tensor(name: str, part: str, tensor: Tensor) -> Tensor:
     return tensor[-(len(tensor) // 3) :] if _is_value(name, part) else tensor
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def listed(problems: Mapping[str, list[str]]) -> str:
+    """Each kind of problem with its first names, in one line."""
+    return "; ".join(f"{kind}: {_first_three(names)}" for kind, names in problems.items() if names)
+
+
+def _first_three(names: list[str]) -> str:
+    return ", ".join(map(shown, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -62,7 +62,9 @@ class Validation:
         self.inception = self.lpips = None
         if settings.inception:
             self.inception = weights.load_inception(
-                weights.locate(weights.INCEPTION, settings.inception), accelerator.device
+                weights.locate(weights.INCEPTION, settings.inception),
+                accelerator.device,
+                allowed=settings.inception_sha256,
             )
         if settings.alexnet:
             self.lpips = weights.load_lpips(weights.locate(weights.ALEXNET, settings.alexnet), accelerator.device)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from stand_ins import PERSONS, picture
+from stand_ins import PERSONS, allow_inception, picture
 
 from siftvton import cli
 from siftvton.config import Evaluate
@@ -33,7 +33,7 @@ def written(config: Evaluate) -> list[str]:
 
 
 def features_of(paths: list[Path], inception_file: Path) -> np.ndarray:
-    network = weights.load_inception(inception_file, CPU)
+    network = weights.load_inception(inception_file, CPU, allowed=sha256(inception_file))
     return InceptionFeatures(network, 4, 0, CPU)(PictureSet("x", paths[0].parent, paths, (64, 48)))
 
 
@@ -89,7 +89,7 @@ def test_a_stand_in_for_the_published_weights_shows_in_the_table(config, alexnet
 
 
 def test_unpaired_gives_fid_and_kid_of_the_listed_pictures(unpaired, inception_file, tmp_path):
-    unpaired.inception = str(inception_file)
+    allow_inception(unpaired, inception_file)
     table = evaluate(unpaired)
     assert "| results | pictures | FID ↓ | KID ×1000 ↓ |" in table
     results = features_of([tmp_path / f"tried/p{number}_g{number}.png" for number in range(PERSONS)], inception_file)
@@ -102,13 +102,15 @@ def test_unpaired_gives_fid_and_kid_of_the_listed_pictures(unpaired, inception_f
 
 
 def test_the_papers_figures_stand_beside_as_published(unpaired, inception_file):
-    unpaired.inception, unpaired.published = str(inception_file), True
+    allow_inception(unpaired, inception_file)
+    unpaired.published = True
     assert "| SIFT-VTON, first version (published) |  | 8.860 | 1.092 |" in evaluate(unpaired)
 
 
 @pytest.mark.parametrize("setting", ["paired", "unpaired"])
 def test_stray_pictures_and_batch_size_change_nothing(config, tmp_path, setting, inception_file, alexnet_file):
-    config.setting, config.inception, config.alexnet = setting, str(inception_file), str(alexnet_file)
+    allow_inception(config, inception_file)
+    config.setting, config.alexnet = setting, str(alexnet_file)
     config.predictions = {"ours": str(tmp_path / ("other" if setting == "paired" else "tried"))}
     evaluate(config)
     before = report_of(config)["results"]["ours"]["scores"]
@@ -121,7 +123,8 @@ def test_stray_pictures_and_batch_size_change_nothing(config, tmp_path, setting,
 
 
 def test_the_reference_stays_whole_when_fewer_results_are_scored(unpaired, inception_file, tmp_path):
-    unpaired.inception, unpaired.limit = str(inception_file), 3
+    allow_inception(unpaired, inception_file)
+    unpaired.limit = 3
     evaluate(unpaired)
     results = features_of([tmp_path / f"tried/p{number}_g{number}.png" for number in range(3)], inception_file)
     photos = features_of([tmp_path / f"data/test/image/p{number}.png" for number in range(PERSONS)], inception_file)
@@ -132,7 +135,7 @@ def test_the_reference_stays_whole_when_fewer_results_are_scored(unpaired, incep
 
 
 def test_validation_compares_with_the_validation_persons_alone(unpaired, inception_file, tmp_path):
-    unpaired.inception = str(inception_file)
+    allow_inception(unpaired, inception_file)
     unpaired.data.split, unpaired.data.validation_pairs = "validation", 4
     (tmp_path / "data/test").rename(tmp_path / "data/train")
     (tmp_path / "data/test_pairs.txt").rename(tmp_path / "data/train_pairs.txt")

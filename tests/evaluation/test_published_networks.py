@@ -1,6 +1,10 @@
 """Weights files: where they are looked for, what is refused, and that none can run code."""
 
+import os
 import pickle
+import shutil
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ from siftvton.errors import InputError
 from siftvton.evaluation import weights
 from siftvton.evaluation.features import AutoencoderFeatures, InceptionFeatures, load_autoencoder
 from siftvton.evaluation.pictures import Pictures, PictureSet
-from siftvton.files import write_image
+from siftvton.files import sha256, write_image
 
 CPU = torch.device("cpu")
 
@@ -36,21 +40,43 @@ def test_without_network_the_message_says_which_file_goes_where(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_a_file_at_the_place_that_the_message_names_is_found(tmp_path):
+@pytest.fixture
+def published(monkeypatch, tmp_path) -> Path:
+    """A stand-in for Inception whose digest counts as the published one."""
+    path = save_inception(tmp_path / "published.pt")
+    monkeypatch.setattr(weights, "INCEPTION", replace(weights.INCEPTION, digest=sha256(path)))
+    return path
+
+
+def test_the_published_inception_is_known_by_its_whole_digest():
+    """A prefix could be met by another program."""
+    assert len(weights.INCEPTION.digest) == 64
+
+
+def test_a_file_at_the_place_that_the_message_names_is_found(tmp_path, published):
     target = tmp_path / "torch/hub/checkpoints/inception-2015-12-05.pt"
     target.parent.mkdir(parents=True)
-    save_inception(target)
+    shutil.copyfile(published, target)
     assert weights.locate(weights.INCEPTION, None) == target
 
 
-def test_what_clean_fid_downloaded_earlier_is_found(tmp_path):
+def test_what_clean_fid_downloaded_earlier_is_found(tmp_path, published):
     (tmp_path / "clean-fid").mkdir()
-    save_inception(tmp_path / "clean-fid/inception-2015-12-05.pt")
+    shutil.copyfile(published, tmp_path / "clean-fid/inception-2015-12-05.pt")
     assert weights.locate(weights.INCEPTION, None) == tmp_path / "clean-fid/inception-2015-12-05.pt"
 
 
+def test_another_file_in_the_folder_that_everybody_may_write_to_is_not_used(tmp_path):
+    (tmp_path / "clean-fid").mkdir()
+    save_inception(tmp_path / "clean-fid/inception-2015-12-05.pt")
+    with pytest.raises(weights.MissingWeightsError, match="no network in tests"):
+        weights.locate(weights.INCEPTION, None)
+
+
 def test_a_named_file_must_exist(tmp_path):
-    with pytest.raises(InputError, match=r"alexnet=.*nowhere\.pth: no such file; wanted alexnet-owt-7be5be79\.pth"):
+    with pytest.raises(
+        InputError, match=r"^alexnet=.*nowhere\.pth: no such file; required is alexnet-owt-7be5be79\.pth"
+    ):
         weights.locate(weights.ALEXNET, str(tmp_path / "nowhere.pth"))
 
 
@@ -62,32 +88,102 @@ def test_a_cached_file_that_is_not_the_published_one_is_refused(tmp_path):
         weights.locate(weights.ALEXNET, None)
 
 
-def test_a_broken_download_is_not_kept(monkeypatch, tmp_path):
+@pytest.mark.parametrize("file", ["INCEPTION", "ALEXNET"])
+def test_a_broken_download_is_not_kept(monkeypatch, tmp_path, file):
     """clean-fid leaves what it got under the final name and takes it for the network the next time."""
+    monkeypatch.setattr(
+        weights, "check_download_inception", lambda folder: cut_off(Path(folder) / "inception-2015-12-05.pt")
+    )
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda _, path: cut_off(Path(path)))
 
-    def cut_off(folder: str) -> str:
-        path = Path(folder) / "inception-2015-12-05.pt"
-        path.write_bytes(save_inception(tmp_path / "whole.pt").read_bytes()[:5000])
-        return str(path)
+    def cut_off(path: Path) -> None:
+        path.write_bytes(b"half")
 
-    monkeypatch.setattr(weights, "check_download_inception", cut_off)
-    with pytest.raises(weights.MissingWeightsError):
-        weights.locate(weights.INCEPTION, None)
+    with pytest.raises(
+        weights.MissingWeightsError, match=r"could not be downloaded \(what came has a SHA-256 that begins"
+    ):
+        weights.locate(getattr(weights, file), None)
     assert list((tmp_path / "torch/hub/checkpoints").iterdir()) == []
 
 
-def test_a_download_is_kept(monkeypatch, tmp_path):
+def test_a_download_is_kept(monkeypatch, tmp_path, published):
     monkeypatch.setattr(
         weights,
         "check_download_inception",
-        lambda folder: str(save_inception(Path(folder) / "inception-2015-12-05.pt")),
+        lambda folder: shutil.copyfile(published, Path(folder) / "inception-2015-12-05.pt"),
     )
     assert weights.locate(weights.INCEPTION, None) == tmp_path / "torch/hub/checkpoints/inception-2015-12-05.pt"
     weights.load_inception(weights.locate(weights.INCEPTION, None), CPU)
 
 
+def test_a_download_is_never_written_through_a_link(monkeypatch, tmp_path, published):
+    victim, folder = tmp_path / "victim", tmp_path / "torch/hub/checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "inception-2015-12-05.pt").symlink_to(victim)
+    monkeypatch.setattr(
+        weights,
+        "check_download_inception",
+        lambda into: shutil.copyfile(published, Path(into) / "inception-2015-12-05.pt"),
+    )
+    path = weights.locate(weights.INCEPTION, None)
+    assert not victim.exists()
+    assert not path.is_symlink()
+
+
+def test_a_cache_that_cannot_be_written_to_is_as_no_connection(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
+    for file in (weights.INCEPTION, weights.ALEXNET):
+        with pytest.raises(weights.MissingWeightsError, match=r"could not be downloaded \(.*Not a directory") as caught:
+            weights.locate(file, None)
+        assert f"name it by {file.key}=<file>" in str(caught.value)
+
+
+class Overwrites(torch.nn.Module):
+    """A TorchScript program that writes into a file, as any may."""
+
+    def __init__(self, victim: str) -> None:
+        super().__init__()
+        self.victim = victim
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return pictures[:, 0].flatten(1)[:, :2048] + torch.from_file(self.victim, True, 1).fill_(1)
+
+
+def test_an_unknown_program_is_refused_and_not_run(tmp_path):
+    victim = tmp_path / "victim"
+    network = Inception()
+    network.layers = Overwrites(str(victim))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch would have TorchScript given up
+        torch.jit.script(network).save(str(tmp_path / "program.pt"))
+    victim.write_text("precious")
+    digest = sha256(tmp_path / "program.pt")
+    for allowed in (None, "", digest[:8], digest[:-1] + "x"):
+        with pytest.raises(InputError, match=f"nothing was run. Get https.*by inception_sha256={digest}$"):
+            weights.load_inception(tmp_path / "program.pt", CPU, allowed=allowed)
+        assert victim.read_text() == "precious"
+    weights.load_inception(tmp_path / "program.pt", CPU, allowed=digest.upper())
+    assert victim.read_bytes() != b"precious", "the program does write once it is allowed"
+
+
+@pytest.mark.parametrize("load", [weights.load_inception, weights.load_lpips])
+def test_what_is_no_weights_file_is_named(tmp_path, load):
+    path = tmp_path / "network.pth"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(InputError, match=r"network\.pth: is a Git LFS pointer"):
+        load(path, CPU)
+    path.write_text("\n<!DOCTYPE html><title>404</title>")
+    with pytest.raises(InputError, match=r"network\.pth: is a web page"):
+        load(path, CPU)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"network\.pth: is a named pipe"):
+        load(path, CPU)
+
+
 def test_inception_features_are_the_networks_on_pictures_of_299(inception_file, drawn):
-    found = InceptionFeatures(weights.load_inception(inception_file, CPU), 2, 0, CPU)(drawn)
+    found = InceptionFeatures(weights.load_inception(inception_file, CPU, sha256(inception_file)), 2, 0, CPU)(drawn)
     resized = [
         np.stack(
             [
@@ -114,7 +210,7 @@ def test_a_wrong_inception_file_is_refused(tmp_path, content):
         write_image(tmp_path / "picture.png", picture("x"))
         path = tmp_path / "picture.png"
     with pytest.raises(InputError, match="not a TorchScript network from 299×299 pictures to 2048 features") as caught:
-        weights.load_inception(path, CPU)
+        weights.load_inception(path, CPU, allowed=sha256(path))
     assert "\n" not in str(caught.value)
 
 
@@ -148,6 +244,21 @@ def test_a_pickle_with_code_is_refused_and_does_not_run(tmp_path):
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_alexnet_that_is_not_finite_is_refused(tmp_path, value):
+    state = alexnet_state()
+    state["features.3.bias"][5] = value
+    torch.save(state, tmp_path / "alexnet.pth")
+    with pytest.raises(InputError, match=r"alexnet\.pth: features\.3\.bias holds values that are NaN or infinite"):
+        weights.load_lpips(tmp_path / "alexnet.pth", CPU)
+
+
+def test_an_alexnet_in_pytorchs_older_format_is_read(tmp_path, alexnet_file):
+    torch.save(alexnet_state(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    old, new = (weights.load_lpips(path, CPU).state_dict() for path in (tmp_path / "old.pth", alexnet_file))
+    assert all(torch.equal(old[name], tensor) for name, tensor in new.items())
+
+
 def test_autoencoder_features_are_posterior_means_averaged_over_a_grid(autoencoder_folder, drawn):
     autoencoder = load_autoencoder(autoencoder_folder, CPU)
     found = AutoencoderFeatures(autoencoder, (64, 64), 2, 0, CPU)(drawn)
@@ -168,5 +279,5 @@ def test_a_truncated_autoencoder_is_refused(tmp_path, autoencoder_folder):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     path = tmp_path / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match=r"^autoencoder=.*\.safetensors: damaged or not a safetensors file"):
         load_autoencoder(tmp_path, CPU)

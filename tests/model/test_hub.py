@@ -1,9 +1,12 @@
 """Weights by the hub's names, from a server of our own that answers as the hub does."""
 
 import base64
+import errno
 import hashlib
 import json
+import os
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +25,12 @@ REPOSITORIES = {
     "owner/empty": {"README.md": b""},
 }
 OWN = "owner/own"
+REFUSED = {
+    "owner/gated": (403, "GatedRepo"),
+    "owner/token": (401, ""),
+    "owner/busy": (429, ""),
+    "owner/down": (503, ""),
+}
 written: dict[str, bytes] = {}  # path -> content, in `OWN`
 
 
@@ -41,14 +50,15 @@ class _Hub(BaseHTTPRequestHandler):
             error = "RevisionNotFound"
         elif not api and "/".join(rest) not in files:
             error = "EntryNotFound"
+        status, error = REFUSED.get(name, (404 if error else 200, error))
         content = b""
-        if api and not error:
+        if api and status == 200:
             tree = [{"type": "file", "path": file, "size": len(files[file]), "oid": COMMIT} for file in files]
             about = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": file} for file in files]}
             content = json.dumps(tree if parts[4] == "tree" else about).encode()
-        elif not error:
+        elif status == 200:
             content = files["/".join(rest)]
-        self.send_response(404 if error else 200)
+        self.send_response(status)
         if error:
             self.send_header("X-Error-Code", error)
         self.send_header("X-Repo-Commit", COMMIT)
@@ -94,7 +104,7 @@ class _Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as own:
-        threading.Thread(target=own.serve_forever, daemon=True).start()
+        threading.Thread(target=own.serve_forever, args=(0.01,), daemon=True).start()
         address = f"http://127.0.0.1:{own.server_port}"
         monkeypatch.setattr(constants, "ENDPOINT", address)
         monkeypatch.setattr(
@@ -145,6 +155,45 @@ def test_what_the_hub_has_not_is_named(server, source: str, message: str):
         local(source)
 
 
+@pytest.mark.parametrize(
+    ("repository", "message"),
+    [
+        ("owner/gated", "asks for its terms to be accepted: do so at http.*/owner/gated, then run: hf auth login"),
+        ("owner/token", "answers 401: it does not accept your token"),
+        ("owner/busy", "answers 429: too many requests"),
+        ("owner/down", "answers 503: try again later"),
+    ],
+)
+@pytest.mark.parametrize("file", ["", "/other.safetensors"])
+def test_what_the_hub_refuses_says_why(server, monkeypatch, repository: str, message: str, file: str):
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # between its library's attempts
+    with pytest.raises(InputError, match=f"the Hugging Face hub {message}"):
+        local(f"hf://{repository}{file}")
+
+
+@pytest.mark.parametrize("source", ["owner/release", "owner/folder", "hf://owner/release/other.safetensors"])
+def test_a_cache_that_cannot_be_written_is_named(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(InputError, match=r"file.* cannot be written \(.*set HF_HOME to another folder$"):
+        local(source)
+
+
+def test_a_full_disk_is_named(server, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(hub, "hf_hub_download", full)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); free some space"):
+        local("owner/release")
+
+
+def test_a_path_that_no_system_allows_is_one_line():
+    for source in ("x" * 5000, "a\0b", "x" * 300 + "/y"):
+        with pytest.raises(InputError, match="no such folder or file"):
+            local(source)
+
+
 @pytest.mark.parametrize("source", ["owner/release", "owner/folder", "hf://owner/release/other.safetensors"])
 def test_without_a_connection_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -192,7 +241,7 @@ def test_what_the_hub_does_not_take_is_one_line(server, tmp_path: Path, monkeypa
     with pytest.raises(InputError, match=f"^{OWN}: cannot be written to on the .*401.*hf auth login logs in$"):
         claim(OWN)
     with pytest.raises(
-        InputError, match=f"^{OWN}: cannot be written to on the .*401.*again by: hf upload {OWN} .*model$"
+        InputError, match=f"^{OWN}: cannot be written to on the .*401.*try again with: hf upload {OWN} .*model$"
     ):
         push(tmp_path / "model", OWN)
     monkeypatch.setattr(hf_api.api, "endpoint", "http://127.0.0.1:9")

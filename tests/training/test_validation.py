@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from runs import metrics, run, same_weights, validations, weights
-from stand_ins import alexnet_state, save_inception
+from stand_ins import alexnet_state, allow_inception, save_inception
 
 from siftvton.data.layout import IMAGE, split_pairs
 from siftvton.errors import InputError
@@ -60,8 +60,9 @@ def test_a_network_for_scores_that_is_not_there_is_named(configuration):
 
 def test_networks_by_path_add_their_scores_and_fid_decides(configuration, tmp_path: Path):
     torch.save(alexnet_state(), tmp_path / "alexnet.pth")
-    networks = {"inception": str(save_inception(tmp_path / "inception.pt")), "alexnet": str(tmp_path / "alexnet.pth")}
-    entry = validations(run(configuration(updates=2, validate_every=2, **networks)))[0]
+    config = configuration(updates=2, validate_every=2, alexnet=str(tmp_path / "alexnet.pth"))
+    allow_inception(config.train, save_inception(tmp_path / "inception.pt"))
+    entry = validations(run(config))[0]
     assert entry["unpaired"] == entry["fid"] > 0
     assert entry["lpips"] > 0
     assert "kid" in entry

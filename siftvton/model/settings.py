@@ -1,0 +1,241 @@
+"""What the configuration file of a pipeline's part may hold: the keys and values listed here, and nothing else.
+
+The libraries' own loaders act on more keys than the sizes of a network. Some of them name code to fetch and run
+(``attn_implementation``, ``auto_map``, ``quantization_config``). So no configuration file is handed to them: a part is
+built from the settings that passed these rules.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diffusers import AutoencoderKL, PNDMScheduler
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from siftvton.errors import InputError
+from siftvton.model.build import CLIP_SIZE
+from siftvton.model.garment_encoder import GarmentEncoder
+from siftvton.model.image_context import ImageContext
+from siftvton.model.unet import TryOnUNet
+from siftvton.model.weight_files import read_json, shown
+
+
+class Rule(NamedTuple):
+    allows: Callable[[Any], bool]
+    words: str  # what is allowed, for messages
+
+
+def _whole(lowest: int, highest: int) -> Rule:
+    def allows(value: Any) -> bool:
+        return type(value) is int and lowest <= value <= highest
+
+    return Rule(allows, f"a whole number from {lowest} to {highest}")
+
+
+def _number(lowest: float, highest: float) -> Rule:
+    def allows(value: Any) -> bool:  # false for NaN
+        return type(value) in (int, float) and lowest <= value <= highest
+
+    return Rule(allows, f"a number from {lowest:g} to {highest:g}")
+
+
+def _one_of(*values: Any) -> Rule:
+    def allows(value: Any) -> bool:
+        return any(type(value) is type(each) and value == each for each in values)
+
+    return Rule(allows, " or ".join(map(json.dumps, values)))
+
+
+def _list_of(rule: Rule, longest: int) -> Rule:
+    def allows(value: Any) -> bool:
+        return type(value) is list and 1 <= len(value) <= longest and all(map(rule.allows, value))
+
+    return Rule(allows, f"a list of 1 to {longest}, each {rule.words}")
+
+
+YES_OR_NO = _one_of(True, False)
+TEXT = Rule(lambda value: value is None or isinstance(value, str), "text")
+# Far above any model's; they keep a wrong number from building layers for hours.
+WIDTH = _whole(1, 65_536)
+LEVELS = 8
+BLOCKS = _whole(1, 16)
+LAYERS = _whole(1, 128)
+CHANNELS = _list_of(WIDTH, LEVELS)
+
+NETWORK = {
+    "in_channels": WIDTH,
+    "latent_channels": WIDTH,
+    "channels": CHANNELS,
+    "blocks_per_level": BLOCKS,
+    "heads": WIDTH,
+    "norm_groups": WIDTH,
+    "context_width": WIDTH,
+}
+ALLOWED: dict[type, dict[str, Rule]] = {
+    AutoencoderKL: {
+        "in_channels": _one_of(3),
+        "out_channels": _one_of(3),
+        "down_block_types": _list_of(_one_of("DownEncoderBlock2D"), LEVELS),
+        "up_block_types": _list_of(_one_of("UpDecoderBlock2D"), LEVELS),
+        "block_out_channels": CHANNELS,
+        "layers_per_block": BLOCKS,
+        "act_fn": _one_of("silu"),
+        "latent_channels": WIDTH,
+        "norm_num_groups": WIDTH,
+        "sample_size": WIDTH,
+        "scaling_factor": _number(1e-6, 1e6),
+        "shift_factor": _one_of(None),  # no code here applies one
+        "latents_mean": _one_of(None),
+        "latents_std": _one_of(None),
+        "force_upcast": YES_OR_NO,
+        "use_quant_conv": YES_OR_NO,
+        "use_post_quant_conv": YES_OR_NO,
+        "mid_block_add_attention": YES_OR_NO,
+    },
+    CLIPVisionModel: {
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "projection_dim": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": WIDTH,
+        "num_channels": _one_of(3),
+        "image_size": _one_of(CLIP_SIZE),
+        "patch_size": _whole(1, CLIP_SIZE),
+        "hidden_act": _one_of("quick_gelu", "gelu"),
+        "layer_norm_eps": _number(1e-12, 1e-2),
+        "attention_dropout": _number(0, 1),
+        "initializer_range": _number(0, 1),
+        "initializer_factor": _number(0, 100),
+    },
+    ImageContext: {"width": WIDTH, "depth": _whole(0, 128), "context_width": WIDTH},
+    GarmentEncoder: NETWORK,
+    TryOnUNet: NETWORK,
+    PNDMScheduler: {
+        "num_train_timesteps": _one_of(1000),
+        "beta_start": _number(1e-8, 0.999),
+        "beta_end": _number(1e-8, 0.999),
+        "beta_schedule": _one_of("linear", "scaled_linear", "squaredcos_cap_v2"),
+        "trained_betas": _one_of(None),
+        "skip_prk_steps": _one_of(True),  # PLMS, not the slower start that the library has as well
+        "set_alpha_to_one": YES_OR_NO,
+        "prediction_type": _one_of("epsilon", "v_prediction"),
+        "timestep_spacing": _one_of("linspace", "leading", "trailing"),
+        "steps_offset": _whole(0, 1),
+    },
+}
+# What must be there, since the weights' shapes do not show it or since the libraries' defaults are another model's.
+REQUIRED: dict[type, tuple[str, ...]] = {
+    AutoencoderKL: (
+        "block_out_channels",
+        "down_block_types",
+        "up_block_types",
+        "layers_per_block",
+        "latent_channels",
+        "norm_num_groups",
+        "scaling_factor",
+    ),
+    CLIPVisionModel: ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"),
+    ImageContext: tuple(ALLOWED[ImageContext]),
+    GarmentEncoder: tuple(NETWORK),
+    TryOnUNet: tuple(NETWORK),
+    PNDMScheduler: (
+        "num_train_timesteps",
+        "beta_start",
+        "beta_end",
+        "beta_schedule",
+        "skip_prk_steps",
+        "set_alpha_to_one",
+        "steps_offset",
+        "prediction_type",
+    ),
+}
+# Keys that say where a file comes from. They are checked and otherwise ignored.
+DIFFUSERS_NOTES = {"_diffusers_version": TEXT, "_name_or_path": TEXT}
+DTYPE = _one_of(None, "float32", "float16", "bfloat16")
+NOTES: dict[type, dict[str, Rule]] = {
+    CLIPVisionModel: {
+        "_name_or_path": TEXT,
+        "architectures": Rule(lambda value: value in (None, ["CLIPVisionModel"]), '["CLIPVisionModel"]'),
+        "model_type": _one_of("clip_vision_model"),
+        "transformers_version": TEXT,
+        "dtype": DTYPE,
+        "torch_dtype": DTYPE,  # transformers 4 wrote it
+        "dropout": _number(0, 0),
+    },
+    PNDMScheduler: {**DIFFUSERS_NOTES, "clip_sample": _one_of(False)},  # Stable Diffusion's file holds the latter
+}
+
+
+def read_settings(path: Path, kind: type) -> dict[str, Any]:
+    """The settings of a part of class ``kind`` from its configuration file.
+
+    Raises:
+        InputError: a key is unknown or missing, or a value is not allowed or does not fit another.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds {shown(json.dumps(content))}; a JSON object with the settings is required")
+    rules, defaults = ALLOWED[kind], _defaults(kind)
+    notes = NOTES.get(kind, DIFFUSERS_NOTES) | {"_class_name": _one_of(kind.__name__)}
+    for key, value in content.items():
+        rule = rules.get(key) or notes.get(key)
+        if rule is None and key in defaults:  # a key that a version of the library added, and that changes nothing
+            rule = _one_of(defaults[key])
+        if rule is None:
+            raise InputError(f"{path}: {shown(key)} is not a known key; known are {', '.join(rules)}")
+        if not rule.allows(value):
+            raise InputError(f"{path}: {shown(key)}={shown(json.dumps(value))} is not allowed; use {rule.words}")
+    missing = [key for key in REQUIRED[kind] if key not in content]
+    if missing:
+        raise InputError(f"{path}: lacks {', '.join(missing)}; copy the folder again")
+    settings = {
+        key: float(value) if type(value) is int and type(defaults[key]) is float else value
+        for key, value in content.items()
+        if key in defaults and key not in notes
+    }
+    problem = _misfit(kind, {**defaults, **settings})
+    if problem:
+        raise InputError(f"{path}: {problem}")
+    return settings
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    if kind is CLIPVisionModel:
+        return CLIPVisionConfig().to_dict()
+    parameters = inspect.signature(kind).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+
+
+def _misfit(kind: type, settings: Mapping[str, Any]) -> str | None:
+    """What of the settings does not fit the others, in words; None: all fit."""
+    if kind in (TryOnUNet, GarmentEncoder):
+        if len(settings["channels"]) < 2:
+            return f"channels={list(settings['channels'])} has too few levels; use 2 or more"
+        seen = 3 * settings["latent_channels"] + 1  # the noisy, the agnostic and the DensePose latent, and the mask
+        if settings["in_channels"] != seen:
+            return (
+                f"in_channels={settings['in_channels']} does not fit the latents; 3·latent_channels + 1 = {seen} does"
+            )
+        return _indivisible(settings, "channels", ("heads", "norm_groups"))
+    if kind is CLIPVisionModel:
+        return _indivisible(settings, "hidden_size", ("num_attention_heads",))
+    if kind is AutoencoderKL:
+        levels = len(settings["block_out_channels"])
+        for key in ("down_block_types", "up_block_types"):
+            if len(settings[key]) != levels:
+                return f"{key} has {len(settings[key])} entries; block_out_channels has {levels}"
+        return _indivisible(settings, "block_out_channels", ("norm_num_groups",))
+    if kind is PNDMScheduler and settings["beta_start"] > settings["beta_end"]:
+        return f"beta_start={settings['beta_start']} is above beta_end={settings['beta_end']}"
+    return None
+
+
+def _indivisible(settings: Mapping[str, Any], widths: str, divisors: tuple[str, ...]) -> str | None:
+    found = settings[widths]
+    for width in [found] if isinstance(found, int) else found:
+        for divisor in divisors:
+            if width % settings[divisor]:
+                return f"{widths}: {width} is not a multiple of {divisor}={settings[divisor]}"
+    return None

@@ -1,0 +1,148 @@
+"""Weights files and the JSON files beside them, read so that each broken one is a single line that says why."""
+
+import json
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from siftvton.errors import InputError, first_line
+
+SAFETENSORS = ".safetensors"
+LARGEST_JSON = 2**24  # bytes; an index of every tensor of the full model has 0.2 MB
+LONGEST_SHOWN = 100  # letters of what a message repeats from a file
+
+# What a weights file stores numbers as, by the format's own names.
+DTYPES = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I64", "I32", "I16", "I8", "U8", "BOOL"}
+
+
+def shown(text: object) -> str:
+    """``text`` from a file as a message may repeat it: one line, not too long, no control characters."""
+    text = str(text)
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
+
+
+def require_regular(path: Path) -> Path:
+    """Give ``path`` back if it is a regular file that can be read and has the content of one.
+
+    Opening a named pipe would wait for ever; a pointer of Git LFS or a web page in place of weights is common.
+
+    Raises:
+        InputError: it is missing, a dangling link, a folder, a pipe, a device, empty, unreadable, or such a text.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{path}: is {_kind(mode)}; a regular file is required")
+        with path.open("rb") as file:
+            start = file.read(1024)
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise InputError(f"{path}: links to {path.readlink()}, which does not exist") from error
+        raise InputError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:  # no permission, a loop of links, a NUL in the name
+        raise InputError(f"{path}: cannot be read ({_reason(error)})") from error
+    if not start:
+        raise InputError(f"{path}: the file is empty; download or copy it again")
+    if start.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise InputError(f"{path}: is a Git LFS pointer, not the file itself; fetch it with: git lfs pull")
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<!--")):
+        raise InputError(f"{path}: is a web page, not the file itself; download it again from a direct link")
+    return path
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a named pipe"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        InputError: it is missing, too large, or not JSON.
+    """
+    require_regular(path)
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise InputError(f"{path}: has more than {LARGEST_JSON // 2**20} MB; too large for a configuration")
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # an editor on Windows may add a byte-order mark
+    except RecursionError as error:
+        raise InputError(f"{path}: is nested too deeply") from error
+    except ValueError as error:  # not JSON, not UTF-8, a number of too many digits
+        raise InputError(f"{path}: not JSON ({first_line(error)}); copy it again") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({_reason(error)})") from error
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """A safetensors file's tensors by name, memory-mapped.
+
+    Raises:
+        InputError: the file is damaged, or holds numbers of a type that is no weight's.
+    """
+    require_regular(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118, it is no dictionary
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in DTYPES:
+                    raise InputError(
+                        f"{path}: {shown(name)} holds numbers of type {shown(dtype)}, which is no weight's"
+                    )
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: damaged or not a safetensors file ({shown(_reason(error))}); download or copy it again"
+        ) from error
+
+
+def read_sharded(folder: Path, name: str) -> dict[str, Tensor]:
+    """The tensors of ``name``, or of the shards that ``name``.index.json lists, all inside ``folder``.
+
+    Raises:
+        InputError: a file is missing or damaged, or the index names anything but safetensors files of the folder.
+    """
+    whole, index = folder / name, folder / f"{name}.index.json"
+    if whole.exists() or whole.is_symlink() or not index.exists():
+        return read_safetensors(whole)
+    listed = read_json(index)
+    places = listed.get("weight_map") if isinstance(listed, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise InputError(f"{index}: has no weight_map that says which shard holds which tensor")
+    for shard in places.values():
+        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(SAFETENSORS):
+            raise InputError(f"{index}: names {shown(shard)}; only {SAFETENSORS} files of the same folder are read")
+    tensors: dict[str, Tensor] = {}
+    for shard in sorted(set(places.values())):
+        for tensor_name, tensor in read_safetensors(folder / shard).items():
+            if places.get(tensor_name) != shard:
+                raise InputError(f"{folder / shard}: holds {shown(tensor_name)}, which {index.name} does not say")
+            tensors[tensor_name] = tensor
+    lacking = next((each for each in places if each not in tensors), None)
+    if lacking is not None:
+        raise InputError(f"{folder / places[lacking]}: lacks {shown(lacking)}, which {index.name} says it holds")
+    return tensors
+
+
+def require_floats(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """
+    Raises:
+        InputError: a tensor holds whole numbers, as a quantised model's.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(f"{path}: {shown(name)} holds {kind} numbers; floating-point weights are required")
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or first_line(error)
