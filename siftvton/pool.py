@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 
@@ -52,6 +52,17 @@ def in_processes(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def loader_workers(count: int) -> dict[str, Any]:
+    """The arguments of a ``DataLoader`` that reads in ``count`` worker processes; 0: in this one.
+
+    OpenCV's threads end in this process, too: a process that is forked while they exist hangs as soon as it sets their
+    number.
+    """
+    if count:
+        cv2.setNumThreads(1)
+    return {"num_workers": count, "worker_init_fn": start_worker}
 
 
 def start_worker(_number: int = 0) -> None:

@@ -7,9 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
-from siftvton.pool import in_processes
+from siftvton.pool import in_processes, loader_workers
 
 PROGRAM = """
 import os, sys, time
@@ -90,6 +93,29 @@ class TestProcesses:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 143
         assert errors == "program.py: stopped by SIGTERM; the same command continues from here\n"
+
+
+class Settings:
+    """A data set whose items say how their process is set up."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, _place: int) -> list[int]:
+        ignored = [signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGINT, signal.SIGTERM)]
+        return [cv2.getNumThreads(), *ignored]
+
+
+def test_a_loaders_workers_use_one_core_and_leave_signals_to_the_parent():
+    """Also where the parent has OpenCV threads at work: setting their number in a forked process would hang."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (15, 15), 3)
+    try:
+        loader = DataLoader(Settings(), batch_size=None, timeout=30, **loader_workers(1))  # type: ignore[arg-type]
+        assert list(loader) == [[1, True, True]] * 2
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_sigterm_is_handled_as_before_once_all_is_done():
