@@ -1,11 +1,17 @@
-"""A function over many jobs in processes, each on one core."""
+"""A function over many jobs in processes, each on one core; and how every worker process starts and ends."""
 
+import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from typing import TypeVar
+from contextlib import contextmanager
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
 
 import cv2
 
@@ -21,6 +27,8 @@ def in_processes(
 ) -> Generator[Outcome, None, None]:
     """The outcomes as they come; close the generator to end the processes early.
 
+    Until the generator ends, SIGTERM ends the program with one line and exit code 143, after the running jobs.
+
     Args:
         function: importable by name in a new process.
         workers: processes; with 1, or a single job, it runs in this one.
@@ -29,23 +37,68 @@ def in_processes(
         UsageError: a process was killed.
     """
     workers = min(workers, len(jobs))
-    if workers <= 1:
-        yield from map(function, jobs)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
-    try:
-        for future in as_completed([pool.submit(function, job) for job in jobs]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise UsageError(
-            f"workers={workers}: a process was killed, mostly for want of memory; "
-            "with fewer workers the same command goes on from here"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with _ended_by_sigterm():
+        if workers <= 1:
+            yield from map(function, jobs)
+            return
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=start_worker)
+        try:
+            for future in as_completed([pool.submit(function, job) for job in jobs]):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise UsageError(
+                f"workers={workers}: a process was killed, in most cases because memory ran out; "
+                "with fewer workers the same command continues from here"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+def loader_workers(count: int) -> dict[str, Any]:
+    """The arguments of a ``DataLoader`` that reads in ``count`` worker processes; 0: in this one.
+
+    OpenCV's threads end in this process, too: a process that is forked while they exist hangs as soon as it sets their
+    number.
+    """
+    if count:
+        cv2.setNumThreads(1)
+    return {"num_workers": count, "worker_init_fn": start_worker}
+
+
+def start_worker(_number: int = 0) -> None:
+    """Prepare a worker process: of a pool, or of a ``DataLoader``, which passes its number.
+
+    Ctrl-C and SIGTERM reach a whole process group. The parent decides then when a worker ends; a worker that ended
+    by itself would take the parent's work with it.
+    """
     keep_freed_memory()
     cv2.setNumThreads(1)  # the processes share the cores
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the parent, which lets each worker end its job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent has ended, however that ended."""
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])  # a pipe that the system closes with the parent
+    os._exit(1)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise ``SystemExit``, so that what has to be closed is closed."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    print(f"{Path(sys.argv[0]).name}: stopped by SIGTERM; the same command continues from here", file=sys.stderr)
+    raise SystemExit(128 + number)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from diffusers import AutoencoderKL
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor
@@ -17,7 +16,6 @@ from siftvton import cli
 from siftvton.config import TrainAutoencoder
 from siftvton.data.dataset import TryOnDataset
 from siftvton.data.layout import SplitFolder, in_setting, split_pairs
-from siftvton.devices import cpu_only
 from siftvton.draws import numpy_generator, seed_of, torch_generator
 from siftvton.errors import UsageError
 from siftvton.files import write_image, write_json, written_whole
@@ -25,7 +23,11 @@ from siftvton.inference import picture
 from siftvton.model import build
 from siftvton.model.loading import load_part
 from siftvton.model.network import draw_latents
+from siftvton.pool import loader_workers
 from siftvton.training import checkpoints
+from siftvton.training.guards import diverged, not_finite, stop_on_signals, writing
+from siftvton.training.identity import claim, data_of
+from siftvton.training.launch import accelerator_of
 from siftvton.training.state import StreamSampler
 from siftvton.visualize import contact_sheet
 
@@ -105,43 +107,65 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
 
     Raises:
         UsageError: the configuration does not fit itself, the data or what lies in ``output``; several processes.
-        InputError: data cannot be read.
+        InputError: data cannot be read, or an output cannot be written.
+        DivergedError: a loss or a weight is NaN or infinite.
     """
-    accelerator = Accelerator(cpu=cpu_only(), mixed_precision=config.mixed_precision)
+    accelerator = accelerator_of(config.mixed_precision)
     if accelerator.num_processes > 1:
         raise UsageError(f"{accelerator.num_processes} processes: an autoencoder this small is trained by one")
     output = Path(config.output)
     vae = _untrained(config)
     _check_crop(config, 2 ** (len(vae.config.block_out_channels) - 1))
-    crops = Crops(_items(config, "train"), config.crop, config.seed)
+    items, held_out = _items(config, "train"), _items(config, "validation")
+    crops = Crops(items, config.crop, config.seed)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
     progress = checkpoints.Progress(update=0, images=len(CROPS) * config.batch_size)
     vae, optimizer = accelerator.prepare(vae, optimizer)
+    learned = checkpoints.Learned(vae, optimizer)
     candidates = checkpoints.find(output, "latest")
     if candidates:
         _check_same_configuration(config)
-        checkpoints.restore(accelerator, output, candidates, progress)
+    run = claim(output, lambda: data_of(items, held_out.pairs))
+    if candidates:
+        checkpoints.restore(accelerator, candidates, progress, run, learned)
     schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP, config.updates, last_epoch=progress.update - 1)
-    cli.save(config, output / "train_autoencoder.yaml")
+    with writing(output):
+        cli.save(config, output / "train_autoencoder.yaml")
     batch = config.batch_size
     sampler = StreamSampler(len(crops), config.seed, progress.update * batch, config.updates * batch)
-    loader = accelerator.prepare(DataLoader(crops, batch_size=batch, sampler=sampler, num_workers=config.workers))
-    for values, keys in tqdm(loader, initial=progress.update, total=config.updates, unit="update"):
-        with accelerator.autocast():
-            loss = _loss(config, vae, values.flatten(0, 1), zip(*(column.tolist() for column in keys), strict=True))
-        accelerator.backward(loss.mean())
-        accelerator.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
-        progress.update += 1
-        if progress.update % config.checkpoint_every == 0 or progress.update == config.updates:
-            checkpoints.save(accelerator, output, progress, keep=1)
+    loader = DataLoader(crops, batch_size=batch, sampler=sampler, **loader_workers(config.workers))
+    with stop_on_signals() as stop:
+        batches = tqdm(accelerator.prepare(loader), initial=progress.update, total=config.updates, unit="update")
+        for values, columns in batches:
+            keys = list(zip(*(column.tolist() for column in columns), strict=True))
+            with accelerator.autocast():
+                loss = _loss(config, vae, values.flatten(0, 1), keys)
+            accelerator.backward(loss.mean())
+            accelerator.clip_grad_norm_(vae.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            progress.update += 1
+            due = progress.update % config.checkpoint_every == 0 or progress.update == config.updates
+            save = due or stop.made
+            found = [] if bool(loss.isfinite().all()) else ["the loss is NaN or infinite"]
+            if save and not found:
+                found = [f"{name} is NaN or infinite" for name in not_finite(learned.tensors())]
+                with torch.no_grad(), accelerator.autocast():
+                    results = vae.decode(vae.encode(values.flatten(0, 1)).latent_dist.mean).sample
+                if not bool(results.float().square().mean().isfinite()):
+                    found.append("the pictures with the new weights are NaN or infinite")
+            if found:
+                images, last = [items.pairs[index].person_id for _, index in keys], checkpoints.saved(output)[-1:]
+                raise diverged(progress.update, found, images, last, "lower learning_rate")
+            if save:
+                checkpoints.save(accelerator, output, progress, keep=1, run=run.id, learned=learned)
+            if stop.made:
+                print(f"{output}: stopped after update {progress.update}; the same command goes on from it")
+                return
     vae.eval()
-    vae.register_to_config(
-        scaling_factor=_scaling_factor(vae, crops.items, config.latent_deviation, accelerator.device)
-    )
-    with written_whole(output / "vae") as beside:
+    vae.register_to_config(scaling_factor=_scaling_factor(vae, items, config.latent_deviation, accelerator.device))
+    with writing(output / "vae"), written_whole(output / "vae") as beside:
         vae.save_pretrained(beside)
     _report(config, vae, output, accelerator.device)
 

@@ -1,6 +1,5 @@
 """The training loop, on accelerate."""
 
-import json
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -8,57 +7,36 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate import Accelerator
 from accelerate.utils import gather_object
-from diffusers import AutoencoderKL, PNDMScheduler
 from diffusers.training_utils import EMAModel
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from siftvton import cli
 from siftvton.config import Train
-from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
-from siftvton.data.layout import MATCHES, SplitFolder, in_setting, split_pairs
-from siftvton.devices import cpu_only
-from siftvton.draws import seed_of
-from siftvton.errors import UsageError
-from siftvton.files import read_image, write_text
-from siftvton.model import build, hub
-from siftvton.model.loading import load, load_part, save
-from siftvton.model.network import TryOnNetwork
+from siftvton.data.dataset import TryOnBatch, collate
+from siftvton.data.layout import split_pairs
+from siftvton.devices import errors_shared, on_main
+from siftvton.errors import DivergedError, InputError
+from siftvton.files import read_image
+from siftvton.model import hub
+from siftvton.model.loading import save
 from siftvton.pipeline import TryOnPipeline
-from siftvton.training import checkpoints
+from siftvton.pool import loader_workers
+from siftvton.training import checkpoints, identity, records
 from siftvton.training.arithmetic import updates_of
-from siftvton.training.guards import StopRequest, check_finite, stop_on_sigterm
+from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
+from siftvton.training.identity import Identity, RunData
+from siftvton.training.launch import accelerator_of
+from siftvton.training.parts import empty_batch, model_parts, training_set
+from siftvton.training.resume import candidates_of
 from siftvton.training.state import StreamSampler, learning_rate_factor, select_trainable
-from siftvton.training.step import noised, step_losses
+from siftvton.training.step import Noised, noised, step_losses
 from siftvton.training.validation import Validation, pipeline_of
 
-# What may change between the starts of one run: none of it changes a draw, or what an update computes from it. A
-# run's length may change, too, unless the learning rate follows it.
-LENGTH_KEYS = ("train.epochs", "train.updates")
 SHEET_OPTIONS: dict[str, dict] = {"tensorboard": {"dataformats": "NHWC"}, "wandb": {}}  # trackers that take pictures
-METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
-FREE_KEYS = (
-    "output",
-    "resume",
-    "data.root",
-    "data.matches",
-    *LENGTH_KEYS,
-    "train.batch_size",  # its product with accumulation and processes is kept with the progress
-    "train.accumulation",
-    "train.workers",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.validate_every",
-    "train.validation_pictures",
-    "train.validation_steps",
-    "train.inception",
-    "train.alexnet",
-    "train.tracker",
-    "train.push_to_hub",
-    "train.cpu",
-)
 
 
 def train(config: Train) -> None:
@@ -66,19 +44,24 @@ def train(config: Train) -> None:
 
     Raises:
         UsageError: the configuration does not fit itself, the data, or the run in ``output``.
-        InputError: data or weights cannot be read.
+        InputError: data or weights cannot be read, or an output cannot be written.
+        DivergedError: a loss, a gradient or a weight is NaN or infinite.
     """
-    candidates = checkpoints.find(Path(config.output), config.resume)
-    _check_same_configuration(config)
-    run = _Run(config)
+    settings = config.train
+    accelerator = accelerator_of(
+        settings.mixed_precision, settings.accumulation, settings.cpu, settings.tracker, config.output
+    )
+    candidates = on_main(lambda: candidates_of(config))
+    run = _Run(config, accelerator)
+    run.identity = identity.claim(run.output, run.data)
     if candidates:
-        checkpoints.restore(run.accelerator, run.output, candidates, run.progress, run.average)
-    with stop_on_sigterm() as run.stop_request:
+        checkpoints.restore(accelerator, candidates, run.progress, run.identity, run.learned)
+    with stop_on_signals() as run.stop_request:
         run.begin()
         with run.bar:
             for batch in run.timed(run.batches()):
                 run.micro_step(batch)
-                if run.accelerator.sync_gradients:
+                if accelerator.sync_gradients:
                     run.finish_update()
                     if run.stopped:
                         break
@@ -89,54 +72,47 @@ class _Run:
     """A run's parts; ``progress.update`` counts what is done."""
 
     stop_request: StopRequest
+    identity: Identity
     bar: tqdm
+    last: tuple[TryOnBatch, Noised]  # micro-batch
 
-    def __init__(self, config: Train) -> None:
+    def __init__(self, config: Train, accelerator: Accelerator) -> None:
         settings = config.train
-        self.config, self.output = config, Path(config.output)
-        try:
-            self.accelerator = Accelerator(
-                mixed_precision=settings.mixed_precision,
-                gradient_accumulation_steps=settings.accumulation,
-                log_with=settings.tracker,
-                project_dir=config.output,
-                cpu=settings.cpu or cpu_only(),
-                dataloader_config=DataLoaderConfiguration(even_batches=False),
-            )
-        except ValueError as error:  # a tracker or a precision that is not to be had on this machine
-            raise UsageError(
-                f"train.tracker={settings.tracker} train.mixed_precision={settings.mixed_precision}: {error}"
-            ) from error
-        self.dataset = training_set(config)
-        self.validation = Validation(config, self.accelerator)
-        self.images = settings.batch_size * settings.accumulation * self.accelerator.num_processes  # an update
-        self.updates = updates_of(config, len(self.dataset), self.images)
-        self.vae, self.inner, self.noise_schedule = _parts(config)
-        self._pipeline().require_size(config.data.height, config.data.width)
+        self.config, self.output, self.accelerator = config, Path(config.output), accelerator
+        self.images = settings.batch_size * settings.accumulation * accelerator.num_processes  # an update
+        with errors_shared():
+            self.dataset = training_set(config)
+            self.validation = Validation(config, accelerator)
+            self.updates = updates_of(config, len(self.dataset), self.images)
+            self.vae, self.inner, self.noise_schedule = model_parts(config)
+            self._pipeline().require_size(config.data.height, config.data.width)
         if settings.gradient_checkpointing:
             self.inner.unet.enable_gradient_checkpointing()
             self.inner.garment_encoder.enable_gradient_checkpointing()
-        self.vae.requires_grad_(False).to(self.accelerator.device)
+        self.vae.requires_grad_(False).to(accelerator.device)
         self.trained = select_trainable(self.inner, settings.trainable)
         optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        self.network, self.optimizer = self.accelerator.prepare(self.inner, optimizer)
+        self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
         self.average = None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay)
+        self.learned = checkpoints.Learned(self.inner, self.optimizer, self.average)
         self.progress = checkpoints.Progress(update=0, images=self.images)
         strides = self.inner.unet.hooked_strides(config.supervision.layers)
         self.names = ["loss", "noise", "sift", "atv", *(f"sift_stride_{stride}" for stride in strides)]
-        self.sums = torch.zeros(len(self.names), device=self.accelerator.device)  # Eq. 3 and its parts over an update
-        self.norm = torch.zeros((), device=self.accelerator.device)  # of the update's gradient, before it is clipped
+        self.sums = torch.zeros(len(self.names), device=accelerator.device)  # Eq. 3 and its parts over an update
+        self.norm = torch.zeros((), device=accelerator.device)  # of the update's gradient, before it is clipped
         self.seen: list[str] = []  # the update's pairs
+        self.failure: InputError | None = None  # of this process, which the others have still to learn of
         self.stopped = False
         self.waiting = 0.0  # for data, of this start's time
 
+    def data(self) -> RunData:
+        """What an update computes from besides the configuration."""
+        data = self.config.data
+        held_out = split_pairs(data.root, "validation", data.validation_pairs, data.split_seed)
+        return identity.data_of(self.dataset, held_out, self.vae, self.noise_schedule)
+
     def begin(self) -> None:
-        if self.accelerator.is_main_process:
-            cli.save(self.config, self.output / "train.yaml")
-            for name in (METRICS, VALIDATION):
-                _cut_metrics(self.output / name, self.progress.update)
-            if self.config.train.push_to_hub:
-                hub.claim(self.config.train.push_to_hub)  # what would fail in the end fails now
+        scored = on_main(self._begin_records)
         if self.config.train.tracker:
             self.accelerator.init_trackers("siftvton", init_kwargs={"wandb": {"dir": self.config.output}})
         self.bar = tqdm(
@@ -145,6 +121,23 @@ class _Run:
             unit="image",
             disable=not self.accelerator.is_local_main_process,
         )
+        if self.progress.update and self._validation_is_due() and not scored:
+            self._validate()  # what a stop has left out
+
+    def _begin_records(self) -> bool:
+        """Write the configuration and cut the logs; returns whether the present weights are validated."""
+        update, settings = self.progress.update, self.config.train
+        with writing(self.output):
+            cli.save(self.config, self.output / "train.yaml")
+        records.cut(self.output / records.METRICS, update)
+        validations = records.cut(self.output / records.VALIDATION, update)
+        scores = [entry["unpaired"] for entry in validations if entry.get("unpaired") is not None]
+        if self.progress.best is not None:
+            scores.append(self.progress.best)
+        self.progress.best = min(scores, default=None)
+        if settings.push_to_hub:
+            hub.claim(settings.push_to_hub)  # what would fail in the end fails now
+        return any(entry["update"] == update for entry in validations)
 
     def batches(self) -> Iterable[TryOnBatch]:
         """This process's micro-batches from here to the end of the run."""
@@ -154,19 +147,21 @@ class _Run:
                 self.dataset,
                 batch_size=self.config.train.batch_size,
                 sampler=StreamSampler(len(self.dataset), self.config.train.seed, start, stop),
-                num_workers=self.config.train.workers,
                 collate_fn=collate,
+                **loader_workers(self.config.train.workers),
                 pin_memory=self.accelerator.device.type == "cuda",
             )
         )
 
     def timed(self, batches: Iterable[TryOnBatch]) -> Iterator[TryOnBatch]:
         """The same batches; the share of the time that is spent waiting for them stands in the bar."""
+        if self.stopped:  # in the validation that an earlier stop had left out
+            return
         began, waited = time.perf_counter(), 0.0
         source = iter(batches)
         while True:
             asked = time.perf_counter()
-            batch = next(source, None)
+            batch = self._next(source)
             if batch is None:
                 return
             now = time.perf_counter()
@@ -174,12 +169,24 @@ class _Run:
             self.waiting = waited / (now - began)
             yield batch
 
+    def _next(self, source: Iterator[TryOnBatch]) -> TryOnBatch | None:
+        """The next batch. Where this process's data fail, the others wait for its gradients: they get some first."""
+        if self.failure is None:
+            try:
+                return next(source, None)
+            except InputError as error:
+                if self.accelerator.num_processes == 1:
+                    raise
+                self.failure = error
+        return empty_batch(self.config).to(self.accelerator.device)
+
     def micro_step(self, batch: TryOnBatch) -> None:
         settings, accelerator = self.config.train, self.accelerator
         self.seen += [pair.result_id for pair in batch.pair]
         with accelerator.accumulate(self.network):
             with accelerator.autocast():
                 inputs = noised(self.vae, self.noise_schedule, batch, settings.seed, settings.dropout)
+            self.last = batch, inputs
             with step_losses(
                 self.network,
                 self.inner,
@@ -211,15 +218,18 @@ class _Run:
         settings, progress = self.config.train, self.progress
         rate = self._learning_rate()
         progress.update += 1
-        asked = self.sums.new_tensor([self.stop_request.made * settings.accumulation])
-        means = torch.cat([self.sums, asked]) / settings.accumulation
-        *losses, stopped = self.accelerator.reduce(means, reduction="mean").tolist()
+        flags = self.sums.new_tensor([self.stop_request.made, self.failure is not None])
+        means = torch.cat([self.sums / settings.accumulation, flags, ~self.norm.isfinite().reshape(1)])
+        *losses, stopped, failed, overflowed = self.accelerator.reduce(means, reduction="mean").tolist()
         self.sums.zero_()
-        values = dict(zip(self.names, losses, strict=True))
-        self._check_finite(values)
+        self.stopped = stopped > 0
+        if failed:
+            self._share_failure()
+        values = dict(zip(self.names, losses, strict=True)) | {"gradient_norm": float(self.norm)}
+        self._require_finite_values(values, overflowed > 0)
         if self.average is not None:
             self.average.step(self.trained)
-        self._log({**values, "gradient_norm": float(self.norm), "learning_rate": rate})
+        self._log({**values, "learning_rate": rate})
         self.bar.set_postfix(
             update=progress.update,
             loss=f"{values['loss']:.4f}",
@@ -227,24 +237,50 @@ class _Run:
             waiting_for_data=f"{self.waiting:.0%}",
         )
         self.bar.update(self.images)
-        self.stopped = stopped > 0
-        last = progress.update == self.updates
-        if self.validation.pairs and (progress.update % settings.validate_every == 0 or last):
+        validate = self._validation_is_due()
+        save = progress.update % settings.checkpoint_every == 0 or progress.update == self.updates or self.stopped
+        if save or validate:
+            self._share_failure()
+            self._require_good_weights()
+        if save:  # first, since a validation may take hours; one that a stop has left out is made at the next start
+            self._save_checkpoint()
+        if validate and not self.stopped:
             self._validate()
-        if progress.update % settings.checkpoint_every == 0 or last or self.stopped:
-            checkpoints.save(self.accelerator, self.output, progress, settings.keep_checkpoints, self.average)
+            if self.stopped and not save:
+                self._save_checkpoint()
+        self.seen.clear()
+
+    def _validation_is_due(self) -> bool:
+        update = self.progress.update
+        due = update == self.updates or (update % (self.config.train.validate_every or 1) == 0)
+        return bool(self.validation.pairs) and due
+
+    def _save_checkpoint(self) -> None:
+        keep = self.config.train.keep_checkpoints
+        checkpoints.save(self.accelerator, self.output, self.progress, keep, self.identity.id, self.learned)
 
     def end(self) -> None:
-        update = self.progress.update
-        if update < self.updates:
+        update, model = self.progress.update, self.output / "model"
+        if self.stopped:
             self.accelerator.print(f"{self.output}: stopped after update {update}; the same command goes on from it")
-        elif self.accelerator.is_main_process:
+        else:
+            assert update >= self.updates, f"the data ended after update {update} of {self.updates}"
             with self._averaged():
-                save(self._pipeline(), self.output / "model")
-            print(f"{self.output / 'model'}: trained for {update} updates of {self.images} images")
-            if self.config.train.push_to_hub:
-                hub.push(self.output / "model", self.config.train.push_to_hub)
+                on_main(lambda: self._write_pipeline(model))
+            self.accelerator.print(f"{model}: trained for {update} updates of {self.images} images")
+            if repository := self.config.train.push_to_hub:
+                on_main(lambda: hub.push(model, repository))
         self.accelerator.end_training()
+
+    def _write_pipeline(self, folder: Path) -> None:
+        """Write the network as it is now, once its weights are found to be finite."""
+        pipeline = self._pipeline()
+        parts = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+        weights = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.named_parameters()}
+        if bad := not_finite(weights):
+            raise DivergedError(f"{folder}: is not written, since {bad[0]} is NaN or infinite")
+        with writing(folder):
+            save(pipeline, folder)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -254,39 +290,68 @@ class _Run:
             return
         self.average.store(self.trained)
         self.average.copy_to(self.trained)
-        yield
-        self.average.restore(self.trained)
+        try:
+            yield
+        finally:
+            self.average.restore(self.trained)
 
-    def _check_finite(self, losses: dict[str, float]) -> None:
-        values = dict(losses)
-        if self.accelerator.mixed_precision != "fp16":  # whose scaler skips an update that overflows
-            values["gradient_norm"] = float(self.norm)
-        if not all(map(math.isfinite, values.values())):
-            last = checkpoints.saved(self.output)
-            images = gather_object(self.seen)
-            check_finite(values, self.progress.update, images, str(last[-1]) if last else None)
-        self.seen.clear()
+    def _share_failure(self) -> None:
+        with errors_shared():
+            if self.failure is not None:
+                raise self.failure
+
+    def _require_finite_values(self, values: dict[str, float], overflowed: bool) -> None:
+        """End the run on every process where a loss or, of any process, the gradient is not finite."""
+        losses = {name: value for name, value in values.items() if name != "gradient_norm"}
+        if self.accelerator.mixed_precision == "fp16":  # whose scaler skips an update that overflows
+            values, overflowed = losses, False
+        if overflowed or not all(map(math.isfinite, losses.values())):
+            raise self._diverged([f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)])
+
+    def _require_good_weights(self) -> None:
+        """End the run where a weight is not finite, or is so large that the prediction overflows."""
+        found = [f"{name} is NaN or infinite" for name in not_finite(self.learned.tensors())]
+        batch, inputs = self.last
+        with torch.no_grad():
+            prediction = self.inner(
+                inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.keep
+            )
+        if not bool(prediction.float().square().mean().isfinite()):
+            found.append("the prediction with the new weights is NaN or infinite")
+        if any(gather_object([bool(found)])):
+            raise self._diverged(found)
+
+    def _diverged(self, found: list[str]) -> DivergedError:
+        """Every process calls this."""
+        found, images = gather_object(found), gather_object(self.seen)
+        good = checkpoints.saved(self.output)[-1:]
+        remedy = "lower train.learning_rate, or set train.max_gradient_norm"
+        return diverged(self.progress.update, list(dict.fromkeys(found)), images, good, remedy)
 
     def _pipeline(self) -> TryOnPipeline:
         return pipeline_of(self.inner, self.vae, self.noise_schedule)
 
     def _log(self, values: dict[str, float]) -> None:
         self.accelerator.log(values, step=self.progress.update)
-        self._append(METRICS, values)
-
-    def _append(self, name: str, values: dict[str, float]) -> None:
-        if self.accelerator.is_main_process:
-            with (self.output / name).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"update": self.progress.update, **values}) + "\n")
+        try:
+            if self.accelerator.is_main_process:
+                records.append(self.output / records.METRICS, self.progress.update, values)
+        except InputError as error:
+            if self.accelerator.num_processes == 1:
+                raise
+            self.failure = error
 
     def _validate(self) -> None:
+        """Score the present weights; a stop that is asked for meanwhile leaves the validation out."""
         update, accelerator = self.progress.update, self.accelerator
         sheet = self.output / "validation" / f"update-{update:07d}.png"
         with self._averaged():
-            scores = self.validation.run(self._pipeline(), sheet)
-            if accelerator.is_main_process:
-                self._keep_best(scores)
-        self._append(VALIDATION, scores)
+            scores = self.validation.run(self._pipeline(), sheet, self.stop_request)
+            if scores is None:
+                self.stopped = True
+                return
+            on_main(lambda: self._keep_best(scores))
+        on_main(lambda: records.append(self.output / records.VALIDATION, update, scores))
         accelerator.log({f"validation/{name}": value for name, value in scores.items()}, step=update)
         for tracker in accelerator.trackers if accelerator.is_main_process else ():
             if tracker.name in SHEET_OPTIONS:
@@ -296,64 +361,5 @@ class _Run:
     def _keep_best(self, scores: dict[str, float]) -> None:
         unpaired = scores.get("unpaired", math.inf)
         if unpaired < (math.inf if self.progress.best is None else self.progress.best):
+            self._write_pipeline(self.output / "best")
             self.progress.best = unpaired
-            save(self._pipeline(), self.output / "best")
-
-
-def training_set(config: Train) -> TryOnDataset:
-    """The training pairs with their matches, after a look that every file is there."""
-    data = config.data
-    pairs = split_pairs(data.root, "train", data.validation_pairs, data.split_seed)
-    folder = SplitFolder(data.root, "train")
-    matches = None
-    if config.supervision.weight:
-        matches = data.matches or folder.folder / MATCHES
-    dataset = TryOnDataset(
-        folder,
-        in_setting(pairs, "paired"),
-        data.height,
-        data.width,
-        matches=matches,
-        matches_frame=(data.matches_frame[0], data.matches_frame[1]),
-        worn_mask=config.supervision.atv_weight > 0,
-        augmented=data.augment,
-        seed=config.train.seed,
-    )
-    dataset.require_files()
-    return dataset
-
-
-def _parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMScheduler]:
-    if config.model.pretrained:
-        pipeline = load(config.model.pretrained)
-        parts = {name: getattr(pipeline, name) for name in pipeline.components if name not in ("vae", "scheduler")}
-        return pipeline.vae, TryOnNetwork(**parts), pipeline.scheduler
-    if not config.model.autoencoder:
-        raise UsageError(
-            "model.autoencoder=null: training from scratch needs a trained autoencoder's folder "
-            "(scripts/train_autoencoder.py makes one); or name weights to start from by model.pretrained"
-        )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_of(config.train.seed, "weights"))
-        network = TryOnNetwork(**build.network_parts(config.model))
-    vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
-    return vae, network, build.scheduler(config.model.prediction_type)
-
-
-def _check_same_configuration(config: Train) -> None:
-    output = Path(config.output)
-    saved = output / "train.yaml"
-    changed = cli.differences(config, saved) if saved.is_file() and checkpoints.saved(output) else []
-    fixed = LENGTH_KEYS if config.train.schedule == "cosine" else ()
-    changed = [line for line in changed if (key := line.partition(":")[0]) in fixed or key not in FREE_KEYS]
-    if changed:
-        raise UsageError(f"{output} holds a run of another configuration ({'; '.join(changed)}); name another output")
-
-
-def _cut_metrics(path: Path, update: int) -> None:
-    """Drop what was logged after the checkpoint that the run goes on from."""
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        # A stop can have cut the last line short; it is then beyond the checkpoint as well.
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["update"] <= update]
-        write_text(path, "".join(f"{line}\n" for line in kept))

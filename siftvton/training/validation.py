@@ -20,6 +20,7 @@ from siftvton.config import Train
 from siftvton.correspondence import read_matches
 from siftvton.data.dataset import TryOnDataset, collate
 from siftvton.data.layout import IMAGE, MATCHES, Pair, SplitFolder, in_setting, matches_path, split_pairs
+from siftvton.devices import errors_shared, on_main
 from siftvton.evaluation import metrics, weights
 from siftvton.evaluation.attention_error import MEASURES, always, measure
 from siftvton.evaluation.features import AutoencoderFeatures, InceptionFeatures
@@ -29,6 +30,7 @@ from siftvton.files import read_image, write_image
 from siftvton.inference import SHEET_ROWS, generate, picture
 from siftvton.model.network import TryOnNetwork
 from siftvton.pipeline import TryOnPipeline
+from siftvton.training.guards import StopRequest, writing
 from siftvton.visualize import contact_sheet
 
 GUIDANCE = 1.5  # the paper's §4.1
@@ -70,24 +72,44 @@ class Validation:
             self.lpips = weights.load_lpips(weights.locate(weights.ALEXNET, settings.alexnet), accelerator.device)
 
     @torch.no_grad()
-    def run(self, pipeline: TryOnPipeline, sheet: Path) -> dict[str, float]:
+    def run(self, pipeline: TryOnPipeline, sheet: Path, stop: StopRequest | None = None) -> dict[str, float] | None:
         """Sample, score and write the sheet; every process takes its share of the pairs.
 
+        Args:
+            stop: looked at between batches.
+
         Returns:
-            on the main process, the scores; ``unpaired`` is FID or, without Inception, the Fréchet distance on the
-            autoencoder's features, which the choice of the best weights follows.
+            the scores; ``unpaired`` is FID or, without Inception, the Fréchet distance on the autoencoder's features,
+            which the choice of the best weights follows. None where a process was asked to stop meanwhile.
+
+        Raises:
+            InputError: a file of the validation pairs cannot be read, or an output cannot be written.
         """
+        stop = StopRequest() if stop is None else stop
         pictures = sheet.with_name(".pictures")
-        for setting in SETTINGS:
-            self._sample(pipeline, setting, pictures / setting)
-        attention = self._attention(pipeline)
-        self.accelerator.wait_for_everyone()
-        scores: dict[str, float] = {}
-        if self.accelerator.is_main_process:
-            scores = {**self._scores(pipeline, pictures), **attention}
+        errors: list[list[list[float]]] = []
+        with errors_shared():
+            for setting in SETTINGS:
+                self._sample(pipeline, setting, pictures / setting, stop)
+            if not stop.made:
+                errors = self._attention(pipeline)
+        everyone = np.array(gather_object(errors))
+        if any(gather_object([stop.made])):
+            return None
+        return on_main(lambda: self._scored(pipeline, pictures, everyone, sheet))
+
+    def _scored(self, pipeline: TryOnPipeline, pictures: Path, errors: np.ndarray, sheet: Path) -> dict[str, float]:
+        """
+        Args:
+            errors: (images, layers, 5) of the attention; empty without matches.
+        """
+        scores = self._scores(pipeline, pictures)
+        if len(errors):
+            means = dict(zip(MEASURES, errors.mean(axis=(0, 1)).tolist(), strict=True))
+            scores |= {name: means[name] for name in ("attention_error_px", "attention_pck")}
+        with writing(sheet):
             write_image(sheet, self._sheet(pictures / "unpaired"))
             shutil.rmtree(pictures)
-        self.accelerator.wait_for_everyone()
         return scores
 
     def _dataset(self, setting: str) -> TryOnDataset:
@@ -104,15 +126,18 @@ class Validation:
         share = range(rank, count, processes)
         return [share[first : first + size] for first in range(0, len(share), size)]
 
-    def _sample(self, pipeline: TryOnPipeline, setting: str, folder: Path) -> None:
+    def _sample(self, pipeline: TryOnPipeline, setting: str, folder: Path, stop: StopRequest) -> None:
         settings = self.config.train
         dataset = self._dataset(setting)
         for indices in self._own(len(dataset)):
+            if stop.made:
+                return
             batch = collate([dataset[index] for index in indices])
             with self.accelerator.autocast():
                 results = generate(pipeline, batch, settings.seed, settings.validation_steps, GUIDANCE)
             for pair, result in zip(batch.pair, results, strict=True):
-                write_image(folder / f"{pair.result_id}.png", result)
+                with writing(folder):
+                    write_image(folder / f"{pair.result_id}.png", result)
 
     def _scores(self, pipeline: TryOnPipeline, pictures: Path) -> dict[str, float]:
         settings, device = self.config.train, self.accelerator.device
@@ -140,8 +165,8 @@ class Validation:
     def _set(self, name: str, paths: Sequence[Path]) -> PictureSet:
         return PictureSet(name, paths[0].parent, list(paths), read_image(paths[0]).shape[:2])
 
-    def _attention(self, pipeline: TryOnPipeline) -> dict[str, float]:
-        """The attention error against the matches of the validation pairs that have some."""
+    def _attention(self, pipeline: TryOnPipeline) -> list[list[list[float]]]:
+        """(own images, layers, 5): the attention error against the matches of the validation pairs that have some."""
         data = self.config.data
         folder = Path(data.matches) if data.matches else self.folder.folder / MATCHES
         frame = (data.matches_frame[0], data.matches_frame[1])
@@ -155,16 +180,11 @@ class Validation:
 
         dataset = TryOnDataset(self.folder, known, data.height, data.width)
         own = self._own(len(known))
-        errors: list[list[list[float]]] = []
-        if own:
-            with self.accelerator.autocast():
-                measured, _ = measure(pipeline, dataset, read, layers, TIMESTEPS, self.config.train.seed, own)
-            errors = measured.transpose(0, 1).tolist()  #                             (own images, layers, 5)
-        everyone = np.array(gather_object(errors))
-        if not len(everyone):
-            return {}
-        means = dict(zip(MEASURES, everyone.mean(axis=(0, 1)).tolist(), strict=True))
-        return {name: means[name] for name in ("attention_error_px", "attention_pck")}
+        if not own:
+            return []
+        with self.accelerator.autocast():
+            measured, _ = measure(pipeline, dataset, read, layers, TIMESTEPS, self.config.train.seed, own)
+        return measured.transpose(0, 1).tolist()
 
     def _sheet(self, folder: Path) -> np.ndarray:
         dataset = self._dataset("unpaired")

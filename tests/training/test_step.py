@@ -10,7 +10,8 @@ from siftvton.data.dataset import TryOnBatch, collate
 from siftvton.model import build
 from siftvton.model.network import TryOnNetwork, keep_mask_at
 from siftvton.training import step, validation
-from siftvton.training.loop import _Run, training_set
+from siftvton.training.loop import _Run
+from siftvton.training.parts import training_set
 from siftvton.training.step import Noised, noised, step_losses
 
 

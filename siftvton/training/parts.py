@@ -1,0 +1,76 @@
+"""What a training configuration names: the training pairs, the network and its frozen parts."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, PNDMScheduler
+
+from siftvton.config import Train
+from siftvton.correspondence import Correspondences
+from siftvton.data.dataset import CLIP_SIZE, TryOnBatch, TryOnDataset, TryOnItem, collate
+from siftvton.data.layout import MATCHES, Pair, SplitFolder, in_setting, split_pairs
+from siftvton.draws import seed_of
+from siftvton.errors import UsageError
+from siftvton.model import build
+from siftvton.model.loading import load, load_part
+from siftvton.model.network import TryOnNetwork
+
+
+def training_set(config: Train) -> TryOnDataset:
+    """The training pairs with their matches, after a look that every file is there."""
+    data = config.data
+    pairs = split_pairs(data.root, "train", data.validation_pairs, data.split_seed)
+    folder = SplitFolder(data.root, "train")
+    matches = None
+    if config.supervision.weight:
+        matches = data.matches or folder.folder / MATCHES
+    dataset = TryOnDataset(
+        folder,
+        in_setting(pairs, "paired"),
+        data.height,
+        data.width,
+        matches=matches,
+        matches_frame=(data.matches_frame[0], data.matches_frame[1]),
+        worn_mask=config.supervision.atv_weight > 0,
+        augmented=data.augment,
+        seed=config.train.seed,
+    )
+    dataset.require_files()
+    return dataset
+
+
+def model_parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMScheduler]:
+    """The frozen autoencoder, the network to train, and the noise schedule."""
+    if config.model.pretrained:
+        pipeline = load(config.model.pretrained)
+        parts = {name: getattr(pipeline, name) for name in pipeline.components if name not in ("vae", "scheduler")}
+        return pipeline.vae, TryOnNetwork(**parts), pipeline.scheduler
+    if not config.model.autoencoder:
+        raise UsageError(
+            "model.autoencoder=null: training from scratch needs a trained autoencoder's folder "
+            "(scripts/train_autoencoder.py makes one); or name weights to start from by model.pretrained"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of(config.train.seed, "weights"))
+        network = TryOnNetwork(**build.network_parts(config.model))
+    vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
+    return vae, network, build.scheduler(config.model.prediction_type)
+
+
+def empty_batch(config: Train) -> TryOnBatch:
+    """A micro-batch of grey pictures without matches."""
+    count, (height, width) = config.train.batch_size, (config.data.height, config.data.width)
+    grey = torch.zeros(3, height, width)
+    item = TryOnItem(
+        image=grey,
+        agnostic=grey,
+        densepose=grey,
+        keep_mask=grey[:1],
+        garment=grey,
+        garment_224=torch.zeros(3, *CLIP_SIZE),
+        worn_mask=grey[:1] if config.supervision.atv_weight else None,
+        matches=Correspondences.empty((height, width)),
+        pair=Pair("", ""),
+        key=(0, 0),
+    )
+    return collate([item] * count)
