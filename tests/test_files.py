@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import cv2
@@ -49,8 +50,12 @@ def test_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "imwrite", lambda path, pixels: False)
-    with pytest.raises(OSError, match=r"a\.png: could not be written"):
+    def full(path: Path, content: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"a\.png: cannot be written \(No space left on device\); free some space"):
         write_image(tmp_path / "a.png", picture())
     assert list(tmp_path.iterdir()) == []
 

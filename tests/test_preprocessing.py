@@ -283,11 +283,15 @@ def squash(path: Path) -> None:
         ("cloth/a_00.jpg", Path.unlink, "no such file"),
         ("cloth/a_00.jpg", make_grey, "mode L, wanted RGB"),
         ("image-densepose/a_00.png", cut_in_half, "cannot be decoded"),
-        ("image-densepose/a_00.png", make_grey, "mode L, wanted RGB"),
-        ("image-densepose/a_00.png", squash, "is 384 × 384 (height × width), of other proportions"),
+        ("image-densepose/a_00.png", make_grey, "but is no label map"),
+        (
+            "image-densepose/a_00.png",
+            squash,
+            "has other proportions than its photo (384 × 384, the photo 512 × 384, height × width)",
+        ),
         ("agnostic-mask/a_00_mask.png", cut_in_half, "cannot be decoded"),
-        ("agnostic-mask/a_00_mask.png", squash, "of other proportions"),
-        ("cloth_parse-bytedance/a_00.png", squash, "of other proportions"),
+        ("agnostic-mask/a_00_mask.png", squash, "has other proportions than its"),
+        ("cloth_parse-bytedance/a_00.png", squash, "has other proportions than its"),
     ],
 )
 def test_a_pair_that_fails_is_listed_and_the_others_are_done(
@@ -395,4 +399,4 @@ def test_an_inverted_mask_is_listed(root: Path, output: Path, capsys: pytest.Cap
     write_image(mask_path, 255 - mask)
     with pytest.raises(InputError, match="1 of 2 pairs failed"):
         preprocess(configuration(root, output / "wrong"))
-    assert "a_00_mask.png: black where" in capsys.readouterr().out
+    assert "a_00_mask.png: has the wrong polarity (0% of its white" in capsys.readouterr().out
