@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -143,7 +144,7 @@ class TryOnDataset(Dataset[TryOnItem]):
         Raises:
             InputError: there is no folder ``matches``.
         """
-        if matches is not None and not Path(matches).is_dir():
+        if matches is not None and not os.path.isdir(matches):
             raise InputError(
                 f"{matches}: no such folder of matches; run scripts/preprocess_sift.py, or name the folder of the "
                 "published files by data.matches"

@@ -117,7 +117,7 @@ class SplitFolder:
         found = {os.stat(path).st_ino: path for path in others if is_file(path)}
         if len(found) > 1:
             names = " and ".join(path.name for path in found.values())
-            raise InputError(f"{usual.parent}: {names} both belong to {file_name}; remove all but one")
+            raise InputError(f"{usual.parent}: {names} belong to {file_name}; keep only one of them")
         return next(iter(found.values()), None)
 
     def require(self, kind: str, file_name: str) -> Path:
