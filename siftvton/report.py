@@ -2,6 +2,7 @@
 
 import base64
 import html
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,7 +81,10 @@ def _metrics(path: Path) -> list[dict[str, float]]:
     for number, line in enumerate(_text(path).splitlines(), 1):
         try:
             entry = json_value(line)
-            metrics.append({name: float(entry[name]) for name in ("noise", "sift")})
+            values = {name: float(entry[name]) for name in ("noise", "sift")}
+            if not all(map(math.isfinite, values.values())):
+                raise ValueError("not finite")
+            metrics.append(values)
         except (ValueError, LookupError, TypeError, OverflowError) as error:
             raise InputError(
                 f"{path}: line {number} has no numbers `noise` and `sift` ({error}); train again into another folder"

@@ -96,7 +96,7 @@ def _in_place(config: Experiment, keys: str) -> list[str]:
     """An arm's keys, one by one, with the places of this experiment in them."""
     try:
         return [key.format(base=_base(config), matches=_matches(config)) for key in keys.split()]
-    except (LookupError, ValueError, AttributeError) as error:
+    except (LookupError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(f"arms: {keys}: fields {{base}} and {{matches}} are allowed") from error
 
 
