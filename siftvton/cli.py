@@ -22,6 +22,7 @@ __all__ = ["differences", "load", "run", "save"]
 CONFIGS = CHECKOUT / "configs"
 DEBUG = "SIFTVTON_DEBUG"  # set to 1: an unexpected error's traceback is shown
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
+CLOSED_PIPE = 141  # as shells say it of a program that SIGPIPE ended: the work may not be done
 MEMORY_KEYS = ("batch_size", "workers", "jobs", "height", "width", "matches_frame", "crop")
 MEMORY_WORDS = ("out of memory", "insufficient memory", "not enough memory", "allocate memory", "bad_alloc")
 WORKER_WORDS = ("DataLoader worker", "shared memory")
@@ -74,11 +75,13 @@ def run(
             _print("")
     except KeyboardInterrupt:
         _end(f"{parser.prog}: stopped", 130)
+    except UsageError as error:  # what was typed may have line breaks
+        _end(f"{parser.prog}: {' '.join(words(error).splitlines())}", error.exit_code)
     except InputError as error:
         _end(f"{parser.prog}: {words(error)}", error.exit_code)
     except Exception as error:  # the one place for what nobody foresaw
         if isinstance(error, BrokenPipeError) and hasattr(select, "poll") and _nobody_reads():
-            _end("", 0)
+            _end("", CLOSED_PIPE)
         if os.environ.get(DEBUG) == "1":
             raise
         line = _foreseen(error, schema, written)
@@ -128,7 +131,7 @@ def _is_about(error: Exception, said: tuple[str, ...]) -> bool:
 def _write_traceback(error: Exception, output: Path | None) -> str:
     """Write the traceback into the output folder, else into the temporary one; says where it is."""
     text = "".join(traceback.format_exception(error))
-    text = f"command: {sys.argv}\nfolder: {os.getcwd()}\npython: {platform.python_version()}\n\n{text}"
+    text = f"command: {sys.argv}\nfolder: {os.environ.get('PWD')}\npython: {platform.python_version()}\n\n{text}"
     for folder in (output, None):
         if folder is not None and not folder.is_dir():
             continue

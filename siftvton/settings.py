@@ -229,7 +229,7 @@ def _from_command_line(entry: Field[Any], key: str, text: str) -> Any:
     try:
         return parse(text)
     except PlainYamlError as error:
-        raise UsageError(f"{COMMAND_LINE}: {key}={text}: the value is not YAML: {error}") from error
+        raise UsageError(f"{COMMAND_LINE}: {key}={_shown(text)}: the value is not YAML: {error}") from error
 
 
 def _converted(entry: Field[Any], kind: Any, value: Any, where: str) -> Any:
@@ -284,7 +284,9 @@ def _expanded(text: str, where: str) -> str:
         if match["escaped"]:
             return "$"
         if not os.environ.get(name or ""):
-            raise UsageError(f"{where}: the environment variable {name} is not set; set it, or write $$ for a plain $")
+            raise UsageError(
+                f"{where}: the environment variable {_shown(name)} is not set; set it, or write $$ for a plain $"
+            )
         return os.environ[name]
 
     home = ""
@@ -292,7 +294,9 @@ def _expanded(text: str, where: str) -> str:
         user = text.partition("/")[0]
         home, text = os.path.expanduser(user), text.removeprefix(user)
         if home == user:
-            raise UsageError(f"{where}: no home folder is known for {user}; write ./{user} for a folder of that name")
+            raise UsageError(
+                f"{where}: no home folder is known for {_shown(user)}; write ./{_shown(user)} for a folder of that name"
+            )
     return home + _VARIABLE.sub(value_of, text)
 
 

@@ -141,7 +141,10 @@ def test_a_process_pools_worker_says_no_more_than_its_error(monkeypatch, capsys)
     assert capsys.readouterr().err == "train.py: a.jpg: cannot be decoded\n"
 
 
-@pytest.mark.parametrize("arguments", [["--config", "nowhere.yaml"], ["--config"], ["--speed", "3"], ["lr=3"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--config", "nowhere.yaml"], ["--config"], ["--speed", "3"], ["lr=3"], ["--config", "a\nb"], ["-x", "a\nb=\n"]],
+)
 def test_a_wrong_command_line_exits_with_2_and_one_line(monkeypatch, capsys, arguments: list[str]):
     assert called(monkeypatch, never, *arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -233,9 +236,9 @@ def test_an_output_that_cannot_be_made_is_one_line(output: str):
 
 
 def test_a_reader_that_ends_early_ends_help_quietly(folder: Path):
-    command = f"{sys.executable} {CHECKOUT}/scripts/train.py --help | head -n 1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
-    assert done.stdout.count("\n") == 1
+    command = f"{sys.executable} {CHECKOUT}/scripts/train.py --help | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "Train or fine-tune the try-on network (paper §3, Eq. 3).\n141\n"
     assert done.stderr == ""
 
 
@@ -272,6 +275,14 @@ def test_a_shipped_configuration_works_from_another_folder(folder: Path):
     assert done.returncode == 0, done.stderr
     assert (folder / "data" / "toy" / "train_pairs.txt").is_file()
     assert not (folder / "data" / "toy" / LOCK).exists()
+
+
+def test_a_folder_that_was_removed_is_no_traceback(folder: Path):
+    command = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} {CHECKOUT}/scripts/report.py output=x"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("report.py: ")
 
 
 def test_a_second_run_in_the_same_output_is_refused_in_one_line(monkeypatch, capsys, folder: Path):
