@@ -2,7 +2,13 @@
 
 from siftvton import cli
 from siftvton.config import CheckData
-from siftvton.data.check import check
+
+
+def main(config: CheckData) -> None:
+    from siftvton.data.check import check  # after the command line is checked
+
+    check(config)
+
 
 if __name__ == "__main__":
-    cli.run(check, CheckData, default="vitonhd.yaml")
+    cli.run(main, CheckData, default="vitonhd.yaml")

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from siftvton import cli
 from siftvton.config import MakeToyData
-from siftvton.data.synthetic.write import write_world
 
 
 def main(config: MakeToyData) -> None:
+    from siftvton.data.synthetic.write import write_world  # after the command line is checked
+
     write_world(
         config.output,
         train_pairs=config.train_pairs,

@@ -2,10 +2,11 @@
 
 from siftvton import cli
 from siftvton.config import Report
-from siftvton.report import write_report
 
 
 def main(config: Report) -> None:
+    from siftvton.report import write_report  # after the command line is checked
+
     print(f"{write_report(config.output)}: open it in a browser")
 
 

@@ -2,14 +2,24 @@
 
 from siftvton import cli
 from siftvton.config import Train
-from siftvton.training.arithmetic import arithmetic
 
 
 def main(config: Train) -> None:
-    from siftvton.training.loop import train  # after the command line is checked: it takes seconds to import
+    from siftvton.training.trackers import (
+        require_tracker,
+    )  # after the command line is checked: it takes seconds to import
+
+    require_tracker(config.train.tracker)
+    from siftvton.training.loop import train
 
     train(config)
 
 
+def summary(config: Train) -> str:
+    from siftvton.training.arithmetic import arithmetic
+
+    return arithmetic(config)
+
+
 if __name__ == "__main__":
-    cli.run(main, Train, default="vitonhd.yaml", summary=arithmetic)
+    cli.run(main, Train, default="vitonhd.yaml", summary=summary)

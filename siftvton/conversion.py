@@ -1,16 +1,16 @@
 """Checkpoints from one form into the other, whole or not at all, every tensor in the precision that it has."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from siftvton.config import ConvertCheckpoint
-from siftvton.errors import InputError, UsageError
+from siftvton.errors import InputError, UsageError, first_line
 from siftvton.files import written_whole
 from siftvton.model.hub import local
 from siftvton.model.loading import load, read_checkpoint, save
@@ -30,9 +30,12 @@ def convert(config: ConvertCheckpoint) -> None:
         raise UsageError(f"output={output}: exists; name another, or delete it")
     if config.to == "published":
         if output.suffix not in (".ckpt", ".safetensors"):
-            raise UsageError(f"output={output}: a name that ends in .ckpt or .safetensors is allowed")
+            raise UsageError(f"output={output}: a name that ends in .ckpt or .safetensors is required")
         if config.like is None:
-            raise UsageError("like=null: to=published wants a published checkpoint, e.g. the one trained from")
+            raise UsageError(
+                "like=null: to=published also requires like=<a published checkpoint>, e.g. the one that training "
+                "started from"
+            )
         write_published(load(config.input, None), local(config.like), output)
     else:
         pipeline = load(config.input, None)
@@ -43,11 +46,13 @@ def convert(config: ConvertCheckpoint) -> None:
 
 @contextmanager
 def _disk_errors(output: Path) -> Iterator[None]:
-    """A disk that is full, or a file that may not be so large, in one line."""
+    """One line for a full disk, or a file that may not be so large."""
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:  # the file's own, safetensors' and PyTorch's
-        raise InputError(f"{output}: cannot be written ({error}); nothing is left of it") from error
+        raise InputError(
+            f"{output}: cannot be written ({first_line(error)}); nothing is left of it; check the free space there"
+        ) from error
 
 
 def write_published(pipeline: TryOnPipeline, like: Path, output: Path) -> None:
@@ -64,12 +69,23 @@ def write_published(pipeline: TryOnPipeline, like: Path, output: Path) -> None:
     }
     try:
         tensors = to_published({name: part.state_dict() for name, part in parts.items()}, original, **sizes)
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"{like}: not of the same model: {error}") from error
+    except (ValueError, RuntimeError, LookupError, TypeError) as error:
+        raise InputError(f"{like}: not of the same model: {first_line(error)}") from error
     kept = sum(is_dropped(name) for name in tensors)
-    print(f"{kept} of {len(tensors)} tensors are none of ours and come from {like}")
+    print(f"{kept} of {len(tensors)} tensors are not part of this model and are copied from {like}")
     with _disk_errors(output), written_whole(output) as beside:
         if output.suffix == ".safetensors":
-            save_file(tensors, beside)
+            save_file(_apart(tensors), beside)
         else:
             torch.save({"state_dict": tensors}, beside)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as safetensors requires them: contiguous, none in another's memory."""
+    apart, seen = {}, set()
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if memory in seen else tensor
+        apart[name] = apart[name].contiguous()
+        seen.add(memory)
+    return apart

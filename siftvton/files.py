@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -222,7 +222,32 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: object) -> None:
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Write JSON, which has no NaN and no infinity: either raises ValueError."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds; the caller checks its form.
+
+    Raises:
+        InputError: the file is missing or not JSON, or holds NaN or infinity.
+    """
+    try:
+        return json_value(read_bytes(path).decode("utf-8-sig"))
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise InputError(f"{path}: not JSON ({error}); delete the file, or write it again") from error
+
+
+def json_value(text: str) -> Any:
+    """What JSON text holds. Raises ValueError for anything else, NaN and infinity included."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("too many levels") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def decoded(path: str | Path, modes: tuple[str, ...], wanted: str) -> Image.Image:

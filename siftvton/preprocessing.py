@@ -118,6 +118,12 @@ def preprocess(config: PreprocessSift) -> None:
         raise InputError(f"{len(failed)} of {pairs} pairs failed, as listed; once repaired, the same command does them")
 
 
+def output_folder(config: PreprocessSift) -> Path:
+    """Where the match files go: the folder that is named, or the one in the split's folder."""
+    named = config.output
+    return Path(named) if named else layout.SplitFolder(config.data.root, config.data.split).folder / layout.MATCHES
+
+
 def _plan(config: PreprocessSift) -> tuple[list[Job], list[str], Path]:
     """The pairs' jobs, why some pairs have none, and the output folder, ready to take the results."""
     height, width = config.data.matches_frame
@@ -127,7 +133,7 @@ def _plan(config: PreprocessSift) -> tuple[list[Job], list[str], Path]:
             raise InputError(f"{folder.folder / kind}: no such folder; data/README.md says how to lay the data out")
     pairs = layout.in_setting(layout.folder_pairs(config.data.root, config.data.split), "paired")
 
-    output = Path(config.output) if config.output else folder.folder / layout.MATCHES
+    output = output_folder(config)
     _claim(output, config)
     jobs, failed = [], []
     for index, pair in enumerate(pairs):

@@ -2,12 +2,12 @@
 
 import base64
 import html
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from siftvton.errors import InputError
-from siftvton.files import write_text
+from siftvton.files import json_value, write_text
 
 CHART = (640, 160)  # width and height in CSS pixels
 
@@ -18,10 +18,10 @@ def write_report(folder: str | Path) -> Path:
     """Gather what the demo's commands left in ``folder`` into ``report.html``, a single file.
 
     Raises:
-        InputError: one of the commands has not run.
+        InputError: one of the commands has not run, or what it left is broken.
     """
     folder = Path(folder)
-    metrics = [json.loads(line) for line in _text(folder / "train" / "metrics.jsonl").splitlines()]
+    metrics = _metrics(folder / "train" / "metrics.jsonl")
     sheets = sorted((folder / "train" / "validation").glob("*.png"))
     updates = len(metrics)
     body = [
@@ -69,7 +69,29 @@ def write_report(folder: str | Path) -> Path:
 def _text(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"{path}: no such file; `make demo` runs the commands that write it")
-    return path.read_text(encoding="utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text; `make demo` runs the commands that write it") from error
+
+
+def _metrics(path: Path) -> list[dict[str, float]]:
+    """The updates' losses, one a line of the file."""
+    metrics = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        try:
+            entry = json_value(line)
+            values = {name: float(entry[name]) for name in ("noise", "sift")}
+            if not all(map(math.isfinite, values.values())):
+                raise ValueError("not finite")
+            metrics.append(values)
+        except (ValueError, LookupError, TypeError, OverflowError) as error:
+            raise InputError(
+                f"{path}: line {number} has no numbers `noise` and `sift` ({error}); train again into another folder"
+            ) from error
+    if not metrics:
+        raise InputError(f"{path}: holds no update; train again into another folder")
+    return metrics
 
 
 def _preformatted(path: Path) -> str:

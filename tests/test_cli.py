@@ -1,126 +1,34 @@
-"""Configuration: what is accepted, what is refused, and with which line."""
+"""What every script shares: help, dry run, one line for every error, and one run for each output folder."""
 
+import errno
+import os
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import pytest
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from siftvton import cli
-from siftvton.config import SCRIPTS, Evaluate, Infer, PreprocessSift, Train, VisualizeAttention
+from siftvton.config import Train
 from siftvton.errors import InputError, UsageError
+from siftvton.locks import LOCK, only_writer
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "mine.yaml"
-    path.write_text("supervision: {weight: 0.25}\npreset: paper\ntrain:\n  learning_rate: 1e-3\n")
-    return path
+CHECKOUT = Path(__file__).parents[1]
 
 
-def test_a_file_overrides_defaults_and_the_command_line_overrides_both(file: Path):
-    config = cli.load(Train, file, ["supervision.weight=0.5", "model.channels=[32, 64]"])
-    assert config.supervision.weight == 0.5
-    assert config.train.learning_rate == 1e-3
-    assert config.model.channels == [32, 64]
-    assert config.supervision.max_timestep == 500
-
-
-def test_one_file_serves_several_scripts(file: Path):
-    assert cli.load(PreprocessSift, file).preset == "paper"
-    assert cli.load(Infer, file).steps == 50
-
-
-@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
-@pytest.mark.parametrize("schema", SCRIPTS.values(), ids=SCRIPTS)
-def test_every_shipped_file_fits_every_script(name: str, schema: type):
-    cli.load(schema, CONFIGS / name)
-
-
-def test_overlays_hold_their_differences():
-    paper, published = (cli.load(Train, CONFIGS / f"{name}.yaml") for name in ("vitonhd", "vitonhd_published"))
-    assert paper.supervision.weight == 0.0005
-    assert published.supervision.weight == pytest.approx(0.0005 * 3 * 2)
-    assert paper.train == published.train
-    assert paper.train.batch_size * paper.train.accumulation == 32
-    assert cli.load(Train, CONFIGS / "stableviton.yaml").supervision.weight == 0
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("train.batchsize=4", r"unknown key train\.batchsize; did you mean train\.batch_size\?"),
-        ("train.lr=3", r"did you mean train\.learning_rate\?"),
-        ("batch_size=4", r"did you mean train\.batch_size\?"),
-        ("train.batch_size=many", r"train\.batch_size=many: .*could not be converted to Integer"),
-        ("train.batch_size=0", "at least 1 is allowed"),
-        ("train.dropout=1.5", "at most 1 is allowed"),
-        ("supervision.layers=top", "allowed are middle, all"),
-        ("data.matches_frame=[512]", "2 numbers are wanted"),
-        ("data.matches_frame=[512, 0]", "at least 8 is allowed"),
-        ("model.channels=[]", "some numbers are wanted"),
-        ("data.root=[1", "the value is not YAML"),
-        ("resume", "is not key=value"),
-        ("train=3", "unknown key train"),
-    ],
-)
-def test_a_wrong_override_is_named(file: Path, override: str, message: str):
-    with pytest.raises(UsageError, match=message):
-        cli.load(Train, file, [override])
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("supervison: {weight: 1}", r"unknown key supervison\.weight; did you mean supervision\.weight\?"),
-        ("train: {batch_size: [1]}", r"train\.batch_size"),
-        ("train: {mixed_precision: no}", "train.mixed_precision=False: text is wanted; put it in quotes"),
-        ("- 1", "holds no keys"),
-        ("", "holds no keys"),
-        ("a: [1", "not YAML"),
-        ("base: other.yaml", r"other\.yaml: no such file"),
-    ],
-)
-def test_a_wrong_file_is_named(tmp_path: Path, content: str, message: str):
-    path = tmp_path / "wrong.yaml"
-    path.write_text(content)
-    with pytest.raises(UsageError, match=message):
-        cli.load(Train, path)
-
-
-def test_yaml_that_would_build_an_object_is_refused(tmp_path: Path):
-    path = tmp_path / "hostile.yaml"
-    path.write_text(f"output: !!python/object/apply:pathlib.Path.touch [{tmp_path / 'ran'}]")
-    with pytest.raises(UsageError, match="not YAML"):
-        cli.load(Train, path)
-    assert not (tmp_path / "ran").exists()
-
-
-def test_text_that_looks_like_a_number_stays_text(file: Path, tmp_path: Path):
-    """YAML reads 00006_00 as an octal number, and no as false."""
-    config = cli.load(VisualizeAttention, file, ["person=00006_00", "garment=null", "checkpoints.a=1e3"])
-    assert (config.person, config.garment, config.checkpoints) == ("00006_00", None, {"a": "1e3"})
-    assert cli.load(Train, file, ["train.mixed_precision=no"]).train.mixed_precision == "no"
-    cli.save(config, tmp_path / "saved.yaml")
-    assert cli.load(VisualizeAttention, tmp_path / "saved.yaml") == config
-
-
-def test_dictionary_keys_take_any_name(file: Path):
-    config = cli.load(Evaluate, file, ["predictions.ours=a", "predictions.theirs=b"])
-    assert config.predictions == {"ours": "a", "theirs": "b"}
-
-
-def test_a_saved_configuration_repeats_itself_and_shows_differences(file: Path, tmp_path: Path):
-    config = cli.load(Train, file)
-    cli.save(config, tmp_path / "saved.yaml")
-    assert cli.load(Train, tmp_path / "saved.yaml") == config
-    other = cli.load(Train, file, ["train.seed=7", "model.channels=[32,32]"])
-    assert cli.differences(config, tmp_path / "saved.yaml") == []
-    assert cli.differences(other, tmp_path / "saved.yaml") == [
-        "model.channels: [320, 640, 1280, 1280] -> [32, 32]",
-        "train.seed: 0 -> 7",
-    ]
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Scripts start, and write, in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIFTVTON_DEBUG", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    return tmp_path
 
 
 def called(monkeypatch: pytest.MonkeyPatch, main, *arguments: str) -> int:
@@ -130,17 +38,24 @@ def called(monkeypatch: pytest.MonkeyPatch, main, *arguments: str) -> int:
     return stopped.value.code
 
 
+def script(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(CHECKOUT / "scripts" / name), *arguments]
+    return subprocess.run(command, capture_output=True, env={**os.environ, **environment}, check=False)
+
+
 def never(config: Train) -> None:
     raise AssertionError("called")
 
 
-def test_dry_run_prints_the_resolved_configuration_and_calls_nothing(monkeypatch, capsys, tmp_path: Path):
+def test_dry_run_prints_the_resolved_configuration_and_touches_nothing(monkeypatch, capsys, folder: Path):
+    before = sorted(folder.rglob("*"))
     assert called(monkeypatch, never, "--dry-run", "train.seed=3") == 0
-    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
-    assert cli.load(Train, tmp_path / "printed.yaml").train.seed == 3
+    assert sorted(folder.rglob("*")) == before
+    (folder / "printed.yaml").write_text(capsys.readouterr().out)
+    assert cli.load(Train, folder / "printed.yaml").train.seed == 3
 
 
-def test_help_lists_every_key(monkeypatch, capsys):
+def test_help_lists_every_key_with_what_is_allowed(monkeypatch, capsys):
     assert called(monkeypatch, never, "--help") == 0
     text = capsys.readouterr().out
     for key in (
@@ -150,6 +65,8 @@ def test_help_lists_every_key(monkeypatch, capsys):
         "resume=latest",
     ):
         assert f"  {key}\n" in text
+    assert "(middle | all)" in text
+    assert "(0 to 999)" in text
 
 
 def fail(error: BaseException):
@@ -160,7 +77,13 @@ def fail(error: BaseException):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(InputError("a.jpg: no"), 1), (UsageError("b=3"), 2), (KeyboardInterrupt(), 130)]
+    ("error", "code"),
+    [
+        (InputError("a.jpg: no"), 1),
+        (InputError("a list: InputError: is no end of it"), 1),
+        (UsageError("b=3"), 2),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_a_users_mistake_is_one_line_and_an_exit_code(monkeypatch, capsys, error: BaseException, code: int):
     assert called(monkeypatch, fail(error)) == code
@@ -169,28 +92,213 @@ def test_a_users_mistake_is_one_line_and_an_exit_code(monkeypatch, capsys, error
     assert str(error) in message
 
 
-def test_a_data_loaders_worker_says_no_more_than_its_error(monkeypatch, capsys):
-    class Broken(Dataset):
-        def __getitem__(self, index: int):
-            raise InputError("a.jpg: cannot be decoded")
+class Broken(Dataset):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
-        def __len__(self) -> int:
-            return 1
+    def __getitem__(self, index: int):
+        raise self.error
 
+    def __len__(self) -> int:
+        return 1
+
+
+def read_by_a_worker(error: Exception):
     def main(config: Train) -> None:
-        next(iter(DataLoader(Broken(), num_workers=1)))
+        try:
+            next(iter(DataLoader(Broken(error), num_workers=1)))
+        except type(error) as raised:
+            raise raised.with_traceback(None)  # noqa: B904  # whose frames would keep the worker, for seconds
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InputError("a.jpg: cannot be decoded"), "train.py: a.jpg: cannot be decoded\n"),
+        (
+            OSError(errno.EIO, "Input/output error", "/a/b.jpg"),
+            "train.py: /a/b.jpg: Input/output error; check the disk or the network share\n",
+        ),
+    ],
+)
+def test_a_data_loaders_worker_says_no_more_than_its_error(monkeypatch, capsys, error: Exception, line: str):
+    assert called(monkeypatch, read_by_a_worker(error)) == 1
+    assert capsys.readouterr().err == line
+
+
+def refuse(_job: int) -> None:
+    raise InputError("a.jpg: cannot be decoded")
+
+
+def test_a_process_pools_worker_says_no_more_than_its_error(monkeypatch, capsys):
+    def main(config: Train) -> None:
+        with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+            list(pool.map(refuse, [1]))
 
     assert called(monkeypatch, main) == 1
     assert capsys.readouterr().err == "train.py: a.jpg: cannot be decoded\n"
 
 
-@pytest.mark.parametrize("arguments", [["--config", "nowhere.yaml"], ["--config"], ["--speed", "3"], ["lr=3"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--config", "nowhere.yaml"], ["--config"], ["--speed", "3"], ["lr=3"], ["--config", "a\nb"], ["-x", "a\nb=\n"]],
+)
 def test_a_wrong_command_line_exits_with_2_and_one_line(monkeypatch, capsys, arguments: list[str]):
     assert called(monkeypatch, never, *arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_our_own_errors_keep_their_traceback(monkeypatch):
+def test_what_nobody_foresaw_is_one_line_and_a_traceback_in_the_output_folder(monkeypatch, capsys, folder: Path):
+    def main(config: Train) -> None:
+        Path(config.output, "kept").mkdir(parents=True)
+        raise ZeroDivisionError("first\nsecond")
+
+    assert called(monkeypatch, main, "output=out") == 70
+    (written,) = (folder / "out").glob("traceback-*.txt")
+    message = capsys.readouterr().err
+    assert message == (
+        f"train.py: unexpected ZeroDivisionError: first; the traceback is in {written}; SIFTVTON_DEBUG=1 shows it\n"
+    )
+    text = written.read_text()
+    assert 'raise ZeroDivisionError("first\\nsecond")' in text
+    assert "output=out" in text
+    assert written.stat().st_mode & 0o77 == 0
+
+
+def test_a_traceback_goes_to_the_temporary_folder_where_there_is_no_output(monkeypatch, capsys, folder: Path):
+    assert called(monkeypatch, fail(ZeroDivisionError()), "output=out") == 70
+    assert not (folder / "out").exists()
+    (written,) = (folder / "temporary").glob("traceback-*.txt")
+    assert str(written) in capsys.readouterr().err
+
+
+def test_an_error_while_no_file_can_be_written_is_still_one_line(monkeypatch, capsys, folder: Path):
+    monkeypatch.setattr("tempfile.tempdir", str(folder / "nowhere"))
+    assert called(monkeypatch, fail(ZeroDivisionError()), "output=out") == 70
+    assert "the traceback could not be written" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_of_a_worker_is_named_by_its_own_words(monkeypatch, capsys):
+    assert called(monkeypatch, read_by_a_worker(ZeroDivisionError("by nothing"))) == 70
+    assert "unexpected ZeroDivisionError: by nothing; " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), OSError(errno.ENOSPC, "full"), MemoryError()])
+def test_with_debug_set_the_traceback_is_shown_at_once(monkeypatch, error: Exception):
+    monkeypatch.setenv("SIFTVTON_DEBUG", "1")
     monkeypatch.setattr("sys.argv", ["scripts/train.py"])
-    with pytest.raises(ZeroDivisionError):
-        cli.run(fail(ZeroDivisionError()), Train, default="vitonhd.yaml")
+    with pytest.raises(type(error)):
+        cli.run(fail(error), Train, default="vitonhd.yaml")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "out: No space left on device; free some space, or"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "a"), "a: Disk quota exceeded; free some of your quota"),
+        (OSError(errno.EFBIG, "File too large", "a"), "a: File too large; raise the limit"),
+        (PermissionError(errno.EACCES, "Permission denied", b"a"), "a: Permission denied; change its permissions"),
+        (OSError(errno.EROFS, "Read-only file system", "a"), "a: Read-only file system; name an output that"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a"), "a: File name too long; use shorter names"),
+        (OSError(errno.EMFILE, "Too many open files", 3), "out: Too many open files; raise the limit of open"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a"), "a: Not a directory; a file is in the place"),
+        (OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b"), "a: Invalid cross-device link; correct"),
+        (MemoryError("Unable to allocate 9 GiB"), "out of memory (Unable to allocate 9 GiB); lower "),
+        (torch.OutOfMemoryError("CUDA out of memory."), "train.batch_size or train.workers"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "lower data.height, "),
+        (cv2.error("OpenCV(5.0.0): error: (-4:Insufficient memory) Failed to allocate 9 bytes"), "; lower data.height"),
+        (RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed. "), "lower workers, or set it to 0"),
+        (ModuleNotFoundError("No module named 'a.b'", name="a.b"), "the package a is not installed"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_an_error_of_the_system_is_one_line_with_a_remedy(monkeypatch, capsys, error: Exception, line: str):
+    assert called(monkeypatch, fail(error), "output=out") == 1
+    message = capsys.readouterr().err
+    assert line in message
+    assert message.count("\n") == 1
+
+
+def test_other_errors_of_libraries_are_not_taken_for_those(monkeypatch, capsys):
+    for error in (OSError("image file is truncated"), RuntimeError("shapes differ"), cv2.error("error: (-215) empty")):
+        assert called(monkeypatch, fail(error)) == 70
+        assert "unexpected " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", ["/proc/nowhere/x", "/dev/null/x", "n" * 300, "a/" * 3000])
+def test_an_output_that_cannot_be_made_is_one_line(output: str):
+    done = script("make_toy_data.py", f"output={output}", "train_pairs=1", "test_pairs=2")
+    assert done.returncode in (1, 2)
+    assert done.stderr.count(b"\n") == 1, done.stderr.decode()
+    assert output[:10].encode() in done.stderr
+
+
+def test_a_reader_that_ends_early_ends_help_quietly(folder: Path):
+    command = f"{sys.executable} {CHECKOUT}/scripts/train.py --help | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "Train or fine-tune the try-on network (paper §3, Eq. 3).\n141\n"
+    assert done.stderr == ""
+
+
+def test_a_broken_pipe_between_processes_is_no_reader_that_ends(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_nobody_reads", lambda: False)
+    assert called(monkeypatch, fail(BrokenPipeError(errno.EPIPE, "Broken pipe"))) == 1
+    assert "Broken pipe" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's")
+def test_a_full_disk_behind_standard_output_is_named():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, str(CHECKOUT / "scripts" / "train.py"), "--help"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "standard output: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_console_of_few_characters_shows_help_and_errors(encoding: str):
+    environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    shown = script("train.py", "--help", **environment)
+    assert shown.returncode == 0
+    assert b"model.prediction_type" in shown.stdout
+    refused = script("train.py", "data.root=é→界=", "train.seed=界", **environment)
+    assert refused.returncode == 2
+    assert refused.stderr.count(b"\n") == 1
+    assert b"train.seed=" in refused.stderr
+
+
+def test_a_shipped_configuration_works_from_another_folder(folder: Path):
+    done = script("make_toy_data.py", "--config", "configs/toy.yaml", "train_pairs=1", "test_pairs=2", "workers=1")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "data" / "toy" / "train_pairs.txt").is_file()
+    assert not (folder / "data" / "toy" / LOCK).exists()
+
+
+def test_a_folder_that_was_removed_is_no_traceback(folder: Path):
+    command = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} {CHECKOUT}/scripts/report.py output=x"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("report.py: ")
+
+
+def test_a_second_run_in_the_same_output_is_refused_in_one_line(monkeypatch, capsys, folder: Path):
+    def main(config: Train) -> None:
+        assert called(monkeypatch, never, "output=./out") == 1
+
+    assert called(monkeypatch, main, "output=out") == 0
+    message = capsys.readouterr().err
+    assert f"out: is being written by another run (process {os.getpid()} on host " in message
+    assert message.count("\n") == 1
+    assert not (folder / "out").exists()
+
+
+def test_processes_of_one_run_share_its_output(monkeypatch, folder: Path):
+    monkeypatch.setenv("RANK", "1")
+    entered = []
+    with only_writer(folder / "out"):
+        assert called(monkeypatch, entered.append, "output=out") == 0
+    assert len(entered) == 1

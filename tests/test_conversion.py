@@ -86,9 +86,9 @@ def test_what_stands_in_the_way_is_named(published, tmp_path: Path):
     source = str(tmp_path / "model.ckpt")
     with pytest.raises(UsageError, match=r"model\.ckpt: exists; name another"):
         convert(ConvertCheckpoint(input=source, output=source))
-    with pytest.raises(UsageError, match=r"ends in \.ckpt or \.safetensors"):
+    with pytest.raises(UsageError, match=r"ends in \.ckpt or \.safetensors is required"):
         convert(ConvertCheckpoint(input=source, output=str(tmp_path / "x"), to="published", like=source))
-    with pytest.raises(UsageError, match="like=null: to=published wants"):
+    with pytest.raises(UsageError, match="like=null: to=published also requires like="):
         convert(ConvertCheckpoint(input=source, output=str(tmp_path / "x.ckpt"), to="published"))
     torch.save({"state_dict": {"betas": torch.ones(3)}}, tmp_path / "other.ckpt")
     with pytest.raises(InputError, match=r"other\.ckpt: not of the same model"):
@@ -98,6 +98,35 @@ def test_what_stands_in_the_way_is_named(published, tmp_path: Path):
             )
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.ckpt", "other.ckpt"]
+
+
+def test_tensors_that_share_memory_or_are_not_contiguous_are_converted(published, pipeline, tmp_path: Path):
+    """safetensors refuses both; a published pickle may hold either."""
+    shared = torch.rand(3, 4)
+    published |= {"lastzc.0.weight": shared, "lastzc.1.weight": shared, "betas": shared.T}
+    torch.save({"state_dict": published}, tmp_path / "model.ckpt")
+    pipeline.save_pretrained(tmp_path / "folder")
+    source, output = str(tmp_path / "model.ckpt"), str(tmp_path / "back.safetensors")
+    convert(ConvertCheckpoint(input=str(tmp_path / "folder"), output=output, to="published", like=source))
+    result = load_file(output)
+    assert all(torch.equal(result[name], tensor) for name, tensor in published.items() if name.startswith("last"))
+    assert torch.equal(result["betas"], shared.T)
+
+
+def test_names_of_other_shapes_are_one_line(published, pipeline, tmp_path: Path):
+    pipeline.save_pretrained(tmp_path / "folder")
+    output = str(tmp_path / "back.ckpt")
+    for shape in [(), (1,), (3, 3)]:
+        like = {name: torch.zeros(shape) for name in published}
+        torch.save({"state_dict": like}, tmp_path / "like.ckpt")
+        with pytest.raises(InputError, match=r"like\.ckpt: not of the same model") as raised:
+            convert(
+                ConvertCheckpoint(
+                    input=str(tmp_path / "folder"), output=output, to="published", like=str(tmp_path / "like.ckpt")
+                )
+            )
+        assert "\n" not in str(raised.value)
+    assert not Path(output).exists()
 
 
 @contextmanager

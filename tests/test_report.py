@@ -46,3 +46,36 @@ def test_a_missing_step_is_named(folder: Path):
     with pytest.raises(InputError, match=r"scores_paired/table\.md: no such file; `make demo`"):
         write_report(folder)
     assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "holds no update"),
+        ('{"noise": 1.0, "sift": 0.0}\n{"update": 2, "noi', "line 2 has no numbers `noise` and `sift`"),
+        ("[1, 2]\n", "line 1 has no numbers"),
+        ("3\n", "line 1 has no numbers"),
+        ('{"noise": 1.0}\n', "line 1 has no numbers"),
+        ('{"noise": null, "sift": 0.0}\n', "line 1 has no numbers"),
+        ('{"noise": "x", "sift": 0.0}\n', "line 1 has no numbers"),
+        ('{"noise": NaN, "sift": 0.0}\n', "NaN is no JSON number"),
+        ('{"noise": 1e400, "sift": 0.0}\n', "line 1 has no numbers"),
+        ('{"noise": ' + "1" * 400 + ', "sift": 0.0}\n', "line 1 has no numbers"),
+        ("[" * 100_000, "line 1 has no numbers"),
+        (b"\xff\xfe", "not UTF-8 text"),
+    ],
+    ids=lambda value: str(value)[:25],
+)
+def test_broken_metrics_are_one_line(folder: Path, content: str | bytes, message: str):
+    (folder / "train/metrics.jsonl").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message) as raised:
+        write_report(folder)
+    assert "train/metrics.jsonl: " in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not (folder / "report.html").exists()
+
+
+def test_a_table_that_is_no_text_is_named(folder: Path):
+    (folder / "matches/matches.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"matches\.md: not UTF-8 text"):
+        write_report(folder)

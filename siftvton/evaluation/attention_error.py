@@ -7,6 +7,8 @@ distance from the true one is the attention error. Pixels are those of a garment
 Letters: R query cells, N_k key cells.
 """
 
+import math
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +29,7 @@ from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
 from siftvton.data.layout import MATCHES, Pair, SplitFolder, in_setting, matches_path, split_pairs
 from siftvton.data.synthetic.write import EXACT_MAP
 from siftvton.devices import cpu_only, named_device
-from siftvton.errors import InputError
+from siftvton.errors import InputError, first_line
 from siftvton.evaluation.attention_maps import at_timestep, draw_attention, mean_maps, network_of, spread_points
 from siftvton.evaluation.intervals import bootstrap
 from siftvton.files import write_image, write_json, write_text
@@ -116,9 +118,14 @@ def read_map(path: Path) -> np.ndarray:
     """An exact map of the toy world, (height, width, 2)."""
     try:
         with np.load(path, allow_pickle=False) as content:
-            return content["person_to_garment"]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise InputError(f"{path}: not an exact map of the toy world ({error})") from error
+            places = content["person_to_garment"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: not an exact map of the toy world ({first_line(error)}); make it again") from error
+    if places.ndim != 3 or places.shape[2] != 2 or not np.issubdtype(places.dtype, np.floating):
+        raise InputError(
+            f"{path}: has shape {places.shape} and type {places.dtype}; (height, width, 2) of floats is required"
+        )
+    return places
 
 
 @torch.no_grad()
@@ -128,7 +135,8 @@ def layer_errors(
     """Run the network once and measure its layers.
 
     Returns:
-        (layers, B, 5): the means over an image's queries, NaN where none is known; and the layers' query grids.
+        (layers, B, 5): the means over an image's queries, NaN where none is known, infinite where the attention is
+        not finite; and the layers' query grids.
     """
     frame = (batch.image.shape[-2], batch.image.shape[-1])
     grids = []
@@ -142,6 +150,7 @@ def layer_errors(
             rows = torch.from_numpy(cells(points.person, points.frame, query_grid))
             weights = attention_rows(attention, hidden_states[image], key[image], rows.to(key.device)).cpu()
             errors = position_errors(weights, torch.from_numpy(points.garment), key_grid, points.frame)
+            errors = errors.nan_to_num(nan=math.inf)  # of a broken network; the mean of no query is NaN
             images.append(errors.mean(dim=0))
         return torch.stack(images)  #                                              (B, 5)
 
@@ -172,6 +181,13 @@ def attention_error(config: AttentionError) -> str:
     everyone = range(len(dataset))
     chunks = [everyone[first : first + config.batch_size] for first in range(0, len(dataset), config.batch_size)]
     errors, grids = measure(pipeline, dataset, read, layers, config.timesteps, config.seed, tqdm(chunks, unit="batch"))
+    broken = torch.isinf(errors).any(dim=2).any(dim=0).tolist()
+    if any(broken):
+        first = dataset.pairs[broken.index(True)].person_id
+        raise InputError(
+            f"{config.checkpoint}: its attention is NaN or infinite for {sum(broken)} of {len(broken)} persons, e.g. "
+            f"{first}; check its weights"
+        )
     report = summary(errors.numpy(), layers, grids)
     output = Path(config.output)
     write_json(output / "attention_error.json", report)

@@ -50,6 +50,8 @@ def visualize_attention(config: VisualizeAttention) -> Path:
         pipeline.to(named_device(config.device) if config.device else PartialState(cpu=cpu_only()).device)
         layers = pipeline.unet.hooked_layers(config.layers)
         maps = mean_maps(pipeline, batch, points, layers, config.timesteps, config.seed)
+        if not np.isfinite(maps).all():
+            raise InputError(f"checkpoints.{name}={checkpoint}: its attention is NaN or infinite; check its weights")
         photo, garment = picture(batch.image[0]), picture(batch.garment[0])
         rows.append(draw_attention(photo, garment, points, maps, true_places=False))
         captions.append([name, *(f"point {number}" for number in range(1, len(points) + 1))])
@@ -77,7 +79,7 @@ def _points(config: VisualizeAttention, worn: np.ndarray) -> Correspondences:
     xy = np.array(config.points, np.float64)
     if len(xy) % 2 or not ((xy >= 0).all() and (xy.reshape(-1, 2) < size[::-1]).all()):
         raise UsageError(
-            f"points={config.points}: x, y in turn are wanted, inside {size[1]} × {size[0]} pixels (width × height)"
+            f"points={config.points}: x, y in turn are required, inside {size[1]} × {size[0]} pixels (width × height)"
         )
     return Correspondences(xy.reshape(-1, 2), xy.reshape(-1, 2), size)
 

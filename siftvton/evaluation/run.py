@@ -1,5 +1,6 @@
 """One evaluation: every picture is checked, what the weights at hand allow is computed, the report is written."""
 
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -41,10 +42,12 @@ def evaluate(config: Evaluate) -> str:
         The Markdown table.
 
     Raises:
-        InputError, UsageError: a folder, picture, weights file or key is missing or wrong; nothing is written.
+        InputError, UsageError: a folder, picture, weights file or key is missing or wrong; nothing is written. Or a
+            score is NaN or infinite; the others are written.
     """
     evaluation = Evaluation(config)
     scores = evaluation.score()
+    evaluation.drop_what_is_not_finite(scores)
     report = evaluation.report(scores)
     table = markdown(report)
     output = Path(config.output)
@@ -56,6 +59,8 @@ def evaluate(config: Evaluate) -> str:
     write_json(output / "metrics.json", report)
     write_text(output / "table.md", table)
     cli.save(config, output / "config.yaml")
+    if evaluation.not_finite:
+        raise InputError(f"{'; '.join(evaluation.not_finite)}; {output / 'table.md'} has the other scores")
     return table
 
 
@@ -81,6 +86,7 @@ class Evaluation:
         self.photos = photos_of(split, self.pairs if config.setting == "paired" else listed)
         self.weights: dict[str, dict[str, Any]] = {}  # metric -> file, SHA-256, whether it is the published one
         self.not_run: dict[str, str] = {}  # metric -> reason
+        self.not_finite: list[str] = []  # a line for each score that is NaN or infinite
 
     def score(self) -> dict[str, Scores]:
         """Compute what can be computed, by the results' name.
@@ -92,6 +98,16 @@ class Evaluation:
         if not any(score.of_set for score in scores.values()):
             raise InputError("no metric could be computed: " + "; ".join(dict.fromkeys(self.not_run.values())))
         return scores
+
+    def drop_what_is_not_finite(self, scores: Mapping[str, Scores]) -> None:
+        """Take every metric out of which one value is NaN or infinite, and note it."""
+        for name, found in scores.items():
+            for key in [key for key in found.of_set if not _all_finite(found, key)]:
+                file = self.weights.get(key, {}).get("file", "the pictures")
+                self.not_finite.append(f"{METRICS[key].title} of {name} is NaN or infinite; check {file}")
+                self.not_run[key] = self.not_finite[-1]
+                for values in (found.of_set, found.intervals, found.of_pictures):
+                    values.pop(key, None)
 
     def _paired(self) -> dict[str, Scores]:
         config = self.config
@@ -131,7 +147,14 @@ class Evaluation:
         features_of: Callable[[PictureSet], np.ndarray],
         distances: Mapping[str, Distance],
     ) -> None:
-        for name, found in score_sets(self.sets, self.photos, features_of, distances).items():
+        def finite_features(pictures: PictureSet) -> np.ndarray:
+            features = features_of(pictures)
+            if not np.isfinite(features).all():
+                file = self.weights[next(iter(distances))]["file"]
+                raise InputError(f"{file}: gives NaN or infinite features of {pictures.name}; get the file again")
+            return features
+
+        for name, found in score_sets(self.sets, self.photos, finite_features, distances).items():
             scores[name].of_set.update(found.of_set)
             scores[name].intervals.update(found.intervals)
 
@@ -224,6 +247,11 @@ class Evaluation:
             f"{photos}. Fréchet distances grow as pictures get fewer: compare them only at equal numbers. SSIM and "
             "LPIPS belong to the paired setting."
         )
+
+
+def _all_finite(scores: Scores, key: str) -> bool:
+    values = [scores.of_set[key], *scores.intervals.get(key, ()), *scores.of_pictures.get(key, ())]
+    return all(map(math.isfinite, values))
 
 
 def _check_names(predictions: Mapping[str, str]) -> None:

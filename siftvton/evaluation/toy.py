@@ -5,7 +5,6 @@ with the truth and with the person rendered in other garments: the print is righ
 of them.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -20,7 +19,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from tqdm import tqdm
 
 from siftvton import cli
-from siftvton.config import EvaluateToy
+from siftvton.config import LARGEST_SIDE, EvaluateToy
 from siftvton.data.dataset import TryOnDataset, TryOnItem
 from siftvton.data.layout import Pair, SplitFolder, in_setting, split_pairs
 from siftvton.data.synthetic.garments import Garment, sample_garment
@@ -31,7 +30,7 @@ from siftvton.draws import numpy_generator
 from siftvton.errors import InputError
 from siftvton.evaluation.intervals import bootstrap, wilson
 from siftvton.evaluation.tables import per_image_csv
-from siftvton.files import read_image, write_image, write_json, write_text
+from siftvton.files import read_image, read_json, write_image, write_json, write_text
 from siftvton.inference import picture
 from siftvton.pool import in_processes
 from siftvton.visualize import contact_sheet
@@ -66,8 +65,9 @@ class ToyScore:
         print_similarity: SSIM there.
         closest_by_error, closest_by_similarity: the truth is closer than every one of the other garments.
         closest_on_same_cloth: likewise by error, the others being other prints on this garment's cut and cloth.
-        colour_distance: CIELAB distance of the mean colour where the garment is worn.
-        changed: largest difference, in grey levels, from the photo where nothing was to be painted.
+        colour_distance: CIELAB distance of the mean colour where the garment is worn; None where it is nowhere.
+        changed: largest difference, in grey levels, from the photo where nothing was to be painted; None where
+            everything was.
     """
 
     result: str
@@ -77,8 +77,8 @@ class ToyScore:
     closest_by_error: bool | None
     closest_by_similarity: bool | None
     closest_on_same_cloth: bool | None
-    colour_distance: float
-    changed: int
+    colour_distance: float | None
+    changed: int | None
 
 
 def evaluate_toy(config: EvaluateToy) -> str:
@@ -112,10 +112,7 @@ def _cases(config: EvaluateToy) -> list[Case]:
     note = Path(data.root) / WORLD
     if not note.is_file():
         raise InputError(f"{note}: no such file; only a world of scripts/make_toy_data.py has a known truth")
-    try:
-        world = json.loads(note.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{note}: not JSON ({error}); make the world anew in another folder") from error
+    world = _world(note)
     pairs = in_setting(
         split_pairs(data.root, data.split, data.validation_pairs, data.split_seed), config.setting
     )[: config.limit]  # fmt: skip
@@ -138,8 +135,23 @@ def _cases(config: EvaluateToy) -> list[Case]:
     return cases
 
 
+def _world(note: Path) -> dict[str, int]:
+    """Seed and size of a toy world."""
+    world = read_json(note)
+    keys = ("seed", "height", "width")
+    if not isinstance(world, dict) or not all(type(world.get(key)) is int for key in keys):
+        raise InputError(f"{note}: has no whole numbers {', '.join(keys)}; make the world again in another folder")
+    if not all(1 <= world[key] <= LARGEST_SIDE for key in keys[1:]):
+        raise InputError(f"{note}: height and width of 1 to {LARGEST_SIDE} are required; make the world again")
+    return world
+
+
 def _number(file_id: str) -> int:
-    return int(file_id.partition("_")[0])
+    """Which person or garment of the world a file shows."""
+    number = file_id.partition("_")[0]
+    if not number.isdecimal():
+        raise InputError(f"{file_id}: not of the toy world, whose files are named 00000_00, 00001_00, …")
+    return int(number)
 
 
 def _sheet(cases: Sequence[Case]) -> np.ndarray:
@@ -182,8 +194,8 @@ def score(case: Case) -> ToyScore:
         closest_by_error=closest,
         closest_by_similarity=similar,
         closest_on_same_cloth=on_same_cloth,
-        colour_distance=float(np.linalg.norm(_mean_colour(result, worn) - _mean_colour(truth, worn))),
-        changed=int(np.abs(photo - result)[kept].max()),
+        colour_distance=_colour_distance(result, truth, worn),
+        changed=int(np.abs(photo - result)[kept].max()) if kept.any() else None,
     )
 
 
@@ -225,6 +237,12 @@ def _compare(result: np.ndarray, other: np.ndarray, where: np.ndarray) -> tuple[
     return float(squared[0, :, inside].mean()), float(similarity[0, :, inside].mean())
 
 
+def _colour_distance(result: np.ndarray, truth: np.ndarray, worn: np.ndarray) -> float | None:
+    if not worn.any():
+        return None
+    return float(np.linalg.norm(_mean_colour(result, worn) - _mean_colour(truth, worn)))
+
+
 def _mean_colour(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
     """(3,) CIELAB of the mean colour inside ``where``."""
     mean = picture[where].mean(axis=0).astype(np.float32) / 255
@@ -251,8 +269,8 @@ def summary(scores: Sequence[ToyScore]) -> dict[str, Any]:
         "print_closest_by_error": [entry.closest_by_error for entry in scores],
         "print_closest_by_similarity": [entry.closest_by_similarity for entry in scores],
         "print_closest_on_same_cloth": [entry.closest_on_same_cloth for entry in scores],
-        "colour_right": [entry.colour_distance <= RIGHT_COLOUR for entry in scores],
-        "unchanged": [entry.changed == 0 for entry in scores],
+        "colour_right": [None if d is None else d <= RIGHT_COLOUR for d in (e.colour_distance for e in scores)],
+        "unchanged": [None if entry.changed is None else entry.changed == 0 for entry in scores],
     }
     report: dict[str, Any] = {"results": len(scores)}
     for name, values in answers.items():

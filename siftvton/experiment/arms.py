@@ -4,12 +4,12 @@ Whatever is done stays: a training goes on from its checkpoint, a measured arm i
 """
 
 import csv
-import json
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,11 @@ from tqdm import tqdm
 from siftvton.config import Experiment
 from siftvton.errors import InputError, UsageError
 from siftvton.experiment.match_sets import write_match_sets
-from siftvton.experiment.table import BASE, PRIMARY, write_report
-from siftvton.files import write_json
+from siftvton.experiment.table import BASE, PRIMARY, read_entry, write_report
+from siftvton.files import read_json, write_json
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+ARM = re.compile(r"[\w.-]*\w")  # names folders and files
 Run = tuple[str, int, str]  # arm, seed, train.py's keys
 
 
@@ -31,9 +32,18 @@ def experiment(config: Experiment) -> None:
     """Train and measure what is not yet measured; write the tables after every arm.
 
     Raises:
-        UsageError: an arm was measured with other keys or on the other split, or a reference is none of the arms.
-        InputError: a command failed; its last line and its log are named.
+        UsageError: an arm was measured with other keys or on the other split, or a reference is none of the arms, or
+            an arm's name cannot name a folder.
+        InputError: a command failed; its last line and its log are named. Or a file of measures is broken.
     """
+    for arm in config.arms:
+        if not ARM.fullmatch(arm) or arm == BASE:
+            raise UsageError(f"arms.{arm}: a name other than {BASE} is required, of letters, digits, '_', '-' and '.'")
+    for key, folder in {"output": config.output, "data.root": config.data.root}.items():
+        if set("${}") & set(folder):  # the commands would replace them
+            raise UsageError(
+                f"{key}={folder}: the folders of an experiment may not have '$', '{{' or '}}' in their names"
+            )
     named = {"reference": config.reference} | {f"references.{arm}": named for arm, named in config.references.items()}
     for key, name in [*named.items(), *(("references", arm) for arm in config.references)]:
         if name not in config.arms:
@@ -85,8 +95,8 @@ def _matches(config: Experiment) -> Path:
 def _in_place(config: Experiment, keys: str) -> list[str]:
     """An arm's keys, one by one, with the places of this experiment in them."""
     try:
-        return keys.format(base=_base(config), matches=_matches(config)).split()
-    except (KeyError, IndexError, ValueError) as error:
+        return [key.format(base=_base(config), matches=_matches(config)) for key in keys.split()]
+    except (LookupError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(f"arms: {keys}: fields {{base}} and {{matches}} are allowed") from error
 
 
@@ -98,10 +108,12 @@ def _is_measured(config: Experiment, arm: str, seed: int, keys: str) -> bool:
     path = _measures_path(config, arm, seed)
     if not path.is_file():
         return False
-    before = _read(path)
+    before = read_entry(path)
     for name, wanted in {"keys": keys, "split": config.split}.items():
         if before.get(name) != wanted:
-            raise UsageError(f"{path}: of other {name} ({before.get(name)}); name another folder by measures")
+            raise UsageError(
+                f"{path}: measured with other {name} ({before.get(name)}); name another folder by measures"
+            )
     return True
 
 
@@ -135,9 +147,11 @@ def _trained(run_script: Callable, folder: Path, seed: int, keys: Sequence[str])
     afresh, began = not run.exists(), time.perf_counter()
     run_script("train.py", f"output={run}", f"train.seed={seed}", *keys)
     seconds = time.perf_counter() - began
-    (last, *_) = sorted((run / "checkpoints").glob("update-*"), reverse=True)
-    progress = _read(last / "progress.json")
-    return {"images_per_second": progress["update"] * progress["images"] / seconds} if afresh else {}
+    if not afresh:
+        return {}
+    last = max((run / "checkpoints").glob("update-*"), default=run / "checkpoints")
+    update, images = (_number(last / "progress.json", name) for name in ("update", "images"))
+    return {"images_per_second": update * images / seconds}
 
 
 def _sampled(
@@ -148,9 +162,9 @@ def _sampled(
     run("infer.py", split, f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}")
     run("evaluate_toy.py", split, f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
     run("evaluate.py", split, f"setting={setting}", f"predictions.{arm}={results}", f"output={scores}")
-    found = _read(toy / "toy.json")
-    measures = {name: found[name]["value"] for name in ("print_error", "print_similarity", "colour_distance")}
-    of_set = _read(scores / "metrics.json")["results"][arm]["scores"]
+    means = ("print_error", "print_similarity", "colour_distance")
+    measures = {name: _number(toy / "toy.json", name, "value") for name in means}
+    of_set = _at(scores / "metrics.json", "results", arm, "scores")
     measures |= {name.removeprefix("autoencoder_"): value for name, value in of_set.items()}
     with (toy / "toy_per_image.csv").open(encoding="utf-8", newline="") as file:
         errors = {row["result"]: float(row["print_error"]) for row in csv.DictReader(file) if row["print_error"]}
@@ -160,13 +174,30 @@ def _sampled(
 def _attention(run: Callable, folder: Path, split: str) -> dict[str, float]:
     output = folder / "attention"
     run("attention_error.py", split, f"checkpoint={folder / 'run' / 'model'}", f"output={output}")
-    report = _read(output / "attention_error.json")
+    report = output / "attention_error.json"
     measures = {}
     for name in ("attention_error_px", "attention_pck"):
-        measures[name] = report[name]["value"]
-        for layer in report["layers"].values():
+        measures[name] = _number(report, name, "value")
+        for layer in _at(report, "layers").values():
             measures[f"{name}_{layer['grid'][0]}x{layer['grid'][1]}"] = layer[name]
     return measures
+
+
+def _at(path: Path, *names: str) -> Any:
+    """What a command left in a JSON file under these keys, one in the other."""
+    content = read_json(path)
+    for name in names:
+        if not isinstance(content, dict) or name not in content:
+            raise InputError(f"{path}: has no {'.'.join(names)}; {path.parent.parent} has too few pairs, or is broken")
+        content = content[name]
+    return content
+
+
+def _number(path: Path, *names: str) -> float:
+    value = _at(path, *names)
+    if not isinstance(value, (int, float)):
+        raise InputError(f"{path}: {'.'.join(names)} is {value!r}; a number is required")
+    return value
 
 
 def _run(config: Experiment, script: str, *keys: str, log: Path, threads: int) -> None:
@@ -181,7 +212,3 @@ def _run(config: Experiment, script: str, *keys: str, log: Path, threads: int) -
     if done.returncode:
         last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1]
         raise InputError(f"{script} {' '.join(keys)} failed: {last} ({log} has all of it)")
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """What the arms' measures say: means and spreads over seeds, and differences from one arm, image by image."""
 
-import json
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ import numpy as np
 
 from siftvton.config import Experiment
 from siftvton.draws import numpy_generator
-from siftvton.errors import UsageError
+from siftvton.errors import InputError, UsageError
 from siftvton.evaluation.intervals import bootstrap
-from siftvton.files import write_json, write_text
+from siftvton.files import read_json, write_json, write_text
 
 FLIPS = 10_000  # of the permutation test
 BASE = "base"  # the arm that others may start from
@@ -41,7 +42,10 @@ def write_report(config: Experiment) -> str:
     page = Path(f"{config.report}.md")
     before, after = "", "\n"
     if page.is_file():
-        before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        try:
+            before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{page}: not UTF-8 text; save it as UTF-8, or name another report") from error
         _, end, after = rest.partition(END)
         if not (begin and end):
             raise UsageError(f"{page}: has no lines {BEGIN} and {END} to put the tables between")
@@ -51,12 +55,46 @@ def write_report(config: Experiment) -> str:
 
 def _read(folder: Path, arms: Sequence[str]) -> dict[str, list[Entry]]:
     """Arm -> its seeds' entries, by seed, of the arms of which there are any."""
-    found = {}
+    found: dict[str, list[Entry]] = {}
     for arm in arms:
-        entries = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(f"{arm}-seed-*.json")]
-        if entries:
-            found[arm] = sorted(entries, key=lambda entry: entry["seed"])
+        names = re.compile(rf"{re.escape(arm)}-seed-\d+\.json")
+        paths = [path for path in folder.glob("*-seed-*.json") if names.fullmatch(path.name)]
+        if paths:
+            found[arm] = sorted(map(read_entry, paths), key=lambda entry: entry["seed"])
     return found
+
+
+def read_entry(path: Path) -> Entry:
+    """What one arm's file of one seed holds.
+
+    Raises:
+        InputError: it is not what ``experiment`` writes, or a measure is not a finite number.
+    """
+    entry = read_json(path)
+    measures, errors = _part(entry, "measures"), _part(_part(entry, "per_image"), PRIMARY)
+    seed = int(path.stem.rpartition("-")[2])
+    if measures is None or errors is None:
+        wrong = f"has no measures, or no per_image.{PRIMARY}"
+    elif entry.get("seed") != seed:
+        wrong = f"seed is {entry.get('seed')}; {seed} is required"
+    else:
+        values = {f"measures.{name}": value for name, value in measures.items()}
+        values |= {f"per_image.{PRIMARY}.{name}": value for name, value in errors.items()}
+        name = next((name for name, value in values.items() if not _is_finite(value)), None)
+        if name is None:
+            return entry
+        wrong = f"{name} is {values[name]!r}; a finite number is required"
+    raise InputError(f"{path}: {wrong}; delete the file, and the same command measures this arm again")
+
+
+def _part(content: Any, name: str) -> Mapping[str, Any] | None:
+    """A dictionary in a dictionary; None where either is none."""
+    part = content.get(name) if isinstance(content, dict) else None
+    return part if isinstance(part, dict) else None
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def summary(seeds: Sequence[Entry]) -> dict[str, dict[str, Any]]:
@@ -72,12 +110,9 @@ def summary(seeds: Sequence[Entry]) -> dict[str, dict[str, Any]]:
 def paired_differences(arm: Sequence[Entry], reference: Sequence[Entry]) -> np.ndarray:
     """(seeds, images) the arm's primary measure less the reference's, of the seeds and images that both have."""
     others = {entry["seed"]: entry["per_image"][PRIMARY] for entry in reference}
-    rows = []
-    for entry in arm:
-        own, other = entry["per_image"][PRIMARY], others.get(entry["seed"])
-        if other is not None:
-            rows.append([own[image] - other[image] for image in sorted(own.keys() & other.keys())])
-    return np.array(rows)
+    both = [(entry["per_image"][PRIMARY], others[entry["seed"]]) for entry in arm if entry["seed"] in others]
+    images = sorted(set.intersection(*(own.keys() & other.keys() for own, other in both))) if both else []
+    return np.array([[own[image] - other[image] for image in images] for own, other in both])
 
 
 def sign_flip_test(differences: np.ndarray) -> float:

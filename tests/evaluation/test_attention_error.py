@@ -12,6 +12,7 @@ from diffusers.models.attention_processor import Attention
 from siftvton.config import AttentionError, HeldOutData
 from siftvton.data.synthetic.write import write_world
 from siftvton.errors import InputError
+from siftvton.evaluation import attention_error as module
 from siftvton.evaluation.attention_error import attention_error, exact_positions, position_errors, summary
 from siftvton.evaluation.attention_maps import spread_points
 from siftvton.files import read_image
@@ -113,3 +114,58 @@ def test_a_checkpoint_is_measured_by_exact_map_and_by_matches(pipeline, tmp_path
     config.matches = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match="nowhere: no such folder of matches"):
         attention_error(config)
+
+
+def test_attention_that_is_not_finite_is_no_score(pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is told from an image of which no place is known, which is left out."""
+    save(pipeline, tmp_path / "model")
+    root = tmp_path / "world"
+    write_world(root, train_pairs=1, test_pairs=2, height=128, width=96, exact_map=True, workers=1)
+    config = AttentionError(
+        checkpoint=str(tmp_path / "model"),
+        data=HeldOutData(root=str(root), height=64, width=48),
+        device="cpu",
+        output=str(tmp_path / "out"),
+        timesteps=[50],
+    )
+    whole, calls = module.attention_rows, []
+
+    def first_is_nan(*arguments: object) -> torch.Tensor:
+        calls.append(1)
+        return whole(*arguments) * (torch.nan if len(calls) == 1 else 1)
+
+    monkeypatch.setattr(module, "attention_rows", first_is_nan)
+    with pytest.raises(
+        InputError, match=r"model: its attention is NaN or infinite for 1 of 2 persons, e\.g\. 00000_00"
+    ):
+        attention_error(config)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "places",
+    [None, np.zeros(3, np.float16), np.zeros((4, 3, 3), np.float16), np.zeros((4, 3, 2), int), np.array(["a"])],
+    ids=["another name", "one axis", "three values", "integers", "text"],
+)
+def test_a_map_of_another_form_is_named(tmp_path: Path, places: np.ndarray | None):
+    path = tmp_path / "00000_00.npz"
+    np.savez_compressed(path, **({"other": np.zeros(1)} if places is None else {"person_to_garment": places}))
+    with pytest.raises(InputError, match=rf"^{path}: "):
+        module.read_map(path)
+
+
+@pytest.mark.parametrize("change", ["empty", "one array", "zeros", "byte"])
+def test_a_damaged_map_is_named(tmp_path: Path, change: str):
+    path = tmp_path / "00000_00.npz"
+    np.savez_compressed(path, person_to_garment=np.random.default_rng(0).normal(size=(64, 48, 2)))
+    content = bytearray(path.read_bytes())
+    if change == "one array":
+        np.save(tmp_path / "a.npy", np.zeros((4, 3, 2)))
+        content = bytearray((tmp_path / "a.npy").read_bytes())
+    elif change == "zeros":
+        content[60:-200] = bytes(len(content) - 260)
+    elif change == "byte":
+        content[len(content) // 2] ^= 255
+    path.write_bytes(b"" if change == "empty" else bytes(content))
+    with pytest.raises(InputError, match=rf"^{path}: not an exact map of the toy world"):
+        module.read_map(path)

@@ -15,7 +15,7 @@ from siftvton import cli
 from siftvton.config import Evaluate
 from siftvton.errors import InputError, UsageError
 from siftvton.evaluation import metrics, weights
-from siftvton.evaluation.features import InceptionFeatures
+from siftvton.evaluation.features import AutoencoderFeatures, InceptionFeatures
 from siftvton.evaluation.pictures import PictureSet
 from siftvton.evaluation.run import evaluate
 from siftvton.files import sha256, write_image, write_text
@@ -160,6 +160,32 @@ def test_without_weights_the_other_metrics_are_given(config, capsys, tmp_path):
     assert "lpips" not in report_of(config)["results"]["same"]["scores"]
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
     assert warning.startswith("warning: LPIPS not run: weights missing: alexnet-owt-7be5be79.pth")
+
+
+def test_a_score_that_is_not_finite_is_listed_and_the_others_are_written(config, alexnet_file, monkeypatch):
+    def last_is_nan(result: torch.Tensor, *_: object) -> torch.Tensor:
+        distances = torch.zeros(len(result))
+        distances[-1] = torch.nan
+        return distances
+
+    monkeypatch.setattr(metrics, "perceptual_distance", last_is_nan)
+    config.alexnet = str(alexnet_file)
+    with pytest.raises(InputError, match=rf"^LPIPS of same is NaN or infinite; check {alexnet_file}; LPIPS of other"):
+        evaluate(config)
+    report = report_of(config)
+    assert list(report["results"]["same"]["scores"]) == ["ssim"]
+    assert "NaN or infinite" in report["metrics"]["lpips"]["not_run"]
+    table = (Path(config.output) / "table.md").read_text(encoding="utf-8")
+    assert "| same | 6 | 1.0000 (1.0000 to 1.0000) | not run |" in table
+    assert "nan" not in (Path(config.output) / "per_image_same.csv").read_text()
+
+
+def test_features_that_are_not_finite_name_the_network(unpaired, autoencoder_folder, monkeypatch):
+    monkeypatch.setattr(AutoencoderFeatures, "__call__", lambda *_: np.full((PERSONS, 64), np.nan))
+    unpaired.autoencoder = str(autoencoder_folder)
+    with pytest.raises(InputError, match=rf"^{autoencoder_folder}.*: gives NaN or infinite features of photos"):
+        evaluate(unpaired)
+    assert not Path(unpaired.output).exists()
 
 
 def test_the_autoencoders_distance_is_never_called_fid(unpaired, autoencoder_folder):

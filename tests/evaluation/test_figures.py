@@ -11,6 +11,7 @@ from siftvton.correspondence.regions import PART_COLOURS
 from siftvton.data.layout import DENSEPOSE, Pair, SplitFolder, matches_path
 from siftvton.data.synthetic.write import write_world
 from siftvton.errors import InputError, UsageError
+from siftvton.evaluation import figures
 from siftvton.evaluation.figures import (
     _box,
     _fullest_cells,
@@ -51,11 +52,18 @@ def test_attention_is_drawn_a_row_a_checkpoint_a_column_a_point(world: Path, tmp
     np.testing.assert_array_equal(first[30:], second[30:])  # the same weights, below the captions
 
 
+def test_attention_that_is_not_finite_is_not_drawn(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(figures, "mean_maps", lambda *_: np.full((1, 8, 6), np.nan))
+    with pytest.raises(InputError, match=r"^checkpoints\.one=.*toy: its attention is NaN or infinite"):
+        visualize_attention(attention(world, tmp_path, points=[40, 60], checkpoints={"one": str(TOY)}))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"checkpoints": {}}, "checkpoints: none given"),
-        ({"points": [200, 10]}, "x, y in turn are wanted, inside 96 × 128"),
+        ({"points": [200, 10]}, "x, y in turn are required, inside 96 × 128"),
         ({"points": [20]}, "x, y in turn"),
         ({"data": HeldOutData(height=100, width=96)}, "multiples of 16 are allowed"),
         ({"person": "nobody"}, "person=nobody: not in the test list, e.g. 00000_00"),

@@ -1,12 +1,14 @@
 """Scores against the exact rendering: perfect results are perfect, others are not."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from siftvton.config import EvaluateToy, HeldOutData
 from siftvton.data.layout import read_pairs
@@ -15,6 +17,7 @@ from siftvton.data.synthetic.persons import sample_person
 from siftvton.data.synthetic.render import render
 from siftvton.data.synthetic.write import write_world
 from siftvton.errors import InputError
+from siftvton.evaluation import toy
 from siftvton.evaluation.toy import evaluate_toy
 from siftvton.files import read_image, write_image
 
@@ -98,5 +101,39 @@ def test_mistakes_are_named(world: Path, tmp_path: Path):
     (tmp_path / "broken" / "world.json").write_text("{")
     with pytest.raises(InputError, match=r"world\.json: not JSON"):
         evaluate_toy(EvaluateToy(data=replace(data, root=str(tmp_path / "broken")), output=str(tmp_path)))
+    for content in (
+        "[]",
+        '{"seed": 0}',
+        '{"seed": 0, "height": "8", "width": 8}',
+        '{"seed": 0, "height": true, "width": 8}',
+    ):
+        (tmp_path / "broken" / "world.json").write_text(content)
+        with pytest.raises(InputError, match=r"world\.json: has no whole numbers seed, height, width"):
+            evaluate_toy(EvaluateToy(data=replace(data, root=str(tmp_path / "broken")), output=str(tmp_path)))
+    (tmp_path / "broken" / "world.json").write_text('{"seed": 0, "height": 1000000000, "width": 8}')
+    with pytest.raises(InputError, match=r"world\.json: height and width of 1 to 8192"):
+        evaluate_toy(EvaluateToy(data=replace(data, root=str(tmp_path / "broken")), output=str(tmp_path)))
     with pytest.raises(InputError, match="only a world of"):
         evaluate_toy(EvaluateToy(data=replace(data, root=str(tmp_path)), output=str(tmp_path)))
+
+
+def test_where_there_is_nothing_to_compare_there_is_no_score(world: Path, tmp_path: Path, monkeypatch):
+    """Everything is painted, and the garment is nowhere seen: None, neither an error nor NaN."""
+    photo = read_image(world / "test" / "image" / "00000_00.jpg", SIZE)
+    pair = read_pairs(world / "test_pairs.txt")[0]
+    write_image(tmp_path / f"{pair.result_id}.png", photo)
+    item, truth = toy._item, toy._truth
+    monkeypatch.setattr(toy, "_item", lambda case: replace(item(case), keep_mask=torch.zeros(1, *SIZE)))
+    monkeypatch.setattr(toy, "_truth", lambda *given: (truth(*given)[0], np.zeros(SIZE, bool), np.zeros(SIZE, bool)))
+    data = HeldOutData(root=str(world), height=SIZE[0], width=SIZE[1])
+    evaluate_toy(EvaluateToy(data=data, predictions=str(tmp_path), limit=1, others=0, output=str(tmp_path / "out")))
+    assert json.loads((tmp_path / "out" / "toy.json").read_text()) == {"results": 1}
+    assert (tmp_path / "out" / "toy_per_image.csv").read_text().splitlines()[1].endswith(",,,,,,,")
+
+
+def test_pairs_that_are_not_the_worlds_are_named(world: Path, tmp_path: Path):
+    shutil.copytree(world, tmp_path / "world")
+    (tmp_path / "world" / "test_pairs.txt").write_text("model_1.jpg model_1.jpg\n")
+    data = HeldOutData(root=str(tmp_path / "world"), height=SIZE[0], width=SIZE[1])
+    with pytest.raises(InputError, match=r"^model_1: not of the toy world"):
+        evaluate_toy(EvaluateToy(data=data, predictions=str(tmp_path), output=str(tmp_path / "out")))

@@ -125,14 +125,14 @@ def test_what_is_measured_is_not_done_again(config: Experiment, calls: list) -> 
 def test_measures_of_other_keys_are_refused(config: Experiment, calls: list) -> None:
     experiment(config)
     config.arms["sift"] += " supervision.weight=1"
-    with pytest.raises(UsageError, match=r"sift-seed-0\.json: of other keys"):
+    with pytest.raises(UsageError, match=r"sift-seed-0\.json: measured with other keys"):
         experiment(config)
 
 
 def test_measures_of_the_other_split_are_refused(config: Experiment, calls: list) -> None:
     experiment(config)
     config.split = "validation" if config.split == "test" else "test"
-    with pytest.raises(UsageError, match=r"-seed-0\.json: of other split \("):
+    with pytest.raises(UsageError, match=r"-seed-0\.json: measured with other split \("):
         experiment(config)
 
 
@@ -153,8 +153,9 @@ def test_another_folder_for_the_runs_leaves_the_measures_valid(config: Experimen
     assert calls == []
 
 
-def test_a_field_that_no_arm_may_have_is_refused(config: Experiment) -> None:
-    config.arms["sift"] = "data.matches={match}/exact"
+@pytest.mark.parametrize("keys", ["data.matches={match}/exact", "x={base.nothing}", "x={0}", "x={", "x={base[a]}"])
+def test_a_field_that_no_arm_may_have_is_refused(config: Experiment, keys: str) -> None:
+    config.arms["sift"] = keys
     with pytest.raises(UsageError, match=r"fields \{base\} and \{matches\} are allowed"):
         experiment(config)
 
@@ -191,3 +192,43 @@ def test_the_shipped_experiments_arms_have_keys_that_train_takes(name: str, tmp_
     assert config.settings == f"configs/{name}.yaml"
     for keys in (config.base_arm, *config.arms.values()):
         cli.load(SCRIPTS["train"], CONFIGS / f"{name}.yaml", keys.format(base="b", matches="m").split())
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", "base", "a b", "."])
+def test_an_arm_has_a_name_that_can_name_its_folder(config: Experiment, name: str) -> None:
+    config.arms[name] = ""
+    with pytest.raises(UsageError, match=r"^arms\..*: a name other than base is required"):
+        experiment(config)
+
+
+def test_folders_whose_names_the_commands_would_read_otherwise_are_refused(config: Experiment) -> None:
+    config.output += "/price$"
+    with pytest.raises(UsageError, match=r"^output=.*price\$: the folders of an experiment may not have"):
+        experiment(config)
+
+
+def test_a_folder_with_a_space_stays_one_key(config: Experiment, calls: list) -> None:
+    config.output += " two"
+    experiment(config)
+    assert [keys["model.pretrained"] for script, keys in calls if script == "train.py" and "model.pretrained" in keys]
+
+
+def test_broken_measures_are_named_before_anything_is_run(config: Experiment, calls: list) -> None:
+    write_text(Path(config.measures) / "sift-seed-1.json", '{"arm":')
+    with pytest.raises(InputError, match=r"sift-seed-1\.json: not JSON"):
+        experiment(config)
+    assert calls == []
+
+
+def test_a_command_that_left_no_value_is_named(config: Experiment, calls: list, monkeypatch) -> None:
+    made = arms._run
+
+    def without_prints(config: Experiment, script: str, *keys: str, **options: object) -> None:
+        made(config, script, *keys, **options)
+        if script == "evaluate_toy.py":
+            output = dict(key.split("=", 1) for key in keys)["output"]
+            write_json(Path(output) / "toy.json", {"results": 1})
+
+    monkeypatch.setattr(arms, "_run", without_prints)
+    with pytest.raises(InputError, match=r"toy\.json: has no print_error\.value; "):
+        experiment(config)

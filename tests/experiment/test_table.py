@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from siftvton.config import Experiment
-from siftvton.errors import UsageError
+from siftvton.errors import InputError, UsageError
 from siftvton.experiment.table import (
     BEGIN,
     END,
@@ -89,3 +89,56 @@ def test_an_arm_may_have_a_reference_of_its_own() -> None:
 
 def test_without_the_reference_there_is_no_comparison() -> None:
     assert "| none |" not in markdown({"sift": [entry("sift", 0, 1.0, {"x": 1.0})]}, {"sift": "none"})
+
+
+def test_images_that_one_seed_lacks_are_left_out_of_all() -> None:
+    arm = [entry("a", 0, 0, {"x": 1.0, "y": 2.0}), entry("a", 1, 0, {"y": 5.0})]
+    reference = [entry("r", 0, 0, {"x": 0.0, "y": 0.0}), entry("r", 1, 0, {"x": 0.0, "y": 1.0})]
+    assert paired_differences(arm, reference).tolist() == [[2.0], [4.0]]
+    assert "| a | r |" not in markdown({"a": arm, "r": [entry("r", 0, 0, {"z": 1.0})]}, {"a": "r", "r": "r"})
+
+
+WHOLE = {"seed": 0, "measures": {"ssim_paired": 1.0}, "per_image": {PRIMARY: {"x": 1.0}}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON"),
+        ('{"arm":', "not JSON"),
+        ("[]", "has no measures"),
+        ("[" * 100_000, r"not JSON \(too many levels\)"),
+        ('{"measures": {"a": NaN}}', "NaN is no JSON number"),
+        (b"\xff\xfe", "not JSON"),
+        (WHOLE | {"measures": None}, "has no measures"),
+        (WHOLE | {"measures": {"ssim_paired": "x"}}, r"measures\.ssim_paired is 'x'; a finite number is required"),
+        (WHOLE | {"measures": {"ssim_paired": True}}, "a finite number is required"),
+        (WHOLE | {"measures": {"ssim_paired": 10**400}}, "a finite number is required"),
+        (WHOLE | {"per_image": {}}, f"no per_image.{PRIMARY}"),
+        (WHOLE | {"per_image": {PRIMARY: {"x": None}}}, rf"per_image\.{PRIMARY}\.x is None"),
+        (WHOLE | {"seed": "0"}, "seed is 0; 0 is required"),
+        (WHOLE | {"seed": 1}, "seed is 1; 0 is required"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_broken_measures_are_one_line(tmp_path: Path, content: Any, message: str) -> None:
+    path = tmp_path / "a-seed-0.json"
+    content = json.dumps(content) if isinstance(content, dict) else content
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message) as raised:
+        write_report(Experiment(arms={"a": ""}, measures=str(tmp_path), report=str(tmp_path / "results")))
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_files_of_arms_with_a_like_name_are_not_taken(tmp_path: Path) -> None:
+    for name in ("a-seed-0", "a-seed-1-seed-0", "a-seed-0.part", "b-seed-0"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(entry(name.rpartition("-")[0], 0, 1.0, {"x": 1.0})))
+    table = write_report(Experiment(arms={"a": ""}, measures=str(tmp_path), report=str(tmp_path / "results")))
+    assert "| a | 1 | 1.0000 |" in table
+
+
+def test_a_page_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"results\.md: not UTF-8 text"):
+        write_report(Experiment(arms={"a": ""}, measures=str(tmp_path), report=str(tmp_path / "results")))

@@ -4,7 +4,6 @@ Train and test persons are numbered apart, each from ``00000_00.jpg``; garment i
 training list is paired, the test list's second column is a derangement: nobody meets the own garment there.
 """
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import closing
@@ -19,8 +18,8 @@ from siftvton.data.synthetic.garments import sample_garment
 from siftvton.data.synthetic.persons import sample_person
 from siftvton.data.synthetic.render import Rendering, render
 from siftvton.draws import numpy_generator
-from siftvton.errors import InputError, UsageError, first_line
-from siftvton.files import cannot_write, is_file, read_bytes, write_image, write_json, write_text, written_whole
+from siftvton.errors import UsageError
+from siftvton.files import cannot_write, is_file, read_json, write_image, write_json, write_text, written_whole
 from siftvton.pool import in_processes
 
 EXACT_MAP = "exact_map"  # beside VITON-HD's folders: <id>.npz
@@ -126,10 +125,7 @@ def _claim(folder: Path, world: dict[str, int]) -> None:
     """Make the folder and note whose world it holds."""
     note = folder / WORLD
     if is_file(note):
-        try:
-            found = json.loads(read_bytes(note))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{note}: not JSON ({first_line(error)}); choose another folder") from error
+        found = read_json(note)
         if found != world:
             raise UsageError(f"output={folder}: holds another world ({found}, not {world}); choose another folder")
     elif any(os.path.lexists(folder / split) for split in ("train", "test")):

@@ -1,0 +1,355 @@
+"""Configurations from files and command lines, and back: read, checked key by key, saved, compared."""
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import Field, asdict, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+
+from siftvton.config import MOST_NUMBERS, SCRIPTS, keys, number_kind
+from siftvton.errors import UsageError
+from siftvton.plain_yaml import NULLS, PlainYamlError, parse
+
+C = TypeVar("C")
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SHIPPED = ("configs/", "checkpoints/toy")  # found from any folder
+LARGEST_FILE = 2**20  # bytes
+BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+SCALARS: dict[type, tuple[Callable[[str], Any], str]] = {
+    bool: (lambda text: BOOLEANS[text.lower()], "true or false"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+}
+LINE_BREAKS = "\x85\u2028\u2029"  # of YAML 1.1, beside those of every text
+COMMAND_LINE = "command line"
+LONGEST_SHOWN = 100  # characters of a value in a message
+_VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<braced>[^}]*)\}?|(?P<named>[A-Za-z_][A-Za-z0-9_]*))")
+
+
+def _is_dictionary(entry: Field[Any]) -> bool:
+    return get_origin(entry.type) is dict
+
+
+_ALL = [(key, entry) for schema in SCRIPTS.values() for key, entry in keys(schema).items()]
+SECTIONS = {key.rpartition(".")[0]: key for key, _ in _ALL if "." in key}  # each with an example of its keys
+DICTIONARIES = {key for key, entry in _ALL if _is_dictionary(entry)}  # in one script at least
+
+
+def load(schema: type[C], path: str | Path, overrides: Sequence[str] = ()) -> C:
+    """The schema's defaults, then the file, then the overrides.
+
+    Raises:
+        UsageError: the file is missing or not YAML; a key is unknown; a value has a wrong type or is not allowed.
+    """
+    values: dict[str, Any] = {}
+    known = {key for other in SCRIPTS.values() for key in keys(other)}
+    for key, value, where in _file_values(Path(path)):
+        if _entry(schema, key):
+            _accept(values, schema, key, value, where)
+        elif not any(_entry(other, key) for other in SCRIPTS.values()):
+            raise UsageError(f"{where}: unknown key {_shown(key)}{_nearest(key, known)}")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise UsageError(f"{_shown(override)!r} is not key=value")
+        entry = _entry(schema, key)
+        if entry is None:
+            inside = next((name for name in keys(schema) if name.startswith(f"{key}.")), None)
+            remedy = f"; it is a section: name one of its keys, e.g. {inside}" if inside else None
+            raise UsageError(f"unknown key {_shown(key)}{remedy or _nearest(key, keys(schema))}; --help lists all")
+        _accept(values, schema, key, _from_command_line(entry[0], key, text), COMMAND_LINE)
+    return _built(schema, values)
+
+
+def save(config: Any, path: str | Path) -> None:
+    """Write a resolved configuration as YAML; given to ``--config``, it repeats the run."""
+    from siftvton.files import write_text  # here: --help does without OpenCV
+
+    write_text(path, to_yaml(config))
+
+
+def to_yaml(config: Any) -> str:
+    """The text of a configuration file that gives this configuration."""
+    content = asdict(config)
+    for key, entry in keys(type(config)).items():
+        if entry.metadata["path"]:
+            *sections, name = key.split(".")
+            section: dict[str, Any] = content
+            for each in sections:
+                section = section[each]
+            section[name] = _escaped(section[name])
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6)
+    if any(character in text for character in LINE_BREAKS):  # read back as other ones, unless they are escaped
+        text = yaml.safe_dump(content, sort_keys=False, width=10**6)
+    return text
+
+
+def differences(config: Any, path: str | Path) -> list[str]:
+    """Where the configuration saved at ``path`` differs from ``config``: ``key: saved -> now``, one a line."""
+    schema = type(config)
+    saved: dict[str, Any] = {}
+    for key, value, where in _file_values(Path(path)):
+        if _entry(schema, key):
+            _take(saved, schema, key, value, where)
+    now = {key: _value(config, key) for key in keys(schema)}
+    return [f"{key}: {saved[key]} -> {now[key]}" for key in now if key in saved and saved[key] != now[key]]
+
+
+def values(config: Any) -> Iterator[tuple[str, Any, Field[Any]]]:
+    """Each dotted key of a configuration, its value and its dataclass field."""
+    for key, entry in keys(type(config)).items():
+        yield key, _value(config, key), entry
+
+
+def _value(config: Any, key: str) -> Any:
+    for name in key.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def _built(schema: type[C], values: dict[str, Any], prefix: str = "") -> C:
+    """The schema with what ``values`` holds by dotted key; its defaults elsewhere."""
+    given: dict[str, Any] = {}
+    for entry in fields(schema):  # type: ignore[arg-type]
+        key = prefix + entry.name
+        if is_dataclass(entry.type):
+            given[entry.name] = _built(entry.type, values, f"{key}.")  # type: ignore[arg-type]
+        elif key in values:
+            given[entry.name] = values[key]
+        elif entry.metadata["path"] and isinstance(entry.default, str):
+            given[entry.name] = _shipped(entry.default)
+    return schema(**given)
+
+
+def _file_values(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Any, str]]:
+    """The file's leaves as (dotted key, value, file); a file named by its top-level key ``base`` comes first."""
+    path = Path(_shipped(str(path)))
+    named = f"{above[-1]}: base: " if above else "--config "
+    content = _read(path, named)
+    base = content.pop("base", None)
+    if base is not None:
+        if not isinstance(base, str):
+            raise UsageError(f"{path}: base={_shown(base)}: a path is required")
+        if path.resolve() in (each.resolve() for each in above):
+            raise UsageError(f"{path}: base={base}: leads back to this file; a base cannot build on itself")
+        yield from _file_values(path.parent / _expanded(base, f"{path}: base={base}"), (*above, path))
+    seen: set[str] = set()
+    for key, value in _leaves(content, str(path)):
+        if key in seen:
+            raise UsageError(f"{path}: {key} is given twice")
+        seen.add(key)
+        yield key, value, str(path)
+
+
+def _read(path: Path, named: str) -> dict[str, Any]:
+    """The content of one file. ``named`` is what to say before its path where there is none."""
+    if not path.is_file():
+        found = "is no file that holds YAML" if path.exists() else f"no such file (looked in {Path.cwd()})"
+        raise UsageError(f"{named}{path}: {found}")
+    if path.stat().st_size > LARGEST_FILE:
+        raise UsageError(f"{path}: has more than {LARGEST_FILE // 2**20} MiB; a configuration has a few lines")
+    data = path.read_bytes()
+    try:
+        content = parse(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        form = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8 text"
+        raise UsageError(f"{path}: not YAML: the file is {form}; save it as UTF-8") from error
+    except PlainYamlError as error:
+        raise UsageError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: holds no keys; lines such as 'output: outputs/train' are required")
+    return content
+
+
+def _leaves(content: dict[str, Any], path: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted keys of sections and the entries of dictionaries; an empty section has none."""
+    for name, value in content.items():
+        key = prefix + name
+        if key in SECTIONS:
+            if not isinstance(value, dict | None):
+                raise UsageError(
+                    f"{path}: {key}={_shown(value)}: {key} is a section; give its keys, e.g. {SECTIONS[key]}"
+                )
+            yield from _leaves(value or {}, path, f"{key}.")
+        elif isinstance(value, dict) and key in DICTIONARIES:
+            yield from ((f"{key}.{entry}", each) for entry, each in value.items())
+        elif isinstance(value, dict) and value:
+            yield from _leaves(value, path, f"{key}.")
+        else:
+            yield key, value
+
+
+def _entry(schema: type, key: str) -> tuple[Field[Any], str | None] | None:
+    """A key's field, and the name of its entry where the field is a dictionary; None: an unknown key."""
+    known = keys(schema)
+    if key in known:
+        return known[key], None
+    for parent, entry in known.items():
+        if _is_dictionary(entry) and key.startswith(f"{parent}."):
+            return entry, key.removeprefix(f"{parent}.")
+    return None
+
+
+def _take(values: dict[str, Any], schema: type, key: str, value: Any, where: str) -> None:
+    """Convert a value to its key's type and keep it under its dotted key, entries in their dictionary."""
+    found = _entry(schema, key)
+    assert found is not None
+    entry, name = found
+    where = f"{where}: {_shown(key)}={_shown(value)}"
+    if name:
+        entries = values.setdefault(key.removesuffix(f".{name}"), {})
+        entries[name] = _converted(entry, get_args(entry.type)[1], value, where)
+    elif not _is_dictionary(entry):
+        values[key] = _converted(entry, entry.type, value, where)
+    elif name is None and not value:  # {} or null
+        values[key] = {}
+    else:
+        raise UsageError(f"{where}: entries with a name are required, {entry.name}.<name>=…")
+
+
+def _accept(values: dict[str, Any], schema: type, key: str, value: Any, where: str) -> None:
+    """Take a value, and refuse what its key does not allow."""
+    _take(values, schema, key, value, where)
+    if key in keys(schema):
+        _check_allowed(keys(schema)[key], values[key], f"{where}: {key}={_shown(value)}")
+
+
+def _from_command_line(entry: Field[Any], key: str, text: str) -> Any:
+    """A value as a file would give it: text is taken as it is, only a list is read as YAML."""
+    if text in NULLS and (text or "None" in str(entry.type) or entry.metadata["path"]):
+        return None
+    if "list" not in str(entry.type):
+        return text
+    try:
+        return parse(text)
+    except PlainYamlError as error:
+        raise UsageError(f"{COMMAND_LINE}: {key}={_shown(text)}: the value is not YAML: {error}") from error
+
+
+def _converted(entry: Field[Any], kind: Any, value: Any, where: str) -> Any:
+    """A text, null or list of texts as a value of ``kind``."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if value is None and type(None) in kinds:
+        return None
+    if value is None:
+        raise UsageError(f"{where}: null is not allowed")
+    if kinds[0] is str:
+        return _text(entry, value, where)
+    if get_origin(kinds[0]) is list:
+        if not isinstance(value, list):
+            raise UsageError(f"{where}: a list of numbers is required, e.g. [1, 2]")
+        return [_scalar(get_args(kinds[0])[0], each, where) for each in value]
+    return _scalar(kinds[0], value, where)
+
+
+def _scalar(kind: type, value: Any, where: str) -> bool | int | float:
+    read, words = SCALARS[kind]
+    try:
+        if isinstance(value, str):
+            return read(value)
+    except (ValueError, KeyError):
+        pass
+    raise UsageError(f"{where}: {words} is required")
+
+
+def _text(entry: Field[Any], value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{where}: text is required")
+    if "\0" in value or not _is_unicode(value):
+        raise UsageError(f"{where}: holds a character that no name of a file may have, or that is not UTF-8")
+    if not entry.metadata["path"]:
+        return value
+    if not value:
+        raise UsageError(f"{where}: the path is empty")
+    path = _expanded(value, where)
+    return path if entry.name == "output" else _shipped(path)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8; the command line keeps other bytes as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _expanded(text: str, where: str) -> str:
+    """A path with its ``~`` and its environment variables replaced, once each; ``$$`` stands for ``$``."""
+
+    def value_of(match: re.Match[str]) -> str:
+        name = match["braced"] or match["named"]
+        if match["escaped"]:
+            return "$"
+        if not os.environ.get(name or ""):
+            raise UsageError(
+                f"{where}: the environment variable {_shown(name)} is not set; set it, or write $$ for a plain $"
+            )
+        return os.environ[name]
+
+    home = ""
+    if text.startswith("~"):
+        user = text.partition("/")[0]
+        home, text = os.path.expanduser(user), text.removeprefix(user)
+        if home == user:
+            raise UsageError(
+                f"{where}: no home folder is known for {_shown(user)}; write ./{_shown(user)} for a folder of that name"
+            )
+    return home + _VARIABLE.sub(value_of, text)
+
+
+def _escaped(value: Any) -> Any:
+    """A path, or a dictionary of paths, as ``_expanded`` gives it back."""
+    if isinstance(value, dict):
+        return {name: _escaped(path) for name, path in value.items()}
+    return value.replace("$", "$$") if isinstance(value, str) else value
+
+
+def _shipped(path: str) -> str:
+    """What ships with the code is found from any folder; every other path starts where the script was started."""
+    there = CHECKOUT / path
+    return str(there) if path.startswith(SHIPPED) and not os.path.exists(path) and os.path.exists(there) else path
+
+
+def _check_allowed(entry: Field[Any], value: Any, where: str) -> None:
+    rule = entry.metadata
+    if rule["choices"] and value not in rule["choices"]:
+        raise UsageError(f"{where}: allowed are {', '.join(rule['choices'])}")
+    if number_kind(entry.type) is None or value is None:
+        return
+    if isinstance(value, list) and rule["length"] and len(value) != rule["length"]:
+        raise UsageError(f"{where}: {rule['length']} numbers are required")
+    if isinstance(value, list) and not 1 <= len(value) <= MOST_NUMBERS:
+        raise UsageError(f"{where}: 1 to {MOST_NUMBERS} numbers are required")
+    for number in value if isinstance(value, list) else [value]:
+        if not number >= rule["minimum"]:  # NaN is neither
+            raise UsageError(f"{where}: at least {rule['minimum']} is allowed")
+        if not number <= rule["maximum"]:
+            raise UsageError(f"{where}: at most {rule['maximum']} is allowed")
+
+
+def _shown(value: Any) -> str:
+    """A value or a key for a message of one line."""
+    if isinstance(value, list):
+        text = f"[{', '.join(map(_shown, value))}]"
+    elif isinstance(value, dict):
+        text = f"{{{', '.join(f'{key}: {_shown(each)}' for key, each in value.items())}}}"
+    else:
+        text = "null" if value is None else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    """The likeliest valid name: alike as a whole, or by its last word, or by that word's initials."""
+    key = key[:LONGEST_SHOWN]
+
+    def likeness(name: str) -> float:
+        word, own = key.rpartition(".")[2], name.rpartition(".")[2]
+        initials = "".join(part[0] for part in own.split("_"))
+        last = max(difflib.SequenceMatcher(None, word, own).ratio(), 0.9 * (word == initials))
+        return last + difflib.SequenceMatcher(None, key, name).ratio()
+
+    return f"; did you mean {max(sorted(known), key=likeness)}?"
