@@ -1,18 +1,19 @@
-"""Sampling with classifier-free guidance (by PLMS, if nothing else is said) as a diffusers pipeline.
+"""Sampling with classifier-free guidance, by PLMS unless another sampler is chosen, as a diffusers pipeline.
 
 Letters: B images, H × W pixels, h × w latent cells.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin
+from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, DiffusionPipeline, PNDMScheduler, SchedulerMixin
 from torch import Generator, Tensor
 from transformers import CLIPVisionModel
 
-from siftvton.errors import UsageError
+from siftvton.errors import InputError, UsageError
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
 from siftvton.model.network import clip_pixels, draw_latents, draw_noise, keep_mask_at
@@ -20,6 +21,26 @@ from siftvton.model.single_token import token_constant
 from siftvton.model.unet import TryOnUNet
 
 START_TIMESTEP = 999  # the agnostic latent is noised this far, as in the published instructions
+FIRST_TIMESTEP = 890  # sampling has to begin at this timestep or later; the published 10 steps begin at 901
+FIXED_STRIDE = (PNDMScheduler, DDIMScheduler, DDPMScheduler)  # they go ⌊1000 / steps⌋ timesteps at every step
+ROUNDING = 10  # timesteps by which a fixed stride may miss the end, over all steps
+NOT_FINITE = (
+    "the result is NaN or infinite; use float32 or bfloat16 in place of float16, or a lower guidance, or check the "
+    "weights"
+)
+
+
+class NotFiniteError(InputError):
+    """Results are NaN or infinite, so that no picture can be made of them.
+
+    Attributes:
+        images: their places in the batch.
+        results: (B, 3, H, W) uint8; the pictures at other places are right.
+    """
+
+    def __init__(self, images: Sequence[int], results: Tensor) -> None:
+        self.images, self.results = tuple(images), results
+        super().__init__(f"image {', '.join(map(str, images))} of the batch of {len(results)}: {NOT_FINITE}")
 
 
 class TryOnPipeline(DiffusionPipeline):
@@ -62,6 +83,13 @@ class TryOnPipeline(DiffusionPipeline):
         if height % self.stride or width % self.stride:
             raise UsageError(f"data.height={height} data.width={width}: multiples of {self.stride} are allowed")
 
+    def require_steps(self, steps: int) -> None:
+        """
+        Raises:
+            UsageError: the sampler cannot take so many steps.
+        """
+        with_timesteps(self.scheduler, steps)
+
     @torch.no_grad()
     def __call__(
         self,
@@ -93,16 +121,20 @@ class TryOnPipeline(DiffusionPipeline):
 
         Raises:
             ValueError: the size is not a multiple of :attr:`stride`, or ``start`` is unknown.
+            UsageError: the sampler cannot take so many steps.
+            NotFiniteError: some results are NaN or infinite; the error holds the others.
         """
         if start not in ("agnostic", "noise"):
             raise ValueError(f"start={start}: allowed are agnostic, noise")
         if any(size % self.stride for size in image.shape[-2:]):
             raise ValueError(f"pictures are {tuple(image.shape[-2:])}, multiples of {self.stride} are allowed")
+        self.require_steps(steps)
         device, dtype = self._execution_device, self.unet.dtype
         pictures = [picture.to(device) for picture in (agnostic, densepose, garment)]
-        agnostic_latent, densepose_latent, garment_latent = (
-            draw_latents(self.vae, picture, generators) for picture in pictures
-        )  #                                                                          (B, 4, h, w) each
+        with untiled(self.vae):
+            agnostic_latent, densepose_latent, garment_latent = (
+                draw_latents(self.vae, picture, generators) for picture in pictures
+            )  #                                                                      (B, 4, h, w) each
         noise = draw_noise(agnostic_latent, generators)
         if start == "agnostic":
             alpha = self.scheduler.alphas_cumprod[START_TIMESTEP].to(noise)
@@ -127,12 +159,26 @@ class TryOnPipeline(DiffusionPipeline):
         with token_constant(self.garment_encoder, self.unet):
             latents = guided_sampling(self.scheduler, predict, noise, steps, guidance, generators, self.progress_bar)
         decoded = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample.float()
+        finite = decoded.isfinite().flatten(1).all(dim=1)  #                          (B,)
         result = decoded.clamp(-1, 1)
         self.maybe_free_model_hooks()
         if paste_back:
             keep = keep_mask.to(device)
             result = image.to(device) * keep + result * (1 - keep)
-        return ((result + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
+        levels = ((result + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
+        if not finite.all():
+            raise NotFiniteError((~finite).nonzero()[:, 0].tolist(), levels)
+        return levels
+
+
+@contextmanager
+def untiled(vae: AutoencoderKL) -> Iterator[None]:
+    """Encode in one piece where decoding is tiled: tiles would change what the network is given."""
+    tiling, vae.use_tiling = vae.use_tiling, False
+    try:
+        yield
+    finally:
+        vae.use_tiling = tiling
 
 
 def guided_sampling(
@@ -151,8 +197,11 @@ def guided_sampling(
         predict: (latents, timestep) -> conditional and unconditional prediction; None for the latter where unused.
         latents: what to start from, at unit variance.
         generators: one an image, for schedulers that draw noise at every step.
+
+    Raises:
+        UsageError: the scheduler cannot take so many steps.
     """
-    scheduler.set_timesteps(steps, device=latents.device)
+    scheduler = with_timesteps(scheduler, steps, latents.device)
     latents = latents * scheduler.init_noise_sigma
     draws = "generator" in inspect.signature(scheduler.step).parameters
     extra = {"generator": list(generators)} if draws and generators else {}
@@ -161,3 +210,64 @@ def guided_sampling(
         guided = conditional if bare is None else bare + guidance * (conditional - bare)
         latents = scheduler.step(guided, timestep, latents, **extra, return_dict=False)[0]
     return latents
+
+
+def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = None) -> Any:
+    """A copy of the scheduler with timesteps that fit a start that is noised to t = 999.
+
+    A scheduler's own spacing stays where it begins at t = 890 or later. Elsewhere "trailing" spacing takes its place,
+    which begins at t = 999. For the published noise schedule of 1000 timesteps, with "leading" spacing, this gives:
+
+    ===========  =============================================  =================================================
+    steps        PLMS, DDIM, DDPM                               the other samplers
+    ===========  =============================================  =================================================
+    1 to 9       trailing: 999, 999 − 1000/steps, …             trailing, or their own from 9 steps on
+    10 to 111    as published: the last is 1 and the first      their own
+                 1 + (steps − 1)·⌊1000/steps⌋, so 901 with 10
+                 and 981 with 50
+    112 to 999   as published where that is 890 or more, e.g.   their own, or trailing where it begins too early
+                 125, 200, 250, 333, 500; refused elsewhere,
+                 e.g. 112, 167 to 178, 334 to 445, 501 to 889
+    1000         trailing: 999, 998, …, 0                       trailing; DPMSolverSinglestepScheduler refuses
+    ===========  =============================================  =================================================
+
+    Raises:
+        UsageError: neither spacing fits; the nearest numbers of steps that do are named.
+    """
+    found = _spaced(scheduler, steps, device)
+    if found is not None:
+        return found
+    longest = scheduler.config.num_train_timesteps
+    fewer, more = range(min(steps, longest + 1) - 1, 0, -1), range(steps + 1, longest + 1)
+    nearest = (next((n for n in counts if _spaced(scheduler, n) is not None), None) for counts in (fewer, more))
+    allowed = " or ".join(str(n) for n in nearest if n is not None)
+    raise UsageError(
+        f"steps={steps}: {type(scheduler).__name__} cannot divide the noise schedule into so many steps; use {allowed}"
+    )
+
+
+def _spaced(scheduler: Any, steps: int, device: torch.device | None = None) -> Any:
+    """A copy of the scheduler at ``steps`` timesteps of its own spacing, else of trailing spacing; None: neither fits.
+
+    Samplers of a fixed stride go ⌊1000 / steps⌋ timesteps at a time whatever their spacing, so their timesteps must be
+    that far apart, to rounding. The other samplers divide by zero where a timestep occurs twice.
+    """
+    longest = scheduler.config.num_train_timesteps
+    if not 1 <= steps <= longest:
+        return None
+    for spacing in ({}, {"timestep_spacing": "trailing"}):
+        copy = type(scheduler).from_config(scheduler.config, **spacing)
+        try:
+            copy.set_timesteps(steps, device=device)
+        except IndexError:  # leading spacing with an offset goes beyond the schedule
+            continue
+        times = copy.timesteps.tolist()
+        if not FIRST_TIMESTEP <= times[0] < longest:
+            continue
+        if isinstance(copy, FIXED_STRIDE):
+            fits = abs(times[0] - times[-1] - (steps - 1) * (longest // steps)) <= ROUNDING
+        else:
+            fits = len(set(times)) >= steps
+        if fits:
+            return copy
+    return None

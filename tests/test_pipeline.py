@@ -5,7 +5,7 @@ import torch
 from examples import PIPELINE_SIZE as SIZE
 from examples import generators, given
 
-from siftvton.pipeline import TryOnPipeline, guided_sampling
+from siftvton.pipeline import NotFiniteError, TryOnPipeline, guided_sampling
 
 
 def test_each_image_is_its_own_whatever_the_batch(pipeline: TryOnPipeline):
@@ -103,6 +103,31 @@ def test_a_size_off_the_stride_is_refused(pipeline: TryOnPipeline):
     values = {n: v[..., :40] if n != "garment_224" else v for n, v in given(1).items()}
     with pytest.raises(ValueError, match="multiples of 16"):
         pipeline(**values, generators=generators(1))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_result_that_is_not_finite_is_no_picture_and_the_others_are(pipeline: TryOnPipeline, value: float):
+    values = given(3)
+    fine = pipeline(**values, generators=generators(1, 2, 3), steps=2)
+    values["densepose"][1] = value
+    with pytest.raises(NotFiniteError, match=r"^image 1 of the batch of 3: the result is NaN or infinite") as caught:
+        pipeline(**values, generators=generators(1, 2, 3), steps=2)
+    assert caught.value.images == (1,)
+    assert (caught.value.results[[0, 2]].int() - fine[[0, 2]].int()).abs().max() <= 1  # to rounding
+
+
+def test_weights_guidance_and_half_precision_that_overflow_give_no_picture(pipeline: TryOnPipeline):
+    with pytest.raises(NotFiniteError, match="image 0, 1 of the batch of 2"):
+        pipeline(**given(2), generators=generators(1, 2), steps=2, guidance=float("inf"))
+    with torch.no_grad():
+        pipeline.vae.decoder.conv_out.weight.mul_(1e6)  # beyond float16's 65504
+    assert pipeline(**given(1), generators=generators(1), steps=2).shape == (1, 3, 32, 48)
+    with pytest.raises(NotFiniteError):
+        pipeline.to(torch.float16)(**given(1), generators=generators(1), steps=2)
+    with torch.no_grad():
+        pipeline.unet.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(NotFiniteError):
+        pipeline.to(torch.float32)(**given(1), generators=generators(1), steps=2)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 30])

@@ -71,7 +71,9 @@ def position_errors(weights: Tensor, truth: Tensor, key_grid: Grid, frame: Grid)
     scale = HEIGHT / frame[0]
     distance = torch.cdist(truth.float(), middles.float()) * scale  #                      (R, N_k)
     near = distance <= NEAR * frame[1] * scale
-    expected = (weights @ middles.float() - truth.float()).norm(dim=-1) * scale  #         (R,)
+    with torch.autocast(weights.device.type, enabled=False):  # half precision is off by up to two pixels
+        places = weights.float() @ middles.float()  #                                      (R, 2)
+    expected = (places - truth.float()).norm(dim=-1) * scale  #                            (R,)
     most = weights.argmax(dim=-1, keepdim=True)  #                                         (R, 1)
     return torch.stack(
         [

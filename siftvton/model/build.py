@@ -12,6 +12,7 @@ from siftvton.model.image_context import ImageContext
 from siftvton.model.unet import TryOnUNet
 
 CLIP_SIZE = 224  # pixels, height and width of what the image encoder sees
+SAMPLE_SIZE = 512  # pixels, Stable Diffusion's own; diffusers takes the size of its tiles from it
 
 
 def scheduler(prediction_type: str = "epsilon") -> PNDMScheduler:
@@ -36,6 +37,7 @@ def autoencoder(channels: list[int], blocks_per_level: int, norm_groups: int) ->
         down_block_types=("DownEncoderBlock2D",) * len(channels),
         up_block_types=("UpDecoderBlock2D",) * len(channels),
         latent_channels=4,
+        sample_size=SAMPLE_SIZE,
         scaling_factor=0.18215,
     )
 

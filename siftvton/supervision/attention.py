@@ -1,14 +1,15 @@
 """Compute attention losses beside a model's own cross-attention, without changing what the model computes.
 
-A forward hook on diffusers' ``Attention`` sees what the layer was given, projects the queries that a loss needs,
-takes the keys that the layer itself projected, and records one loss per image under the layer's name. Any attention
-processor stays in place.
+After the forward pass of a diffusers ``Attention`` layer, the recorder takes what the layer was given, projects the
+queries that a loss needs, takes the keys that the layer itself projected, and records one loss per image under the
+layer's name. Any attention processor stays in place. A compiled model runs the observed layers uncompiled, whether it
+was compiled inside or before the block; with ``fullgraph=True`` it cannot be observed.
 
 Letters: B images, H heads, N_q and N_k query and key tokens, R rows, C channels, d head width.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -94,46 +95,48 @@ def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None
     if wrong or not layers:
         attentions = [name for name, module in modules.items() if isinstance(module, Attention)]
         raise ValueError(f"not attention layers of this model: {wrong}; it has {attentions}")
-    handles = []
-    for name in layers:
-        attention, projected = modules[name], _Projected()
-        record = partial(_record, recorder, name, objective, projected)
-        handles.append(attention.to_k.register_forward_hook(projected.keep))
-        handles.append(attention.register_forward_hook(record, with_kwargs=True))
+    with ExitStack() as watched:
+        for name in layers:
+            watched.enter_context(_watched(modules[name], partial(recorder.losses.__setitem__, name), objective))
+        try:
+            yield recorder
+        finally:
+            recorder.losses.clear()
+
+
+@contextmanager
+def _watched(attention: Attention, record: Callable[[Tensor], None], objective: Objective) -> Iterator[None]:
+    """Record what ``objective`` makes of each forward pass of the layer.
+
+    The layer's ``forward`` is replaced on the instance, since a compiled model does not notice hooks that are added
+    later: it checks where ``forward`` comes from at every call, and does not compile this one.
+    """
+    forward, replaced = attention.forward, vars(attention).get("forward")
+    projected: list[Tensor] = []  # what the layer's key projection gave in the call that is under way
+
+    @torch.compiler.disable
+    def forward_and_record(*args: Any, **kwargs: Any) -> Tensor:
+        projected.clear()
+        output = forward(*args, **kwargs)
+        hidden_states, encoder_hidden_states = _inputs(*args, **kwargs)
+        if projected:
+            key = _heads(attention, projected[-1], attention.norm_k)
+        else:  # a processor with a fused projection of its own
+            key = keys(attention, encoder_hidden_states)
+        projected.clear()
+        record(objective(attention, hidden_states, key))
+        return output
+
+    handle = attention.to_k.register_forward_hook(lambda _module, _args, output: projected.append(output))
+    vars(attention)["forward"] = forward_and_record
     try:
-        yield recorder
+        yield
     finally:
-        for handle in handles:
-            handle.remove()
-        recorder.losses.clear()
-
-
-class _Projected:
-    """What a layer's key projection gave in the call that is under way."""
-
-    def __init__(self) -> None:
-        self.key: Tensor | None = None
-
-    def keep(self, _module: nn.Module, _args: tuple, output: Tensor) -> None:
-        self.key = output
-
-
-def _record(
-    recorder: Recorder,
-    name: str,
-    objective: Objective,
-    projected: _Projected,
-    attention: Attention,
-    args: tuple,
-    kwargs: dict[str, Any],
-    _output: Tensor,
-) -> None:
-    hidden_states, encoder_hidden_states = _inputs(*args, **kwargs)
-    if projected.key is None:  # a processor with a fused projection of its own
-        recorder.losses[name] = objective(attention, hidden_states, keys(attention, encoder_hidden_states))
-    else:
-        recorder.losses[name] = objective(attention, hidden_states, _heads(attention, projected.key, attention.norm_k))
-    projected.key = None
+        handle.remove()
+        if replaced is None:
+            del vars(attention)["forward"]
+        else:
+            vars(attention)["forward"] = replaced
 
 
 def _inputs(
@@ -154,11 +157,13 @@ def attention_rows(attention: Attention, hidden_states: Tensor, key: Tensor, row
         hidden_states: (N_q, C). key: (H, N_k, d). rows: (R,) query cells.
 
     Returns:
-        (R, N_k) float32.
+        (R, N_k) float32, under autocast too, which would make the projection and the product half precision.
     """
-    query = _queries(attention, hidden_states[None, rows])[0]  #                      (H, R, d)
-    score = attention.scale * query.float() @ key.float().transpose(-1, -2)  #        (H, R, N_k)
-    return score.softmax(dim=-1).mean(dim=0)
+    with torch.autocast(key.device.type, enabled=False):
+        hidden_rows = hidden_states[None, rows].to(attention.to_q.weight.dtype)
+        query = _queries(attention, hidden_rows)[0]  #                                (H, R, d)
+        score = attention.scale * query.float() @ key.float().transpose(-1, -2)  #    (H, R, N_k)
+        return score.softmax(dim=-1).mean(dim=0)
 
 
 def _match_loss(reference: ReferenceAttention, attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:

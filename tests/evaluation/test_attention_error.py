@@ -55,6 +55,18 @@ def test_rows_are_the_layers_own_attention():
     )
 
 
+def test_nothing_is_measured_in_half_precision_under_autocast():
+    torch.manual_seed(0)
+    attention = Attention(query_dim=32, cross_attention_dim=32, heads=4, dim_head=8)
+    hidden, key = 4 * torch.randn(12, 32), 3 * torch.randn(4, 12, 8)
+    rows, truth = torch.arange(12), torch.rand(12, 2) * torch.tensor([96.0, 128.0])
+    weights = attention_rows(attention, hidden, key, rows)
+    errors = position_errors(weights, truth, GRID, FRAME)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(attention_rows(attention, hidden, key, rows), weights, rtol=0, atol=1e-6)
+        torch.testing.assert_close(position_errors(weights, truth, GRID, FRAME), errors, rtol=0, atol=1e-6)
+
+
 def test_exact_places_are_those_under_the_cells_middles():
     places = np.full((128, 96, 2), np.nan, np.float32)
     places[48, 16], places[16, 80] = (3, 5), (7, 9)

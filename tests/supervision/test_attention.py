@@ -1,12 +1,16 @@
 """Supervision on a stock diffusers model: nothing of it knows the try-on network."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from examples import random_matches
 from oracles import dense_cross_entropy, dense_reference
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 from siftvton.supervision import ReferenceAttention, regularise, supervise
 
@@ -94,6 +98,72 @@ def test_gradient_checkpointing_changes_no_gradient(model, inputs):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.fixture
+def compiler() -> Iterator[None]:
+    """Forgets what was compiled before and after; a tiny model compiles in seconds by Dynamo alone."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+class Layers(nn.Module):
+    """Two cross-attention layers between what is compiled."""
+
+    def __init__(self, checkpointing: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.checkpointing = checkpointing
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.attention = nn.ModuleList(Attention(8, cross_attention_dim=8, heads=2, dim_head=4) for _ in range(2))
+
+    def forward(self, hidden_states: Tensor, garment: Tensor) -> Tensor:
+        for layer, attention in zip((self.first, self.second), self.attention, strict=True):
+            hidden_states = layer(hidden_states).sin()
+            if self.checkpointing:
+                hidden_states = checkpoint(attention, hidden_states, garment, use_reentrant=False)
+            else:
+                hidden_states = attention(hidden_states, garment)
+        return hidden_states
+
+
+def losses_and_gradients(called: Callable, layers: Layers, *counts: int) -> list[Tensor]:
+    """Of one block whose loss and backward pass are inside it."""
+    torch.manual_seed(1)
+    given = torch.randn(2, 16 * 12, 8), torch.randn(2, 8 * 6, 8)
+    layers.zero_grad()
+    with supervise(layers, reference(*counts)) as recorder:
+        output = called(*given)
+        loss = recorder.loss()
+        (output.square().mean() + loss.mean()).backward()
+    return [output.detach(), loss.detach(), *(p.grad.clone() for p in layers.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
+@pytest.mark.parametrize("order", ["compiled_before", "run_before", "compiled_inside", "compiled_in_place"])
+def test_a_compiled_model_has_the_eager_loss_and_gradients(compiler: None, order: str, checkpointing: bool):
+    """In two blocks one after the other, so that nothing of the first is left in what was compiled."""
+    layers = Layers(checkpointing)
+    expected = [losses_and_gradients(layers, layers, *counts) for counts in ((20, 5), (7, 30))]
+    plain = layers(torch.ones(2, 16 * 12, 8), torch.ones(2, 8 * 6, 8))
+    called: Callable = layers
+    if order == "compiled_in_place":
+        layers.compile(backend="eager")
+    elif order != "compiled_inside":
+        called = torch.compile(layers, backend="eager")
+    if order == "run_before":
+        called(torch.ones(2, 16 * 12, 8), torch.ones(2, 8 * 6, 8))
+    for counts, values in zip(((20, 5), (7, 30)), expected, strict=True):
+        if order == "compiled_inside":
+            called = compiled_when_called(layers)
+        for found, wanted in zip(losses_and_gradients(called, layers, *counts), values, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(called(torch.ones(2, 16 * 12, 8), torch.ones(2, 8 * 6, 8)), plain)
+
+
+def compiled_when_called(layers: Layers) -> Callable:
+    return lambda *given: torch.compile(layers, backend="eager")(*given)
+
+
 def test_supervision_reaches_queries_and_keys(model, inputs):
     with supervise(model, reference(20, 5), [LAYER]) as recorder:
         model(**inputs)
@@ -116,14 +186,14 @@ def test_nothing_stays_behind(model, inputs):
     with supervise(model, reference(20, 5)) as recorder:
         model(**inputs)
     assert model.attn_processors == processors
-    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not any(module._forward_hooks or "forward" in vars(module) for module in model.modules())
     assert not recorder.losses
 
 
 def test_nothing_stays_behind_after_an_error(model, inputs):
     with pytest.raises(ZeroDivisionError), supervise(model, reference(20, 5)):
         raise ZeroDivisionError("a caller's own")
-    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not any(module._forward_hooks or "forward" in vars(module) for module in model.modules())
 
 
 def test_normalised_queries_and_keys_are_those_of_the_layer():
