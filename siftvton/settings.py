@@ -4,12 +4,13 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import Field, asdict, fields, is_dataclass
+from dataclasses import Field, asdict
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
+from omegaconf import OmegaConf
 
 from siftvton.config import MOST_NUMBERS, SCRIPTS, keys, number_kind
 from siftvton.errors import UsageError
@@ -29,6 +30,7 @@ SCALARS: dict[type, tuple[Callable[[str], Any], str]] = {
 LINE_BREAKS = "\x85\u2028\u2029"  # of YAML 1.1, beside those of every text
 COMMAND_LINE = "command line"
 LONGEST_SHOWN = 100  # characters of a value in a message
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
 _VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<braced>[^}]*)\}?|(?P<named>[A-Za-z_][A-Za-z0-9_]*))")
 
 
@@ -113,18 +115,22 @@ def _value(config: Any, key: str) -> Any:
     return config
 
 
-def _built(schema: type[C], values: dict[str, Any], prefix: str = "") -> C:
+def _built(schema: type[C], values: dict[str, Any]) -> C:
     """The schema with what ``values`` holds by dotted key; its defaults elsewhere."""
-    given: dict[str, Any] = {}
-    for entry in fields(schema):  # type: ignore[arg-type]
-        key = prefix + entry.name
-        if is_dataclass(entry.type):
-            given[entry.name] = _built(entry.type, values, f"{key}.")  # type: ignore[arg-type]
-        elif key in values:
-            given[entry.name] = values[key]
+    config = OmegaConf.structured(schema)
+    for key, entry in keys(schema).items():
+        if key in values:
+            OmegaConf.update(config, key, _uninterpolated(values[key]), merge=False)
         elif entry.metadata["path"] and isinstance(entry.default, str):
-            given[entry.name] = _shipped(entry.default)
-    return schema(**given)
+            OmegaConf.update(config, key, _uninterpolated(_shipped(entry.default)), merge=False)
+    return OmegaConf.to_object(config)  # type: ignore[return-value]
+
+
+def _uninterpolated(value: Any) -> Any:
+    """A text, or a dictionary of texts, in which OmegaConf takes ``${`` as it is."""
+    if isinstance(value, dict):
+        return {name: _uninterpolated(each) for name, each in value.items()}
+    return _INTERPOLATION.sub(r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def _file_values(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Any, str]]:
