@@ -235,11 +235,13 @@ def test_an_output_that_cannot_be_made_is_one_line(output: str):
     assert output[:10].encode() in done.stderr
 
 
-def test_a_reader_that_ends_early_ends_help_quietly(folder: Path):
-    command = f"{sys.executable} {CHECKOUT}/scripts/train.py --help | head -n 1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
-    assert done.stdout == "Train or fine-tune the try-on network (paper §3, Eq. 3).\n141\n"
-    assert done.stderr == ""
+def test_a_reader_that_ends_early_ends_help_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(CHECKOUT / "scripts" / "train.py"), "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_broken_pipe_between_processes_is_no_reader_that_ends(monkeypatch, capsys):
