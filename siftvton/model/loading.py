@@ -68,7 +68,8 @@ def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOn
         dtype: of the weights once loaded, whatever they are stored in; None: as they are stored.
 
     Raises:
-        InputError: it is missing, damaged, of another shape, or holds more than tensors.
+        InputError: it is missing, damaged, of another shape, or holds NaN or infinite values; or its parts do not
+            fit each other.
     """
     source = local(source)
     if not source.is_dir():

@@ -228,7 +228,7 @@ def from_published(published: Mapping[str, Tensor], shapes: Shapes, **sizes: int
             if part == "vae" and tensor.shape != shape and tensor.numel() == shape.numel():
                 tensor = tensor.reshape(shape)  # the original's attention projections are 1×1 convolutions
             if tensor.shape != shape:
-                wrong.append(f"{theirs} {list(tensor.shape)}, wanted {list(shape)}")
+                wrong.append(f"{theirs} {list(tensor.shape)}, expected {list(shape)}")
             result[part][name] = tensor
     unexpected = [name for name in published if name not in used and not is_dropped(name)]
     problems = {"missing": missing, "of another shape": wrong, "unexpected": unexpected}

@@ -34,7 +34,7 @@ class SingleTokenProcessor:
         **_: Any,
     ) -> Tensor:
         assert encoder_hidden_states is not None
-        assert encoder_hidden_states.shape[1] == 1, "one token is wanted"
+        assert encoder_hidden_states.shape[1] == 1, "exactly one token is required"
         if self.output is not None:
             return self.output
         output = attention.to_out[0](attention.to_v(encoder_hidden_states))

@@ -232,11 +232,9 @@ def _view(storage: Any, dtype: Any, offset: int, size: Sequence[int], stride: Se
     count = math.prod(size)
     if not count:
         return torch.empty(0, dtype=dtype).reshape(size)
-    available = storage.content.nbytes() // dtype.itemsize
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if last >= available or count > max(available, REPEATED):
+    if count > max(storage.content.nbytes() // dtype.itemsize, REPEATED):
         raise ValueError("a tensor in it is larger than its storage")
-    return torch.empty(0, dtype=dtype).set_(storage.content, offset, size, stride)
+    return torch.empty(0, dtype=dtype).set_(storage.content, offset, size, stride)  # refuses what lies outside
 
 
 def _parameter(tensor: Any, *_: Any) -> Any:
