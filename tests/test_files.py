@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -6,7 +7,16 @@ import pytest
 from PIL import Image
 
 from siftvton.errors import InputError, UsageError
-from siftvton.files import read_grey, read_image, read_labels, write_image, write_json, write_text, written_whole
+from siftvton.files import (
+    read_grey,
+    read_image,
+    read_labels,
+    sha256,
+    write_image,
+    write_json,
+    write_text,
+    written_whole,
+)
 
 
 def picture() -> np.ndarray:
@@ -140,3 +150,16 @@ def test_an_output_under_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"file: cannot be made a folder \("):
         write_text(tmp_path / "file" / "out.txt", "x")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_the_digest_is_of_the_whole_file(tmp_path: Path) -> None:
+    """Weights that differ beyond the first mebibyte are other weights."""
+    path = tmp_path / "weights"
+    content = bytearray(5 * 2**20)
+    path.write_bytes(content)
+    assert sha256(path) == hashlib.sha256(content).hexdigest()
+    for place in (2**20, len(content) - 1):
+        before = sha256(path)
+        content[place] ^= 1
+        path.write_bytes(content)
+        assert sha256(path) != before
