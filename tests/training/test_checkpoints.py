@@ -95,10 +95,8 @@ def test_damage_is_found_the_one_before_is_used_and_nothing_is_deleted(finished,
     assert f"update-0000004: cannot be resumed ({reason}); trying the one before" in printed
     assert "update-0000004: is now called unreadable-update-0000004" in printed
     assert names(config) == ["unreadable-update-0000004", "update-0000002", "update-0000004"]
-    after = digests(config)
-    assert {
-        name.replace("update-0000004", "unreadable-update-0000004"): digest for name, digest in before.items()
-    }.items() <= after.items()
+    aside = {name.replace("update-0000004", "unreadable-update-0000004"): digest for name, digest in before.items()}
+    assert aside.items() <= digests(config).items()
     assert metrics(Path(config.output)) == logged
 
 
@@ -192,9 +190,7 @@ def test_checkpoints_of_an_earlier_version_are_resumed_with_a_line(finished, con
 def test_a_checkpoint_without_a_manifest_does_not_join_a_run_that_has_them(finished):
     config = finished()
     (folder(config) / "update-0000004" / manifest.MANIFEST).unlink()
-    with pytest.raises(
-        InputError, match=r"update-0000004: has no manifest\.json, so it is incomplete or of another run"
-    ):
+    with pytest.raises(InputError, match=r"update-0000004: has no manifest\.json, so it is incomplete"):
         train(config)
 
 
