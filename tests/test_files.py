@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import os
 import signal
 import stat
@@ -397,3 +398,16 @@ def test_a_disk_that_takes_nothing_is_one_line(
     monkeypatch.setattr(tempfile, "mkdtemp", refused)
     with pytest.raises(InputError, match=rf"a\.txt: cannot be written \({os.strerror(code)}\); {remedy}"):
         write_text(tmp_path / "a.txt", "x")
+
+
+def test_the_digest_is_of_the_whole_file(tmp_path: Path) -> None:
+    """Weights that differ beyond the first mebibyte are other weights."""
+    path = tmp_path / "weights"
+    content = bytearray(5 * 2**20)
+    path.write_bytes(content)
+    assert sha256(path) == hashlib.sha256(content).hexdigest()
+    for place in (2**20, len(content) - 1):
+        before = sha256(path)
+        content[place] ^= 1
+        path.write_bytes(content)
+        assert sha256(path) != before

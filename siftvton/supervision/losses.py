@@ -107,19 +107,23 @@ def attention_total_variation(
     return result
 
 
-def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float) -> Tensor:
-    """ω(t) = min(SNR(t), γ) / SNR(t), SNR = ᾱ/(1 − ᾱ), for ε-prediction (Hang et al. 2023, the paper's [9]).
+def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float, prediction_type: str = "epsilon") -> Tensor:
+    """ω(t) of Eq. 3, min-SNR (Hang et al. 2023, the paper's [9]), with SNR = ᾱ/(1 − ᾱ).
+
+    min(SNR, γ)/SNR for the error of ε, min(SNR, γ)/(SNR + 1) for the error of v: both weight the latent's error with
+    min(SNR, γ).
 
     Args:
         alphas_cumprod: (T,) ᾱ of the noise schedule.
         timesteps: (B,).
+        prediction_type: ``epsilon`` or ``v_prediction``.
 
     Returns:
         (B,).
     """
     alpha = alphas_cumprod.to(timesteps.device)[timesteps]
     snr = alpha / (1 - alpha)
-    return snr.clamp(max=gamma) / snr
+    return snr.clamp(max=gamma) / (snr + 1 if prediction_type == "v_prediction" else snr)
 
 
 def noise_error(prediction: Tensor, noise: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import gather_object
 from diffusers.training_utils import EMAModel
 from torch import nn
@@ -47,21 +46,17 @@ def train(config: Train) -> None:
         InputError: data or weights cannot be read, or an output cannot be written.
         DivergedError: a loss, a gradient or a weight is NaN or infinite.
     """
-    settings = config.train
-    accelerator = accelerator_of(
-        settings.mixed_precision, settings.accumulation, settings.cpu, settings.tracker, config.output
-    )
-    candidates = on_main(lambda: candidates_of(config))
-    run = _Run(config, accelerator)
+    run = _Run(config)
     run.identity = identity.claim(run.output, run.data)
-    if candidates:
-        checkpoints.restore(accelerator, candidates, run.progress, run.identity, run.learned)
+    if run.candidates:
+        checkpoints.restore(run.accelerator, run.candidates, run.progress, run.identity, run.learned)
     with stop_on_signals() as run.stop_request:
+        run.validation.stop = run.stop_request
         run.begin()
         with run.bar:
             for batch in run.timed(run.batches()):
                 run.micro_step(batch)
-                if accelerator.sync_gradients:
+                if run.accelerator.sync_gradients:
                     run.finish_update()
                     if run.stopped:
                         break
@@ -76,9 +71,13 @@ class _Run:
     bar: tqdm
     last: tuple[TryOnBatch, Noised]  # micro-batch
 
-    def __init__(self, config: Train, accelerator: Accelerator) -> None:
+    def __init__(self, config: Train) -> None:
         settings = config.train
-        self.config, self.output, self.accelerator = config, Path(config.output), accelerator
+        self.config, self.output = config, Path(config.output)
+        self.accelerator = accelerator = accelerator_of(
+            settings.mixed_precision, settings.accumulation, settings.cpu, settings.tracker, config.output
+        )
+        self.candidates = on_main(lambda: candidates_of(config))  # before anything is loaded
         self.images = settings.batch_size * settings.accumulation * accelerator.num_processes  # an update
         with errors_shared():
             self.dataset = training_set(config)
@@ -346,7 +345,7 @@ class _Run:
         update, accelerator = self.progress.update, self.accelerator
         sheet = self.output / "validation" / f"update-{update:07d}.png"
         with self._averaged():
-            scores = self.validation.run(self._pipeline(), sheet, self.stop_request)
+            scores = self.validation.run(self._pipeline(), sheet)
             if scores is None:
                 self.stopped = True
                 return

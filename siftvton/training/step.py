@@ -115,7 +115,8 @@ def step_losses(
         prediction = network(inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.keep)
         error = noise_error(prediction, inputs.target)
         sift_loss, atv_loss = _recorded(sift, error), _recorded(atv, error) * inputs.keep
-        weight = min_snr_weight(scheduler.alphas_cumprod, inputs.timestep, min_snr_gamma)
+        prediction_type = scheduler.config.prediction_type
+        weight = min_snr_weight(scheduler.alphas_cumprod, inputs.timestep, min_snr_gamma, prediction_type)
         attention = supervision.weight * sift_loss + supervision.atv_weight * atv_loss
         sift_at = {stride: _recorded(sift, error, layers) for stride, layers in strides.items()}
         yield StepLosses(training_loss(weight, error, attention), error, sift_loss, atv_loss, sift_at)

@@ -56,6 +56,7 @@ class Validation:
         """
         data, settings = config.data, config.train
         self.config, self.accelerator = config, accelerator
+        self.stop = StopRequest()  # looked at between batches
         self.folder = SplitFolder(data.root, "validation")
         pairs = split_pairs(data.root, "validation", data.validation_pairs, data.split_seed)
         self.pairs = pairs[: settings.validation_pictures] if settings.validate_every else []
@@ -72,11 +73,8 @@ class Validation:
             self.lpips = weights.load_lpips(weights.locate(weights.ALEXNET, settings.alexnet), accelerator.device)
 
     @torch.no_grad()
-    def run(self, pipeline: TryOnPipeline, sheet: Path, stop: StopRequest | None = None) -> dict[str, float] | None:
+    def run(self, pipeline: TryOnPipeline, sheet: Path) -> dict[str, float] | None:
         """Sample, score and write the sheet; every process takes its share of the pairs.
-
-        Args:
-            stop: looked at between batches.
 
         Returns:
             the scores; ``unpaired`` is FID or, without Inception, the Fréchet distance on the autoencoder's features,
@@ -85,16 +83,15 @@ class Validation:
         Raises:
             InputError: a file of the validation pairs cannot be read, or an output cannot be written.
         """
-        stop = StopRequest() if stop is None else stop
         pictures = sheet.with_name(".pictures")
         errors: list[list[list[float]]] = []
         with errors_shared():
             for setting in SETTINGS:
-                self._sample(pipeline, setting, pictures / setting, stop)
-            if not stop.made:
+                self._sample(pipeline, setting, pictures / setting)
+            if not self.stop.made:
                 errors = self._attention(pipeline)
         everyone = np.array(gather_object(errors))
-        if any(gather_object([stop.made])):
+        if any(gather_object([self.stop.made])):
             return None
         return on_main(lambda: self._scored(pipeline, pictures, everyone, sheet))
 
@@ -126,11 +123,11 @@ class Validation:
         share = range(rank, count, processes)
         return [share[first : first + size] for first in range(0, len(share), size)]
 
-    def _sample(self, pipeline: TryOnPipeline, setting: str, folder: Path, stop: StopRequest) -> None:
+    def _sample(self, pipeline: TryOnPipeline, setting: str, folder: Path) -> None:
         settings = self.config.train
         dataset = self._dataset(setting)
         for indices in self._own(len(dataset)):
-            if stop.made:
+            if self.stop.made:
                 return
             batch = collate([dataset[index] for index in indices])
             with self.accelerator.autocast():

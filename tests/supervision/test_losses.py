@@ -98,6 +98,13 @@ def test_min_snr_weight_is_the_papers_per_image():
     assert weight[2:].tolist() == [1, 1]
 
 
+def test_min_snr_weight_of_v_is_its_own():
+    """Worked out by hand for ᾱ = 0.9, 0.5 and 0.2, whose SNR is 9, 1 and 1/4, and γ = 5."""
+    alphas, timesteps = torch.tensor([0.9, 0.5, 0.2]), torch.arange(3)
+    assert min_snr_weight(alphas, timesteps, 5.0, "v_prediction").tolist() == pytest.approx([0.5, 0.5, 0.2])
+    assert min_snr_weight(alphas, timesteps, 5.0, "epsilon").tolist() == pytest.approx([5 / 9, 1, 1])
+
+
 def test_eq_3_weights_each_image_by_its_own_timestep():
     """Guards against the batch mean of losses times the batch mean of weights."""
     weight, error = torch.tensor([0.0, 1.0]), torch.tensor([4.0, 2.0])

@@ -1,6 +1,8 @@
 """The toy autoencoder's training."""
 
 import json
+import math
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,10 @@ import torch
 from diffusers import AutoencoderKL
 
 from siftvton.config import PictureData, TrainAutoencoder
-from siftvton.errors import UsageError
+from siftvton.errors import DivergedError, UsageError
 from siftvton.model import build
 from siftvton.model.loading import load_part
+from siftvton.training import autoencoder
 from siftvton.training.autoencoder import (
     Crops,
     _items,
@@ -76,6 +79,37 @@ def test_a_stopped_run_goes_on_bit_for_bit(root: Path, tmp_path: Path, monkeypat
     assert all(torch.equal(tensor, straight[name]) for name, tensor in weights("stopped").items())
     with pytest.raises(UsageError, match=r"learning_rate: 0\.002 -> 0\.5"):
         train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped", learning_rate=0.5))
+
+
+def test_the_autoencoders_training_saves_and_goes_on(root: Path, tmp_path: Path, monkeypatch, capsys):
+    calls = []
+
+    def interrupted(*given):
+        calls.append(1)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return _loss(*given)
+
+    train_autoencoder(autoencoder_configuration(root, tmp_path / "straight"))
+    with monkeypatch.context() as patched:
+        patched.setattr(autoencoder, "_loss", interrupted)
+        train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped"))
+    assert "stopped after update 3; the same command goes on from it" in capsys.readouterr().out
+    assert not (tmp_path / "stopped" / "vae").exists()
+    train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped"))
+    straight, stopped = (
+        load_part(tmp_path / name / "vae", AutoencoderKL).state_dict() for name in ("straight", "stopped")
+    )
+    assert all(torch.equal(tensor, straight[name]) for name, tensor in stopped.items())
+
+
+@pytest.mark.parametrize("rate", [1e32, math.inf])
+def test_weights_that_are_not_finite_reach_no_file(root: Path, tmp_path: Path, rate: float):
+    config = autoencoder_configuration(root, tmp_path / "run", learning_rate=rate, updates=2)
+    with pytest.raises(DivergedError, match=r"update 2: .*(is|are) NaN or infinite; its images: \d{5}_00; last"):
+        train_autoencoder(config)
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+    assert not (tmp_path / "run" / "vae").exists()
 
 
 def test_training_goes_on_from_another_autoencoder(root: Path, tmp_path: Path):

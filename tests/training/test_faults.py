@@ -1,5 +1,7 @@
-"""What goes wrong in a run: signals, damage, full disks, numbers that are none."""
+"""What goes wrong in a run: damage, full disks, values that are NaN or infinite, kills."""
 
+import json
+import math
 import os
 import signal
 import subprocess
@@ -16,8 +18,10 @@ from siftvton import cli
 from siftvton.draws import numpy_generator
 from siftvton.errors import DivergedError, InputError, UsageError
 from siftvton.supervision.losses import noise_error
-from siftvton.training import step
-from siftvton.training.loop import train
+from siftvton.training import loop, manifest, records, step
+from siftvton.training.guards import not_finite
+from siftvton.training.loop import _Run, train
+from siftvton.training.state import StreamSampler
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(configuration, capsys: pytest.CaptureFixture):
@@ -51,7 +55,12 @@ def test_a_checkpoint_runs_nothing_when_it_is_read(configuration, tmp_path: Path
     for path in (output / "checkpoints" / "update-0000002").iterdir():
         if path.suffix in (".bin", ".pkl"):
             torch.save(Hostile(), path)
+    checkpoint = output / "checkpoints" / "update-0000002"
     with pytest.raises(InputError, match="cannot be resumed"):
+        train(configuration(updates=4))
+    (checkpoint / "manifest.json").unlink()
+    manifest.seal(checkpoint, json.loads((output / "run.json").read_text())["id"], 2)
+    with pytest.raises(InputError, match="is whole, but cannot be loaded"):
         train(configuration(updates=4))
     assert not (tmp_path / "ran").exists()
 
@@ -72,10 +81,122 @@ def test_a_number_that_is_none_stops_the_run_before_it_is_kept(configuration, mo
     assert [entry["update"] for entry in metrics(Path(config.output))] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("rate", "found"),
+    [
+        (math.inf, r"\S+\.weight is NaN or infinite"),
+        (1e32, "the prediction with the new weights is NaN or infinite"),  # finite, huge, and of no use
+    ],
+)
+def test_weights_that_are_not_finite_reach_no_file(configuration, rate, found):
+    config = configuration(updates=1, learning_rate=rate, ema_decay=0.5)
+    with pytest.raises(
+        DivergedError, match=rf"update 1: .*{found}.*its images: .*last good checkpoint: none"
+    ) as caught:
+        train(config)
+    assert "\n" not in str(caught.value)
+    assert not list(Path(config.output).glob("checkpoints/update-*"))
+    assert not (Path(config.output) / "model").exists()
+
+
+def test_the_last_good_checkpoint_outlives_bad_weights(configuration, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop, "learning_rate_factor", lambda update, *_: 1e35 if update == 2 else 1)
+    config = configuration(updates=4, checkpoint_every=1, keep_checkpoints=1)
+    with pytest.raises(DivergedError, match=r"update 3: .*last good checkpoint: .*update-0000002"):
+        train(config)
+    assert [path.name for path in (Path(config.output) / "checkpoints").iterdir()] == ["update-0000002"]
+    monkeypatch.undo()
+    assert [entry["update"] for entry in metrics(run(config))] == [1, 2, 3, 4]
+
+
+def test_not_finite_tensors_are_named():
+    tensors = {name: torch.ones(3, 4) for name in "abcd"}
+    assert not_finite(tensors) == not_finite({}) == []
+    tensors["a"][1, 1] = 1e30  # its square is infinite, it is not
+    assert not_finite(tensors) == []
+    tensors["b"][0, 0], tensors["d"][2, 3] = math.nan, -math.inf
+    assert not_finite(tensors) == ["b", "d"]
+
+
+def test_metrics_are_json_whatever_they_hold(tmp_path: Path):
+    """A gradient that overflows in float16 has an infinite norm, and its update is skipped."""
+    path = tmp_path / "metrics.jsonl"
+    records.append(path, 1, {"loss": 0.5, "gradient_norm": math.inf})
+    records.append(path, 2, {"loss": math.nan, "gradient_norm": 1.0})
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    entries = [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
+    assert entries == [
+        {"update": 1, "loss": 0.5, "gradient_norm": None},
+        {"update": 2, "loss": None, "gradient_norm": 1.0},
+    ]
+
+
+def test_lines_of_a_log_that_cannot_be_read_are_dropped_and_told_of(tmp_path: Path, capsys: pytest.CaptureFixture):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(
+        b'{"upd\n\377\n[]\n{"update": "x"}\n{"update": 1, "norm": Infinity}\n{"update": 2}\n{"update": 3, "l'
+    )
+    assert records.cut(path, 1) == [{"update": 1, "norm": None}]
+    assert path.read_text() == '{"update": 1, "norm": null}\n'
+    assert "line 1 is not an entry of this log and is dropped, 4 lines in all" in capsys.readouterr().out
+
+
+def test_a_log_that_cannot_be_written_ends_the_run_in_one_line(configuration):
+    config = configuration(updates=2)
+    (Path(config.output) / "metrics.jsonl").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"metrics\.jsonl: cannot be written \(.*\); free space"):
+        train(config)
+
+
 def test_the_gradients_norm_is_the_one_before_clipping(configuration):
     free = metrics(run(configuration("free", updates=1)))
     clipped = metrics(run(configuration("clipped", updates=1, max_gradient_norm=1e-9)))
     assert free[0]["gradient_norm"] == clipped[0]["gradient_norm"] > 1e-3
+
+
+@pytest.mark.parametrize("limit", [None, 0.5])
+def test_a_norm_above_1_is_clipped_only_where_it_is_asked_for(configuration, monkeypatch: pytest.MonkeyPatch, limit):
+    """AdamW forgets a gradient's scale, so what reaches it is measured."""
+    plain, norms = torch.optim.AdamW.step, []
+
+    def measured(self, *given):
+        norms.append(float(torch.nn.utils.get_total_norm([p.grad for g in self.param_groups for p in g["params"]])))
+        return plain(self, *given)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", measured)
+    config = configuration(supervision={"weight": 50.0}, updates=2, max_gradient_norm=limit)
+    reported = [entry["gradient_norm"] for entry in metrics(run(config))]
+    assert min(reported) > 2
+    assert norms == pytest.approx(reported if limit is None else [limit, limit], rel=1e-4)
+
+
+def test_an_error_leaves_the_trained_weights_in_their_place(configuration):
+    run = _Run(configuration(ema_decay=0.5))
+    before = [parameter.clone() for parameter in run.trained]
+    for shadow in run.average.shadow_params:
+        shadow += 1
+
+    def fail() -> None:
+        with run._averaged():
+            assert not torch.equal(run.trained[0], before[0])
+            raise InputError("a picture cannot be read")
+
+    with pytest.raises(InputError, match="a picture"):
+        fail()
+    assert all(torch.equal(now, then) for now, then in zip(run.trained, before, strict=True))
+
+
+def test_data_that_end_early_are_no_stop(configuration, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        loop, "StreamSampler", lambda pairs, seed, start, stop: StreamSampler(pairs, seed, start, stop - 2)
+    )
+    config = configuration(updates=2)
+    with pytest.raises(AssertionError, match="the data ended after update 1 of 2"):
+        train(config)
+    assert not (Path(config.output) / "model").exists()
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(configuration, monkeypatch: pytest.MonkeyPatch):
@@ -107,32 +228,6 @@ def test_the_average_of_the_weights_is_what_is_saved(configuration):
     assert metrics(averaged) == metrics(plain)  # neither the average nor a validation changes the run
     assert not same_weights(averaged, plain)
     assert same_weights(averaged, stopped)
-
-
-def test_sigterm_saves_and_the_same_command_goes_on(configuration, tmp_path: Path):
-    config = configuration("stopped", updates=400, checkpoint_every=1000)
-    cli.save(config, tmp_path / "train.yaml")
-    script = Path(__file__).parents[2] / "scripts" / "train.py"
-    process = subprocess.Popen(
-        [sys.executable, script, "--config", tmp_path / "train.yaml"],
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    log = Path(config.output) / "metrics.jsonl"
-    while process.poll() is None and not (log.exists() and log.stat().st_size):
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    done = len(metrics(Path(config.output)))
-    assert f"stopped after update {done}; the same command goes on from it" in printed
-    assert not (Path(config.output) / "model").exists()
-    config.train.updates = done + 2
-    resumed = run(config)
-    straight = run(configuration("straight", updates=done + 2, checkpoint_every=1000))
-    assert metrics(resumed) == metrics(straight)
-    assert same_weights(resumed, straight)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -10,8 +10,7 @@ from siftvton.data.dataset import TryOnBatch, collate
 from siftvton.model import build
 from siftvton.model.network import TryOnNetwork, keep_mask_at
 from siftvton.training import step, validation
-from siftvton.training.loop import _Run
-from siftvton.training.parts import training_set
+from siftvton.training.loop import _Run, training_set
 from siftvton.training.step import Noised, noised, step_losses
 
 
@@ -63,7 +62,7 @@ def test_v_is_the_target_where_the_schedule_says_so(pipeline, batch: TryOnBatch)
     torch.testing.assert_close(noise, epsilon.target, rtol=1e-4, atol=1e-4)
 
 
-def _losses(network, batch, timestep, keep, supervision):
+def _losses(network, batch, timestep, keep, supervision, prediction_type="epsilon"):
     torch.manual_seed(5)
     size = (batch.image.shape[-2] // 4, batch.image.shape[-1] // 4)
     inputs = Noised(
@@ -73,7 +72,8 @@ def _losses(network, batch, timestep, keep, supervision):
         torch.tensor(timestep),
         torch.tensor(keep),
     )
-    with step_losses(network, network, build.scheduler(), batch, inputs, supervision, 5.0) as losses:
+    schedule = build.scheduler(prediction_type)
+    with step_losses(network, network, schedule, batch, inputs, supervision, 5.0) as losses:
         return losses
 
 
@@ -102,6 +102,12 @@ def test_the_total_is_the_weighted_sum(network: TryOnNetwork, batch: TryOnBatch)
     alpha = build.scheduler().alphas_cumprod[0]
     weight = 5 * (1 - alpha) / alpha  # SNR(0) is above γ = 5
     torch.testing.assert_close(losses.total, weight * losses.noise + 0.5 * losses.sift + 0.01 * losses.atv)
+
+
+def test_v_prediction_has_its_own_weight(network: TryOnNetwork, batch: TryOnBatch):
+    losses = _losses(network, batch, [500, 999], [True, True], SupervisionConfig(weight=0), "v_prediction")
+    alpha = build.scheduler().alphas_cumprod[[500, 999]]  # whose SNR is below γ, so that the weight is ᾱ
+    torch.testing.assert_close(losses.total, alpha * losses.noise)
 
 
 def test_timesteps_are_uniform_and_dropout_has_its_share(batch, pipeline, monkeypatch: pytest.MonkeyPatch):

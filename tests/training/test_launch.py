@@ -1,0 +1,69 @@
+"""accelerate's environment variables do not override the configuration."""
+
+import pytest
+import torch
+from accelerate import Accelerator
+from runs import metrics, run
+
+from siftvton.config import PictureData, TrainAutoencoder
+from siftvton.devices import PATIENCE, SHARDING
+from siftvton.errors import UsageError
+from siftvton.training.autoencoder import train_autoencoder
+from siftvton.training.launch import accelerator_of
+from siftvton.training.loop import train
+
+
+def test_the_configuration_counts_not_the_environment(monkeypatch: pytest.MonkeyPatch):
+    for name, value in {
+        "GRADIENT_ACCUMULATION_STEPS": "3",
+        "MIXED_PRECISION": "bf16",
+        "DYNAMO_BACKEND": "inductor",
+        "USE_FSDP": "false",
+    }.items():
+        monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    accelerator = accelerator_of("no", accumulation=2)
+    assert accelerator.gradient_accumulation_steps == 2
+    assert accelerator.mixed_precision == "no"
+    model = accelerator.prepare(torch.nn.Linear(2, 2))
+    assert not isinstance(model, torch._dynamo.OptimizedModule)
+    assert accelerator.init_handler.timeout == PATIENCE
+
+
+def test_a_run_has_all_its_updates_whatever_accumulation_the_environment_names(
+    configuration, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "2")
+    output = run(configuration(updates=2))
+    assert [entry["update"] for entry in metrics(output)] == [1, 2]
+    assert (output / "model").is_dir()
+
+
+@pytest.mark.parametrize("variable", SHARDING)
+def test_a_divided_network_is_refused_before_anything_is_loaded(
+    configuration, monkeypatch: pytest.MonkeyPatch, variable
+):
+    monkeypatch.setenv(variable, "true")
+    config = configuration()
+    config.data.root = "nowhere"
+    with pytest.raises(UsageError, match=f"{variable}=true: .* is not supported"):
+        train(config)
+    with pytest.raises(UsageError, match=f"{variable}=true: .* is not supported"):
+        train_autoencoder(TrainAutoencoder(data=PictureData(root="nowhere")))
+
+
+def test_a_device_that_contradicts_the_configuration_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")
+    with pytest.raises(UsageError, match="ACCELERATE_TORCH_DEVICE chooses meta"):
+        accelerator_of("no", cpu=True)
+
+
+def test_a_tracker_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch):
+    plain = Accelerator.__init__
+
+    def without(self, *given, **named):
+        plain(self, *given, **named)
+        self.log_with = []
+
+    monkeypatch.setattr(Accelerator, "__init__", without)
+    with pytest.raises(UsageError, match=r"train\.tracker=wandb: is not installed"):
+        accelerator_of("no", tracker="wandb", output="nowhere")

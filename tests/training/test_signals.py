@@ -1,0 +1,136 @@
+"""Signals: a run saves and stops, wherever they find it, and no process stays behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from runs import metrics, run, same_weights, validations
+
+from siftvton import cli
+from siftvton.errors import InputError
+from siftvton.training import guards, validation
+from siftvton.training.guards import stop_on_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_saves_and_the_same_command_goes_on(configuration, tmp_path: Path, number):
+    """Schedulers, ``timeout`` and a terminal signal the process group, and so the workers that load data."""
+    config = configuration("stopped", updates=400, checkpoint_every=1000, workers=2)
+    cli.save(config, tmp_path / "train.yaml")
+    script = Path(__file__).parents[2] / "scripts" / "train.py"
+    process = subprocess.Popen(
+        [sys.executable, script, "--config", tmp_path / "train.yaml"],
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    log = Path(config.output) / "metrics.jsonl"
+    while process.poll() is None and not (log.exists() and log.stat().st_size):
+        time.sleep(0.1)
+    os.killpg(process.pid, number)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    done = len(metrics(Path(config.output)))
+    assert f"stopped after update {done}; the same command goes on from it" in printed
+    assert not (Path(config.output) / "model").exists()
+    config.train.updates = done + 2
+    resumed = run(config)
+    straight = run(configuration("straight", updates=done + 2, checkpoint_every=1000))
+    assert metrics(resumed) == metrics(straight)
+    assert same_weights(resumed, straight)
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path):
+    program = """
+import signal, sys, time
+from siftvton.training.guards import stop_on_signals
+with stop_on_signals() as request:
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGINT)
+    assert request.made
+    print("goes on", flush=True)
+    signal.raise_signal(signal.SIGINT)
+    print("still here", flush=True)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TORCHELASTIC_RUN_ID"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (130, "goes on\n")
+    assert done.stderr == "stopped at once; the last checkpoint is whole\n"
+
+
+def test_the_ctrl_c_that_torchrun_passes_on_is_the_first_one_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    monkeypatch.setattr(guards.os, "_exit", lambda code: pytest.fail("ended at once"))
+    with stop_on_signals() as request:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert request.made
+
+
+def test_a_stop_in_a_validation_leaves_it_to_the_next_start(configuration, monkeypatch, capsys):
+    straight = run(configuration("straight", updates=4, validate_every=2, batch_size=1, checkpoint_every=1000))
+    config = configuration("stopped", updates=4, validate_every=2, batch_size=1, checkpoint_every=1000)
+    plain = validation.generate
+
+    def interrupted(*given):
+        signal.raise_signal(signal.SIGTERM)
+        return plain(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(validation, "generate", interrupted)
+        output = run(config)
+    assert "stopped after update 2; the same command goes on from it" in capsys.readouterr().out
+    assert [path.name for path in (output / "checkpoints").iterdir()] == ["update-0000002"]
+    assert validations(output) == [] if (output / "validation.jsonl").exists() else True
+    run(config)
+    assert validations(output) == validations(straight)
+    assert metrics(output) == metrics(straight)
+    assert same_weights(output, straight)
+
+
+def test_a_stop_at_the_last_update_leaves_validation_and_model_to_the_next_start(configuration, monkeypatch):
+    config = configuration(updates=2, validate_every=2)
+
+    def stopped(number: int, warmup: int, decay_end: int | None = None) -> float:
+        if number == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return 1.0
+
+    with monkeypatch.context() as patched:
+        patched.setattr("siftvton.training.loop.learning_rate_factor", stopped)
+        output = run(config)
+    assert not (output / "model").exists()
+    run(config)
+    assert (output / "model").is_dir()
+    assert [entry["update"] for entry in validations(output)] == [2]
+
+
+def test_an_error_ends_a_run_whose_workers_ignore_signals(configuration, tmp_path: Path):
+    """Python waits at its end for the workers that an error has left."""
+    config = configuration(updates=400, workers=2)
+    config.data.root = str(tmp_path / "data")
+    (tmp_path / "data").symlink_to(configuration().data.root)
+    cli.save(config, tmp_path / "train.yaml")
+    program = f"""
+import sys
+from siftvton import cli
+from siftvton.config import Train
+from siftvton.training import loop
+from siftvton.errors import InputError
+
+def broken(self):
+    raise InputError("no more")
+
+loop._Run.finish_update = broken
+sys.argv = ["train.py", "--config", {str(tmp_path / "train.yaml")!r}]
+cli.run(loop.train, Train, default="toy.yaml")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == InputError.exit_code
+    assert done.stderr.rstrip().endswith("train.py: no more")
