@@ -26,6 +26,7 @@ from siftvton.correspondence import Correspondences, filters, read_matches, sift
 from siftvton.correspondence.matching import BLACK, WHITE, in_frame, joined, painted, regions_in_frame
 from siftvton.data import layout
 from siftvton.data.layout import SplitFolder, folder_pairs, in_setting, matches_path
+from siftvton.data.sides import read_densepose
 from siftvton.data.synthetic.write import write_world
 from siftvton.files import read_grey, read_image, read_labels
 from siftvton.preprocessing import preprocess
@@ -43,7 +44,7 @@ def plain_loop(folder: SplitFolder, pairs: list[layout.Pair], output: Path) -> d
         parsing = folder.find(layout.GARMENT_PARSING, pair.garment)
         areas = regions_in_frame(
             FRAME,
-            densepose=read_image(folder.require(layout.DENSEPOSE, pair.person)),
+            densepose=read_densepose(folder.require(layout.DENSEPOSE, pair.person)),
             agnostic_mask=read_grey(folder.require(layout.AGNOSTIC_MASK, pair.person)),
             parsing=None if parsing is None else read_labels(parsing),
             garment_mask=read_grey(folder.require(layout.GARMENT_MASK, pair.garment)),

@@ -1,53 +1,218 @@
-"""Files appear whole or not at all; pictures are read strictly."""
+"""Files appear whole or not at all; regular files are read and nothing else; pictures are read strictly."""
 
+from __future__ import annotations
+
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
+import struct
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from siftvton.errors import InputError, UsageError
+from siftvton.errors import InputError, UsageError, first_line
+
+if sys.platform != "win32":
+    import fcntl
+
+# Of Pillow's plugins these three alone see a file: others start programs (Ghostscript for PostScript) or open more
+# files. What a browser or a phone saves is one of them; a phone's MPO counts as JPEG.
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP")
+# Pillow documents only OSError; damaged headers and EXIF tags raise the others.
+_PILLOW_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, EOFError, ArithmeticError),
+    *(AssertionError, RuntimeError, MemoryError, struct.error, Image.DecompressionBombError),
+)
+COLOURED = 48  # levels between a pixel's channels from which on it is no grey
+COLOURED_SHARE = 0.005  # share of such pixels that a mask saved as a colour JPEG stays below
+
+_PRIVATE_PREFIX, _PRIVATE_SUFFIX = ".siftvton-", ".part"
+_DAY = 24 * 3600  # seconds
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether ``path`` is a regular file, or a link to one.
+
+    Raises:
+        InputError: that cannot be known: a folder on the way may not be entered, or the name is too long.
+    """
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise _cannot_read(path, error) from error
+
+
+def open_file(path: str | Path, remedy: str = "") -> BinaryIO:
+    """Open a regular file for reading; a pipe or a device could block for ever and is refused.
+
+    Args:
+        path: the file.
+        remedy: what to do where there is no such file, for the message.
+
+    Raises:
+        InputError: there is no such file, it is not a regular one, or it may not be read.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            return open(path, "rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path}: no such file{remedy and '; '}{remedy}") from error
+    except (OSError, ValueError) as error:
+        raise _cannot_read(path, error) from error
+    kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+    raise InputError(f"{path}: is {kind}, not a file{remedy and '; '}{remedy}")
+
+
+def read_bytes(path: str | Path, remedy: str = "") -> bytes:
+    """Return the content of a regular file; errors as :func:`open_file` has them."""
+    with open_file(path, remedy) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise _cannot_read(path, error) from error
+
+
+def _cannot_read(path: str | Path, error: OSError | ValueError) -> InputError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+    return InputError(f"{path}: cannot be read ({reason}); check the path and your rights to it")
+
+
+def cannot_write(path: str | Path, error: OSError) -> InputError:
+    """The error to raise where ``path`` could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "free some space, or name another output"
+    elif error.errno == errno.ENAMETOOLONG:
+        remedy = "use shorter names"
+    else:
+        remedy = "name an output that you may write to"
+    return InputError(f"{path}: cannot be written ({error.strerror or first_line(error)}); {remedy}")
 
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; on success it takes ``path``'s place, on an error it goes.
+    """Give a path to write a file or a folder to; on success it replaces ``path``, on an error it is removed.
 
-    Works for a file and for a folder (the caller makes the folder). The suffix is kept, since encoders read it.
+    It has the same name, in a new hidden folder beside ``path`` that no other user can enter, so that nobody can
+    plant a link there. Of two writers at once the later one wins. Where ``path`` is a symbolic link, its target is
+    replaced and the link stays. The caller makes the folder, if it is one; a folder replaces only a folder.
+
+    Raises:
+        UsageError: the folder of ``path`` cannot be made.
+        InputError: the disk is full, or nothing may be written there.
     """
-    path = Path(path)
+    target = Path(os.path.realpath(path))  # the new content must be on its disk, or it could not be renamed
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # a file stands in the way, or nothing may be written here
-        raise UsageError(f"{path.parent}: cannot be made a folder ({error.strerror}); name another output") from error
-    # One name, so that what a killed process left is written over. One process at a time writes a path.
-    beside = path.with_name(f".{path.stem}.part{path.suffix}")
-    if beside.is_dir():
-        shutil.rmtree(beside)
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # a file stands in the way, or nothing may be written here
+        reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+        raise UsageError(f"{target.parent}: cannot be made a folder ({reason}); name another output") from error
     try:
-        yield beside
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(beside, path)
+        with _private_folder(target.parent) as folder:
+            yield folder / target.name
+            _move(folder / target.name, target, folder)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _move(new: Path, target: Path, folder: Path) -> None:
+    """Rename ``new`` to ``target``; a folder that is there goes into ``folder`` first."""
+    for number in range(100):  # another writer may put its own folder there in between
+        if new.is_dir() and target.is_dir():
+            with suppress(FileNotFoundError):
+                os.replace(target, folder / f"old-{number}")
+        try:
+            return os.replace(new, target)
+        except OSError:
+            if not (new.is_dir() and target.is_dir()):
+                raise
+    raise OSError(errno.EBUSY, "other processes write there all the time")
+
+
+@contextmanager
+def _private_folder(parent: Path) -> Iterator[Path]:
+    """Make a hidden folder in ``parent`` that its owner alone can enter; it is locked until it is removed."""
+    _sweep(parent)
+    while True:
+        folder = Path(tempfile.mkdtemp(_PRIVATE_SUFFIX, _PRIVATE_PREFIX, parent))
+        with suppress(FileNotFoundError):  # another process took it for an abandoned one before it was locked
+            lock = _lock(folder, wait=True)
+            if folder.is_dir():
+                break
+    try:
+        yield folder
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        else:
-            beside.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+@cache
+def _sweep(parent: Path) -> None:
+    """Remove what killed processes left in ``parent``, once in this process's life.
+
+    A lock goes with its process, so a folder that can be locked has no writer. Where folders cannot be locked
+    (Windows, NFS), one that is a day old has none.
+    """
+    with suppress(OSError):
+        for folder in parent.glob(f"{_PRIVATE_PREFIX}*{_PRIVATE_SUFFIX}"):
+            with suppress(BlockingIOError, FileNotFoundError):
+                lock = _lock(folder, wait=False)
+                if lock is not None or time.time() - folder.stat().st_mtime > _DAY:
+                    shutil.rmtree(folder, ignore_errors=True)
+                if lock is not None:
+                    os.close(lock)
+
+
+def _lock(folder: Path, wait: bool) -> int | None:
+    """Lock a folder until the returned descriptor is closed; None where the system has no such locks.
+
+    Raises:
+        BlockingIOError: another process holds it, and ``wait`` is not set.
+        FileNotFoundError: the folder is gone.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def sha256(path: str | Path) -> str:
-    """Hexadecimal digest of a file's content."""
+    """Return the hexadecimal digest of a file's content; errors as :func:`open_file` has them."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
+    with open_file(path) as file:
+        try:
+            while block := file.read(2**20):
+                digest.update(block)
+        except OSError as error:
+            raise _cannot_read(path, error) from error
     return digest.hexdigest()
 
 
@@ -60,18 +225,30 @@ def write_json(path: str | Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def _decoded(path: Path, modes: tuple[str, ...], wanted: str) -> np.ndarray:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with Image.open(path) as image:
-            mode = image.mode
-            if mode in modes:
-                ImageOps.exif_transpose(image, in_place=True)
-                return np.asarray(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: cannot be decoded ({error}); save or download it again") from error
-    raise InputError(f"{path}: picture has mode {mode}, wanted {wanted}; convert it")
+def decoded(path: str | Path, modes: tuple[str, ...], wanted: str) -> Image.Image:
+    """Decode a JPEG, PNG or WebP picture and turn it as its EXIF orientation says.
+
+    Args:
+        path: the file.
+        modes: which of Pillow's modes are allowed.
+        wanted: these in words, for the message.
+
+    Raises:
+        InputError: the file is missing, damaged, of another format or of another mode.
+    """
+    with open_file(path) as file:
+        try:
+            image = Image.open(file, formats=PICTURE_FORMATS)
+            if image.mode in modes:
+                ImageOps.exif_transpose(image, in_place=True)  # which loads it as well
+                return image
+        except UnidentifiedImageError as error:
+            raise InputError(
+                f"{path}: cannot be decoded as JPEG, PNG or WebP; convert it to one of these, or download it again"
+            ) from error
+        except _PILLOW_ERRORS as error:
+            raise InputError(f"{path}: cannot be decoded ({first_line(error)}); save or download it again") from error
+    raise InputError(f"{path}: picture has mode {image.mode}, wanted {wanted}; convert it")
 
 
 def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -83,21 +260,33 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndar
     Raises:
         InputError: the file is missing, truncated, grey or has transparency.
     """
-    image = _decoded(Path(path), ("RGB",), "RGB (three 8-bit channels)")
+    image = np.asarray(decoded(path, ("RGB",), "RGB (three 8-bit channels)"))
     return image if size is None else cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def read_grey(path: str | Path) -> np.ndarray:
-    """Read a mask as (height, width) uint8 grey levels; a colour file counts by its luminance."""
-    image = _decoded(Path(path), ("L", "1", "RGB"), "grey or RGB")
+    """Read a mask as (height, width) uint8 grey levels; an RGB file must be grey all the same.
+
+    Raises:
+        InputError: the file is missing, truncated or coloured, or has transparency.
+    """
+    image = np.asarray(decoded(path, ("L", "1", "RGB"), "grey or RGB"))
     if image.dtype == bool:
         return image.astype(np.uint8) * 255
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if image.ndim == 2:
+        return image
+    sample = image[::4, ::4]
+    coloured = (sample.max(axis=2) - sample.min(axis=2) > COLOURED).mean()
+    if coloured > COLOURED_SHARE:
+        raise InputError(
+            f"{path}: {coloured:.0%} of this mask is coloured; a mask is black and white, so save it in grey levels"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 def read_labels(path: str | Path) -> np.ndarray:
     """Read a label map as (height, width) uint8: palette indices, grey levels or the red channel."""
-    image = _decoded(Path(path), ("P", "L", "RGB"), "palette, grey or RGB")
+    image = np.asarray(decoded(path, ("P", "L", "RGB"), "palette, grey or RGB"))
     return image if image.ndim == 2 else np.ascontiguousarray(image[:, :, 0])
 
 
@@ -105,6 +294,7 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write (height, width[, 3]) uint8, red first, by the suffix's format; JPEG at OpenCV's quality of 95."""
     path = Path(path)
     pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    encodes, content = cv2.imencode(path.suffix, pixels)
+    assert encodes, f"no picture for {path}"
     with written_whole(path) as beside:
-        if not cv2.imwrite(str(beside), pixels):
-            raise OSError(f"{path}: could not be written")
+        beside.write_bytes(content.tobytes())

@@ -6,11 +6,12 @@ each filter left, one line a pair), ``matches.md`` (their sum), ``previews/`` an
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -21,8 +22,18 @@ from siftvton.correspondence.filters import PRESETS, Preset
 from siftvton.correspondence.matching import RegionMatches, in_frame, joined, match_regions, regions_in_frame
 from siftvton.correspondence.regions import BODY_PARTS, WHOLE
 from siftvton.data import layout
-from siftvton.errors import InputError, UsageError
-from siftvton.files import read_grey, read_image, read_labels, write_image, write_text
+from siftvton.data.sides import garment_faults, person_faults, read_densepose
+from siftvton.errors import InputError, UsageError, first_line
+from siftvton.files import (
+    cannot_write,
+    is_file,
+    read_bytes,
+    read_grey,
+    read_image,
+    read_labels,
+    write_image,
+    write_text,
+)
 from siftvton.pool import in_processes
 from siftvton.visualize import contact_sheet, draw_matches
 
@@ -31,7 +42,6 @@ Counts = dict[str, dict[str, int]]  # region -> stage -> matches left after it
 REGIONS = (*BODY_PARTS, WHOLE)
 SIDES = ("densepose", "agnostic_mask", "parsing", "garment_mask")
 SHEET_COLUMNS = 3
-SAME_PROPORTIONS = 0.02  # a side picture's height over width may differ by so much from its picture's
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,18 @@ class Job:
         """Names of the side pictures that are there."""
         return [side for side in SIDES if getattr(self, side) is not None]
 
+    def path(self, kind: str) -> Path:
+        """The side picture of a kind of :mod:`siftvton.data.layout`."""
+        path: Path | None = {
+            layout.DENSEPOSE: self.densepose,
+            layout.AGNOSTIC: self.agnostic,
+            layout.AGNOSTIC_MASK: self.agnostic_mask,
+            layout.GARMENT_PARSING: self.parsing,
+            layout.GARMENT_MASK: self.garment_mask,
+        }[kind]
+        assert path is not None, f"the pair has no {kind}"
+        return path
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -75,7 +97,7 @@ def preprocess(config: PreprocessSift) -> None:
             ``strict``), a pair failed.
         UsageError: the output folder belongs to another configuration; the frame is no size.
     """
-    jobs, output = _plan(config)
+    jobs, failed, output = _plan(config)
     counts = _recorded(output / "counts.jsonl", jobs)
     to_do = [job for job in jobs if not _is_done(job, counts)]
     if len(to_do) < len(jobs):
@@ -87,101 +109,129 @@ def preprocess(config: PreprocessSift) -> None:
 
     finished = [job for job in jobs if job.person_id not in failures]
     _write_sheet(output / "previews.jpg", [job for job in finished if job.preview], counts)
-    failed = [failures[job.person_id] for job in jobs if job.person_id in failures]
+    pairs = len(jobs) + len(failed)
+    failed += [failures[job.person_id] for job in jobs if job.person_id in failures]
     report = _report(config, jobs, [counts[job.person_id] for job in finished], failed)
     write_text(output / "matches.md", report)
     print(report, end="")
     if failed:
-        raise InputError(f"{len(failed)} of {len(jobs)} pairs failed, as listed; repaired, the same command does them")
+        raise InputError(f"{len(failed)} of {pairs} pairs failed, as listed; once repaired, the same command does them")
 
 
-def _plan(config: PreprocessSift) -> tuple[list[Job], Path]:
-    """The pairs' jobs and the output folder, ready to take their results."""
+def _plan(config: PreprocessSift) -> tuple[list[Job], list[str], Path]:
+    """The pairs' jobs, why some pairs have none, and the output folder, ready to take the results."""
     height, width = config.data.matches_frame
     folder = layout.SplitFolder(config.data.root, config.data.split)
     for kind in (layout.IMAGE, layout.GARMENT):
-        if not (folder.folder / kind).is_dir():
+        if not os.path.isdir(folder.folder / kind):
             raise InputError(f"{folder.folder / kind}: no such folder; data/README.md says how to lay the data out")
     pairs = layout.in_setting(layout.folder_pairs(config.data.root, config.data.split), "paired")
 
     output = Path(config.output) if config.output else folder.folder / layout.MATCHES
     _claim(output, config)
-    jobs = []
-    for index, pair in enumerate(dict.fromkeys(pairs)):
+    jobs, failed = [], []
+    for index, pair in enumerate(pairs):
         preview = output / "previews" / f"{pair.person_id}.jpg" if index < config.preview else None
-        jobs.append(
-            Job(
-                pair.person_id,
-                person=folder.candidates(layout.IMAGE, pair.person)[0],
-                garment=folder.candidates(layout.GARMENT, pair.garment)[0],
-                densepose=folder.find(layout.DENSEPOSE, pair.person),
-                agnostic=folder.find(layout.AGNOSTIC, pair.person),
-                agnostic_mask=folder.find(layout.AGNOSTIC_MASK, pair.person),
-                parsing=folder.find(layout.GARMENT_PARSING, pair.garment),
-                garment_mask=folder.find(layout.GARMENT_MASK, pair.garment),
-                frame=(height, width),
-                preset=config.preset,
-                joint=config.regions == "joint",
-                matches=layout.matches_path(output, pair.person),
-                preview=preview,
+        try:
+            garment = folder.find(layout.GARMENT, pair.garment)
+            jobs.append(
+                Job(
+                    pair.person_id,
+                    person=folder.candidates(layout.IMAGE, pair.person)[0],
+                    garment=garment or folder.candidates(layout.GARMENT, pair.garment)[0],
+                    densepose=folder.find(layout.DENSEPOSE, pair.person),
+                    agnostic=folder.find(layout.AGNOSTIC, pair.person),
+                    agnostic_mask=folder.find(layout.AGNOSTIC_MASK, pair.person),
+                    parsing=folder.find(layout.GARMENT_PARSING, pair.garment),
+                    garment_mask=folder.find(layout.GARMENT_MASK, pair.garment),
+                    frame=(height, width),
+                    preset=config.preset,
+                    joint=config.regions == "joint",
+                    matches=layout.matches_path(output, pair.person),
+                    preview=preview,
+                )
             )
-        )
-    return jobs, output
+        except InputError as error:
+            if config.strict:
+                raise
+            failed.append(str(error))
+    return jobs, failed, output
 
 
 def _claim(output: Path, config: PreprocessSift) -> None:
     """Make the output folder and save the configuration there, unless what lies there is of another."""
     saved = output / "preprocess_sift.yaml"
-    if saved.is_file():
+    if is_file(saved):
         keys = ("preset", "regions", "data.matches_frame")
         differences = [line for line in cli.differences(config, saved) if line.startswith(keys)]
         if differences:
             raise UsageError(
-                f"output={output}: its files were made otherwise ({'; '.join(differences)}); choose another folder"
+                f"output={output}: holds matches of other settings ({'; '.join(differences)}); choose another folder"
             )
     elif any(output.glob("*_sift_matches.json")):
         raise UsageError(
             f"output={output}: holds match files but no {saved.name}: they were not made here; choose another folder"
         )
-    try:
-        cli.save(replace(config, output=str(output)), saved)
-    except OSError as error:
-        raise UsageError(f"output={output}: cannot be written to ({error})") from error
+    cli.save(replace(config, output=str(output)), saved)
 
 
 def _is_done(job: Job, done: dict[str, Counts]) -> bool:
-    """Whether the pair's match file is there and whole, its counts are known and its preview is drawn if wanted."""
-    if job.person_id not in done or not (job.preview is None or job.preview.is_file()):
+    """Whether the pair's match file is whole and as its counts say, and its preview is drawn if wanted."""
+    if job.person_id not in done:
         return False
     try:
-        read_matches(job.matches, job.frame)
+        if job.preview is not None:
+            read_image(job.preview)
+        return len(read_matches(job.matches, job.frame)) == _kept(done[job.person_id])
     except InputError:
         return False
-    return True
+
+
+def _kept(counts: Counts) -> int:
+    return sum(left["minimum"] for left in counts.values())
 
 
 def _recorded(path: Path, jobs: Sequence[Job]) -> dict[str, Counts]:
     """Pair -> counts as the lines of ``path`` tell.
 
-    A line that a stop cut short says nothing, nor does one of a pair matched with other side pictures than are
-    there now: such pairs are redone.
+    A damaged line says nothing, nor does one of a pair matched with other side pictures than are there now: such
+    pairs are redone.
+
+    Raises:
+        InputError: ``path`` cannot be read.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
-    sides = {job.person_id: job.sides for job in jobs}
+    known = {job.person_id: job for job in jobs}
     records = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_bytes(path).decode("utf-8", "replace").splitlines():
         try:
             entry = json.loads(line)
-            if entry["sides"] != sides.get(entry["pair"]):
-                continue
-            records[str(entry["pair"])] = {
-                str(region): {str(stage): int(count) for stage, count in counts.items()}
-                for region, counts in entry["regions"].items()
-            }
-        except (ValueError, KeyError, TypeError, AttributeError):
+            job = known[entry["pair"]]
+            if entry["sides"] == job.sides and _are_counts(entry["regions"], job):
+                records[job.person_id] = entry["regions"]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return records
+
+
+def _are_counts(regions: dict[str, dict[str, int]], job: Job) -> bool:
+    """Whether every region of the job has a number for stages of its preset, first and last among them, none growing.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it has another form.
+    """
+    stages = PRESETS[job.preset].stages
+    if set(regions) != (set(BODY_PARTS) if job.densepose else {WHOLE}):
+        return False
+    for left in regions.values():
+        numbers = [left[stage] for stage in stages if stage in left]
+        whole = len(numbers) == len(left) and {"ratio", "minimum"} <= set(left)
+        if not whole or any(type(number) is not int for number in numbers):
+            return False
+        if numbers != sorted(numbers, reverse=True) or not 0 <= numbers[0] < 10**9:
+            return False
+    return True
 
 
 def _match_all(
@@ -193,20 +243,19 @@ def _match_all(
         Pair -> counts, and pair -> why it failed.
 
     Raises:
-        InputError: a pair failed and ``strict`` is set.
+        InputError: a pair failed and ``strict`` is set, or nothing can be written.
     """
     counts, failures = {}, {}
     sides = {job.person_id: job.sides for job in jobs}
+    if is_file(record) and not read_bytes(record).endswith(b"\n"):
+        _append(record, "\n")  # closes a line that a stop cut short
     # Closing the outcomes ends the processes, also where `strict` stops half-way.
-    with record.open("a", encoding="utf-8") as file, closing(in_processes(process, jobs, workers)) as outcomes:
-        if file.tell() and not record.read_bytes().endswith(b"\n"):
-            file.write("\n")  # closes a line that a stop cut short
+    with closing(in_processes(process, jobs, workers)) as outcomes:
         for outcome in tqdm(outcomes, total=len(jobs), desc="matching", unit="pair", disable=not jobs):
             if outcome.counts is not None:
                 counts[outcome.person_id] = outcome.counts
                 line = {"pair": outcome.person_id, "sides": sides[outcome.person_id], "regions": outcome.counts}
-                file.write(json.dumps(line) + "\n")
-                file.flush()
+                _append(record, json.dumps(line) + "\n")
             elif strict:
                 raise InputError(outcome.failure)
             else:
@@ -214,12 +263,31 @@ def _match_all(
     return counts, failures
 
 
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def process(job: Job) -> Outcome:
-    """Match one pair and write its files; a picture that cannot be read becomes the outcome's failure."""
+    """Match one pair and write its files; what is wrong with its pictures becomes the outcome's failure.
+
+    Raises:
+        InputError: its files cannot be written.
+    """
     try:
         person, garment, found = _matched(job)
     except InputError as error:
         return Outcome(job.person_id, None, str(error))
+    except (cv2.error, MemoryError) as error:
+        height, width = job.frame
+        reason = (
+            f"{job.person}: cannot be matched at {height} × {width} ({first_line(error)}); "
+            "give data.matches_frame a smaller size"
+        )
+        return Outcome(job.person_id, None, reason)
     kept = joined([each.kept for each in found], job.frame)
     if job.preview is not None:
         write_image(
@@ -232,43 +300,23 @@ def process(job: Job) -> Outcome:
 def _matched(job: Job) -> tuple[np.ndarray, np.ndarray, list[RegionMatches]]:
     """Photo and garment in the frame, and what each region's search found."""
     person, garment = read_image(job.person), read_image(job.garment)
-    mask = _read_beside(job.agnostic_mask, read_grey, job.person, person)
-    if job.agnostic is not None and mask is not None:
-        _check_polarity(job, mask)
+    densepose = None if job.densepose is None else read_densepose(job.densepose)
+    mask = None if job.agnostic_mask is None else read_grey(job.agnostic_mask)
+    agnostic = None if job.agnostic is None or mask is None else read_image(job.agnostic)
+    parsing = None if job.parsing is None else read_labels(job.parsing)
+    garment_mask = None if job.garment_mask is None else read_grey(job.garment_mask)
+    faults = (
+        *person_faults(person, agnostic=agnostic, agnostic_mask=mask, densepose=densepose, any_size=True),
+        *garment_faults(garment, garment_mask=garment_mask, parsing=parsing),
+    )
+    for fault in faults:
+        if not fault.remark:
+            raise fault.of(job.path(fault.kind))
     areas = regions_in_frame(
-        job.frame,
-        densepose=_read_beside(job.densepose, read_image, job.person, person),
-        agnostic_mask=mask,
-        parsing=_read_beside(job.parsing, read_labels, job.garment, garment),
-        garment_mask=_read_beside(job.garment_mask, read_grey, job.garment, garment),
+        job.frame, densepose=densepose, agnostic_mask=mask, parsing=parsing, garment_mask=garment_mask
     )
     person, garment = in_frame(person, job.frame), in_frame(garment, job.frame)
     return person, garment, match_regions(person, garment, areas, PRESETS[job.preset], job.joint)
-
-
-def _check_polarity(job: Job, mask: np.ndarray) -> None:
-    """An inverted mask would have everything but the garment matched; the agnostic picture, if there, tells."""
-    assert job.agnostic is not None
-    if layout.is_inverted(read_image(job.agnostic, mask.shape[:2]), layout.is_white(mask)):
-        raise InputError(
-            f"{job.agnostic_mask}: black where {job.agnostic} is painted grey; white means to paint: invert it"
-        )
-
-
-def _read_beside(
-    path: Path | None, read: Callable[[Path], np.ndarray], of: Path, picture: np.ndarray
-) -> np.ndarray | None:
-    """The side picture at ``path``, which must show the same view as ``picture``, read from ``of``, at any size."""
-    if path is None:
-        return None
-    side = read(path)
-    (height, width), (wanted_height, wanted_width) = side.shape[:2], picture.shape[:2]
-    if abs(height * wanted_width / (width * wanted_height) - 1) > SAME_PROPORTIONS:
-        raise InputError(
-            f"{path}: is {height} × {width} (height × width), of other proportions than {of} with {wanted_height} × "
-            f"{wanted_width}; make it anew from this picture"
-        )
-    return side
 
 
 def left_after(counts: Iterable[Counts], preset: Preset) -> dict[str, dict[str, int]]:
@@ -289,7 +337,7 @@ def left_after(counts: Iterable[Counts], preset: Preset) -> dict[str, dict[str, 
 def _report(config: PreprocessSift, jobs: Sequence[Job], counts: Sequence[Counts], failed: Sequence[str]) -> str:
     """Markdown: what was found, the stages' table, the failures."""
     height, width = config.data.matches_frame
-    kept = np.array([sum(left["minimum"] for left in pair.values()) for pair in counts], int)
+    kept = np.array([_kept(pair) for pair in counts], int)
     lines = [f"# Matches of {config.data.split}, preset `{config.preset}`, frame {height} × {width}", ""]
     if len(kept):
         lines += [
@@ -330,10 +378,9 @@ def _write_sheet(path: Path, jobs: Sequence[Job], done: dict[str, Counts]) -> No
     pictures, captions = [], []
     for job in jobs:
         assert job.preview is not None, "only drawn pairs are on the sheet"
-        regions = done[job.person_id].values()
-        kept, found = (sum(left[stage] for left in regions) for stage in ("minimum", "ratio"))
+        counts = done[job.person_id]
         pictures.append(read_image(job.preview))
-        captions.append(f"{job.person_id}: {kept} of {found}")
+        captions.append(f"{job.person_id}: {_kept(counts)} of {sum(left['ratio'] for left in counts.values())}")
     if pictures:
         rows = range(0, len(pictures), SHEET_COLUMNS)
         write_image(

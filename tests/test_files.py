@@ -1,12 +1,33 @@
+import errno
+import os
+import signal
+import stat
+import struct
+import tempfile
+from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image, ImageOps
 
+from siftvton import files
+from siftvton.data.layout import read_pairs
 from siftvton.errors import InputError, UsageError
-from siftvton.files import read_grey, read_image, read_labels, write_image, write_json, write_text, written_whole
+from siftvton.files import (
+    is_file,
+    read_bytes,
+    read_grey,
+    read_image,
+    read_labels,
+    sha256,
+    write_image,
+    write_json,
+    write_text,
+    written_whole,
+)
 
 
 def picture() -> np.ndarray:
@@ -49,8 +70,12 @@ def test_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "imwrite", lambda path, pixels: False)
-    with pytest.raises(OSError, match=r"a\.png: could not be written"):
+    def full(path: Path, content: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"a\.png: cannot be written \(No space left on device\); free some space"):
         write_image(tmp_path / "a.png", picture())
     assert list(tmp_path.iterdir()) == []
 
@@ -140,3 +165,235 @@ def test_an_output_under_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"file: cannot be made a folder \("):
         write_text(tmp_path / "file" / "out.txt", "x")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+# Pictures of every kind, and what is none
+
+
+def bad_exif() -> bytes:
+    """An orientation, and a tag that is stored with a wider type than it may have: Pillow raises ``struct.error``."""
+    orientation, compression = struct.pack("<HHII", 0x0112, 3, 1, 6), struct.pack("<HHII", 0x0103, 4, 1, 70_000)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + compression + orientation + b"\0\0\0\0"
+
+
+def test_a_bad_exif_tag_is_one_line(tmp_path: Path) -> None:
+    Image.fromarray(picture()).save(tmp_path / "a.jpg", exif=bad_exif())
+    with pytest.raises(InputError, match=r"a\.jpg: cannot be decoded \(.*\); save or download it again$"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "error", [struct.error, SyntaxError, KeyError, EOFError, TypeError, MemoryError, ZeroDivisionError, RecursionError]
+)
+def test_whatever_pillow_raises_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise error("first\nsecond")
+
+    write_image(tmp_path / "a.png", picture())
+    for place in ("exif_transpose", "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr(ImageOps if place == "exif_transpose" else Image, place, broken)
+            with pytest.raises(InputError, match=r"a\.png: cannot be decoded"):
+                read_image(tmp_path / "a.png")
+
+
+def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "a.png", picture())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(InputError, match=r"a\.png: cannot be decoded \(.*decompression bomb"):
+        read_image(tmp_path / "a.png")
+
+
+def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started)
+    (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 128\n%%EndComments\nshowpage\n")
+    with pytest.raises(InputError, match=r"a\.jpg: cannot be decoded as JPEG, PNG or WebP; convert it"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM"])
+def test_three_formats_are_read_whatever_the_suffix(tmp_path: Path, form: str) -> None:
+    Image.fromarray(picture()).save(tmp_path / "a.jpg", form)
+    if form in ("JPEG", "PNG", "WEBP"):
+        assert read_image(tmp_path / "a.jpg").shape == (8, 6, 3)
+    else:
+        with pytest.raises(InputError, match="as JPEG, PNG or WebP"):
+            read_image(tmp_path / "a.jpg")
+
+
+def test_a_coloured_mask_is_refused(tmp_path: Path) -> None:
+    """Red has a luminance of 76, which is black: the result was the photo itself."""
+    red = np.zeros((96, 72, 3), np.uint8)
+    red[30:70, 20:50, 0] = 255
+    write_image(tmp_path / "m.png", red)
+    with pytest.raises(InputError, match=r"m\.png: \d+% of this mask is coloured; .* save it in grey levels"):
+        read_grey(tmp_path / "m.png")
+
+
+# Regular files, and nothing else
+
+
+@pytest.mark.parametrize("read", [read_image, read_grey, read_labels, sha256, read_pairs, read_bytes])
+def test_a_pipe_is_refused_and_does_not_block(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    signal.alarm(20)  # ends a test that blocks
+    try:
+        with pytest.raises(InputError, match=r"a\.jpg: is a pipe, a socket or a device, not a file"):
+            read(tmp_path / "a.jpg")
+    finally:
+        signal.alarm(0)
+
+
+@pytest.mark.parametrize("read", [read_image, sha256, read_pairs, read_bytes])
+def test_a_folder_in_a_files_place_is_refused(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    with pytest.raises(InputError, match="is a folder, not a file"):
+        read(tmp_path)
+
+
+def test_what_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with pytest.raises(InputError, match=r"cannot be read \(File name too long\); check the path"):
+        is_file(tmp_path / ("a" * 300))
+    with pytest.raises(InputError, match="cannot be read .*null"):
+        is_file("a\0b")
+    monkeypatch.setattr(os, "stat", refused)
+    for look in (is_file, read_bytes, read_image):
+        with pytest.raises(InputError, match=r"a\.jpg: cannot be read \(Permission denied\); check the path and your"):
+            look(tmp_path / "a.jpg")
+
+
+# Whole files, whoever writes
+
+
+def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for name in (".a.part.txt", ".siftvton-.part"):
+        (tmp_path / name).symlink_to(victim)
+    with written_whole(tmp_path / "a.txt") as first, written_whole(tmp_path / "a.txt") as second:
+        for beside in (first, second):
+            beside.write_text("new")
+            assert stat.S_IMODE(beside.parent.stat().st_mode) == 0o700, "others could plant a link there"
+        assert first.parent != second.parent
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".png", "a." + "b" * 253, "ä" * 125 + ".json"])
+def test_the_longest_name_can_be_written(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be written \(File name too long\); use shorter names"):
+        write_text(tmp_path / ("a" * 300), "x")
+
+
+def write_model(path: Path, content: str) -> None:
+    with written_whole(path) as beside:
+        beside.mkdir()
+        (beside / content).write_text(content)
+
+
+def one_disk_only(monkeypatch: pytest.MonkeyPatch, disk: Path) -> None:
+    """Have ``os.replace`` refuse what a real one refuses where ``disk`` is another disk."""
+    replace = os.replace
+
+    def on_one_disk(source: Path, target: Path) -> None:
+        if (disk in Path(source).parents) != (disk in Path(target).parents):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", on_one_disk)
+
+
+def test_a_link_to_another_disk_stays_and_its_target_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    write_model(disk / "model", "old")
+    write_text(disk / "table.md", "old")
+    for name in ("model", "table.md", "new.md"):
+        (tmp_path / name).symlink_to(disk / name)
+    one_disk_only(monkeypatch, disk)
+    write_model(tmp_path / "model", "new")
+    write_text(tmp_path / "table.md", "new")
+    write_text(tmp_path / "new.md", "new")
+    assert all((tmp_path / name).is_symlink() for name in ("model", "table.md", "new.md"))
+    assert [path.name for path in (disk / "model").iterdir()] == ["new"]
+    assert (disk / "table.md").read_text() == (disk / "new.md").read_text() == "new"
+    assert sorted(path.name for path in disk.iterdir()) == ["model", "new.md", "table.md"]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a.txt", "x")
+        write_model(tmp_path / "model", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o750
+
+
+def test_of_two_writers_the_later_one_wins(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "a.txt") as outer:
+        outer.write_text("later")
+        write_text(tmp_path / "a.txt", "earlier")
+    assert (tmp_path / "a.txt").read_text() == "later"
+    with written_whole(tmp_path / "model") as outer:
+        outer.mkdir()
+        (outer / "later").touch()
+        write_model(tmp_path / "model", "earlier")
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["later"]
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    write_model(tmp_path / "out", "kept")
+    with pytest.raises(InputError, match=r"out: cannot be written \(Is a directory\)"):
+        write_text(tmp_path / "out", "x")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["kept"]
+
+
+def killed_half_way(folder: str) -> None:
+    with written_whole(Path(folder) / "a.png") as beside:
+        beside.write_text("half")
+        os._exit(1)
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    process = get_context("fork").Process(target=killed_half_way, args=(str(tmp_path),))
+    process.start()
+    process.join()
+    assert len(list(tmp_path.iterdir())) == 1
+    write_text(tmp_path / "b.txt", "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
+
+
+def test_what_another_writer_is_at_stays(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "a.txt") as beside:
+        beside.write_text("whole")
+        files._sweep.cache_clear()
+        write_text(tmp_path / "b.txt", "x")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"), [(errno.ENOSPC, "free some space"), (errno.EROFS, "name an output that you may write to")]
+)
+def test_a_disk_that_takes_nothing_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, remedy: str
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
+    with pytest.raises(InputError, match=rf"a\.txt: cannot be written \({os.strerror(code)}\); {remedy}"):
+        write_text(tmp_path / "a.txt", "x")

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import yaml
 from siftvton import preprocessing
 from siftvton.config import PreprocessSift, SiftData
 from siftvton.correspondence import read_matches
+from siftvton.correspondence.regions import densepose_labels
 from siftvton.errors import InputError, UsageError
 from siftvton.files import read_image, write_image
 from siftvton.preprocessing import Job, left_after, preprocess
@@ -66,6 +68,16 @@ def test_the_published_matches_are_written_with_all_that_belongs_to_them(
     assert report in capsys.readouterr().out
     assert "2 pairs, 2 with a match (100.0%)" in report
     assert "densepose 2, agnostic mask 2, parsing 2, garment mask 0" in report
+
+
+def test_a_densepose_label_map_gives_the_published_matches(root: Path, output: Path) -> None:
+    for person in PUBLISHED:
+        path = root / "train" / "image-densepose" / f"{person}.png"
+        write_image(path, densepose_labels(read_image(path)))
+    preprocess(configuration(root, output, frame=FULL))
+    for person, published in PUBLISHED.items():
+        matches = json.loads((output / f"{person}_sift_matches.json").read_text())
+        np.testing.assert_allclose(matches, published, atol=0.01)
 
 
 def test_the_table_adds_up(root: Path, output: Path) -> None:
@@ -181,6 +193,22 @@ def drop_a_preview(output: Path) -> None:
     (output / "previews" / "b_00.jpg").unlink()
 
 
+def cut_a_preview(output: Path) -> None:
+    cut(output / "previews" / "b_00.jpg")
+
+
+def in_the_counts(old: str, new: str) -> Callable[[Path], None]:
+    """Replace text in the line of b_00."""
+
+    def damage(output: Path) -> None:
+        record = output / "counts.jsonl"
+        first, second = record.read_text().splitlines()
+        assert old in second
+        record.write_text(f"{first}\n{second.replace(old, new)}\n")
+
+    return damage
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -188,8 +216,21 @@ def drop_a_preview(output: Path) -> None:
         lambda output: cut(output / "b_00_sift_matches.json"),
         lambda output: cut(output / "counts.jsonl"),
         drop_a_preview,
+        cut_a_preview,
+        in_the_counts('"minimum"', '"minimun"'),
+        in_the_counts('"ratio": ', '"ratio": 0'),
+        in_the_counts('"ratio": ', '"ratio": -'),
+        in_the_counts('"ratio": ', '"ratio": 1e999, "x": '),
+        in_the_counts('"minimum": ', '"minimum": 1'),
+        in_the_counts('"torso"', '"torsi"'),
+        in_the_counts('"regions": {', '"regions": [' + "[" * 100_000 + "{"),
+        in_the_counts('"pair": "b_00"', '"pair": ["b_00"]'),
+        lambda output: (output / "b_00_sift_matches.json").write_text("[]"),
     ],
-    ids=["no file", "file cut short", "counts cut short", "no preview"],
+    ids=[
+        *("no file", "file cut short", "counts cut short", "no preview", "preview cut short", "another stage"),
+        *("no number", "below 0", "infinite", "another number", "another region", "deep", "a list", "other matches"),
+    ],
 )
 def test_what_is_missing_or_damaged_is_done_again(
     root: Path, output: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
@@ -283,11 +324,15 @@ def squash(path: Path) -> None:
         ("cloth/a_00.jpg", Path.unlink, "no such file"),
         ("cloth/a_00.jpg", make_grey, "mode L, wanted RGB"),
         ("image-densepose/a_00.png", cut_in_half, "cannot be decoded"),
-        ("image-densepose/a_00.png", make_grey, "mode L, wanted RGB"),
-        ("image-densepose/a_00.png", squash, "is 384 × 384 (height × width), of other proportions"),
+        ("image-densepose/a_00.png", make_grey, "but is no label map"),
+        (
+            "image-densepose/a_00.png",
+            squash,
+            "has other proportions than its photo (384 × 384, the photo 512 × 384, height × width)",
+        ),
         ("agnostic-mask/a_00_mask.png", cut_in_half, "cannot be decoded"),
-        ("agnostic-mask/a_00_mask.png", squash, "of other proportions"),
-        ("cloth_parse-bytedance/a_00.png", squash, "of other proportions"),
+        ("agnostic-mask/a_00_mask.png", squash, "has other proportions than its"),
+        ("cloth_parse-bytedance/a_00.png", squash, "has other proportions than its"),
     ],
 )
 def test_a_pair_that_fails_is_listed_and_the_others_are_done(
@@ -363,6 +408,51 @@ def test_a_root_that_lacks_something_is_refused_before_anything_is_written(
     assert not output.exists()
 
 
+def test_counts_that_are_no_file_are_refused(root: Path, output: Path) -> None:
+    """A pipe blocked for ever."""
+    output.mkdir()
+    os.mkfifo(output / "counts.jsonl")
+    with pytest.raises(InputError, match=r"counts\.jsonl: is a pipe"):
+        preprocess(configuration(root, output))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), cv2.error("Insufficient memory")])
+def test_a_frame_that_memory_does_not_hold_is_listed(
+    root: Path, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(preprocessing, "match_regions", full)
+    with pytest.raises(InputError, match="2 of 2 pairs failed"):
+        preprocess(configuration(root, output))
+    assert "a_00.jpg: cannot be matched at 256 × 192 (" in capsys.readouterr().out
+
+
+def test_a_full_disk_ends_the_run_in_one_line(root: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); free some space"):
+            preprocess(configuration(root, output))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)  # which only what is added to counts.jsonl uses
+        with pytest.raises(InputError, match=r"counts\.jsonl: cannot be written \(No space left on device\)"):
+            preprocess(configuration(root, output))
+
+
+def test_side_pictures_with_two_files_are_listed(root: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = root / "train" / "image-densepose"
+    for suffix in (".jpeg", ".JPG"):
+        shutil.copy(folder / "a_00.png", folder / f"a_00{suffix}")
+    with pytest.raises(InputError, match="1 of 2 pairs failed"):
+        preprocess(configuration(root, output))
+    assert "belong to a_00.jpg; keep only one" in capsys.readouterr().out
+    assert (output / "b_00_sift_matches.json").is_file()
+
+
 def test_an_output_that_is_a_file_is_refused(root: Path, output: Path) -> None:
     output.write_text("a file")
     with pytest.raises(UsageError, match="matches: cannot be made a folder"):
@@ -395,4 +485,4 @@ def test_an_inverted_mask_is_listed(root: Path, output: Path, capsys: pytest.Cap
     write_image(mask_path, 255 - mask)
     with pytest.raises(InputError, match="1 of 2 pairs failed"):
         preprocess(configuration(root, output / "wrong"))
-    assert "a_00_mask.png: black where" in capsys.readouterr().out
+    assert "a_00_mask.png: has the wrong polarity (0% of its white" in capsys.readouterr().out

@@ -7,7 +7,7 @@ import numpy as np
 
 from siftvton.correspondence.correspondences import Correspondences, Frame
 from siftvton.errors import InputError
-from siftvton.files import write_text
+from siftvton.files import read_bytes, write_text
 
 
 def write_matches(path: str | Path, matches: Correspondences) -> None:
@@ -26,11 +26,9 @@ def read_matches(path: str | Path, frame: Frame) -> Correspondences:
         InputError: the file is missing, truncated or not of the form, or a point is no number or lies outside the
             frame.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; scripts/preprocess_sift.py makes it")
+    text = read_bytes(path, "scripts/preprocess_sift.py makes it")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run preprocess_sift.py again") from error
     points = np.array(_numbers(path, content), np.float64).reshape(-1, 2, 2)
@@ -46,7 +44,7 @@ def read_matches(path: str | Path, frame: Frame) -> Correspondences:
     return Correspondences(points[:, 0].copy(), points[:, 1].copy(), frame)
 
 
-def _numbers(path: Path, content: object) -> list[list[float]]:
+def _numbers(path: str | Path, content: object) -> list[list[float]]:
     """The content as rows x_p, y_p, x_g, y_g."""
     if not isinstance(content, list):
         raise InputError(f"{path}: holds a {type(content).__name__}, wanted a list of [[x, y], [x, y]]")

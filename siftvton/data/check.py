@@ -84,7 +84,7 @@ def check(config: CheckData) -> None:
     data = config.data
     root = Path(data.root)
     frame = data.matches_frame[0], data.matches_frame[1]
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise InputError(f"data.root={root}: no such folder; data/README.md says how to lay the data out")
     output = Path(config.output)
     matches_folder = Path(data.matches) if data.matches else root / "train" / layout.MATCHES
@@ -124,22 +124,19 @@ def _parts(config: CheckData) -> list[Part]:
 def _training_part(root: Path, listed: Callable[..., list[Pair]]) -> Part:
     part = Part("train", [])
     preprocess = Row("preprocess_sift")
-    preprocess.pairs = layout.in_setting(
-        _pairs_of(preprocess, root, "train", lambda: layout.folder_pairs(root, "train")), "paired"
+    preprocess.pairs = _pairs_of(
+        preprocess, root, "train", lambda: layout.in_setting(layout.folder_pairs(root, "train"), "paired")
     )
     preprocess.want([layout.IMAGE, layout.GARMENT], preprocess.pairs)
     preprocess.want([layout.DENSEPOSE, layout.AGNOSTIC_MASK, *GARMENT_KINDS[1:]], preprocess.pairs, required=False)
 
     train = Row("train")
-    train.pairs = layout.in_setting(_pairs_of(train, root, "train", lambda: listed("train")), "paired")
+    train.pairs = _pairs_of(train, root, "train", lambda: layout.in_setting(listed("train"), "paired"))
     train.want([*PERSON_KINDS, layout.GARMENT, layout.MATCHES], train.pairs)
     train.want([layout.WORN_MASK], train.pairs, required=False)
     if not train.trouble:
         validation = _pairs_of(train, root, "validation", lambda: listed("validation"))
         train.want([*PERSON_KINDS, layout.GARMENT], validation)
-        both = {pair.person for pair in train.pairs} & {pair.person for pair in validation}
-        if both:
-            part.notes.append(f"persons in both the training and the validation pairs: {len(both)}")
     part.rows += [preprocess, train]
     return part
 
@@ -148,7 +145,7 @@ def _sampling_part(root: Path, split: str, listed: Callable[..., list[Pair]]) ->
     part = Part(split, [])
     for setting in ("unpaired", "paired"):
         infer = Row(f"infer setting={setting}")
-        infer.pairs = layout.in_setting(_pairs_of(infer, root, split, lambda: listed(split)), setting)
+        infer.pairs = _pairs_of(infer, root, split, partial(_tried_on, listed, split, setting))
         infer.want([*PERSON_KINDS, layout.GARMENT], infer.pairs)
         part.rows.append(infer)
     evaluate = Row("evaluate")
@@ -156,6 +153,10 @@ def _sampling_part(root: Path, split: str, listed: Callable[..., list[Pair]]) ->
     evaluate.want([layout.IMAGE], evaluate.pairs)
     part.rows.append(evaluate)
     return part
+
+
+def _tried_on(listed: Callable[..., list[Pair]], split: str, setting: str) -> list[Pair]:
+    return layout.in_setting(listed(split), setting)
 
 
 def _pairs_of(row: Row, root: Path, split: str, read: Callable[[], list[Pair]]) -> list[Pair]:
@@ -203,7 +204,7 @@ def _inspect(part: Part, root: Path, proportions: float, matches_folder: Path, f
 
 def _no_garment_is_worn(part: Part) -> bool:
     """Whether there are garments, but none that carries its wearer's file name."""
-    worn = {pair.person for row in part.rows for pair in row.pairs if pair.person_id == pair.garment_id}
+    worn = {pair.garment for row in part.rows for pair in row.pairs if pair.worn}
     missing = {finding.name for finding in part.findings if finding.kind == layout.GARMENT and finding.title == NO_FILE}
     return bool(worn) and worn <= missing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,14 +26,13 @@ from siftvton.data.layout import (
     WORN_MASK,
     Pair,
     SplitFolder,
-    grey_shares,
-    is_inverted,
     is_white,
     matches_path,
 )
+from siftvton.data.sides import person_faults, read_densepose
 from siftvton.draws import torch_generator
 from siftvton.errors import InputError
-from siftvton.files import read_grey, read_image
+from siftvton.files import is_file, read_grey, read_image
 
 PERSON_KINDS = (IMAGE, AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE)
 CLIP_SIZE = (224, 224)
@@ -144,14 +144,12 @@ class TryOnDataset(Dataset[TryOnItem]):
         Raises:
             InputError: there is no folder ``matches``.
         """
-        if matches is not None and not Path(matches).is_dir():
+        if matches is not None and not os.path.isdir(matches):
             raise InputError(
                 f"{matches}: no such folder of matches; run scripts/preprocess_sift.py, or name the folder of the "
                 "published files by data.matches"
             )
-        assert matches is None or all(pair.person_id == pair.garment_id for pair in pairs), (
-            "matches are of worn garments"
-        )
+        assert matches is None or all(pair.worn for pair in pairs), "matches are of worn garments"
         self.folder = folder
         self.pairs = list(pairs)
         self.size = (height, width)
@@ -203,30 +201,29 @@ class TryOnDataset(Dataset[TryOnItem]):
             missing += [
                 self.folder.candidates(kind, name)[0] for kind, name in wanted if self.folder.find(kind, name) is None
             ]
-            if self.matches is not None and not matches_path(self.matches, pair.person).is_file():
+            if self.matches is not None and not is_file(matches_path(self.matches, pair.person)):
                 missing.append(matches_path(self.matches, pair.person))
         if missing:
             more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
             raise InputError(f"{missing[0]}{more}: no such file; scripts/check_data.py lists what is missing")
 
     def _read(self, pair: Pair) -> ItemPictures:
-        """The item's files at the training size."""
-        path = {kind: self.folder.require(kind, pair.person) for kind in PERSON_KINDS}
-        image, agnostic, densepose = (read_image(path[kind]) for kind in (IMAGE, AGNOSTIC, DENSEPOSE))
-        grey = read_grey(path[AGNOSTIC_MASK])
-        for kind, picture in ((AGNOSTIC, agnostic), (DENSEPOSE, densepose), (AGNOSTIC_MASK, grey)):
-            _check_size(path[kind], picture, path[IMAGE], image)
-        agnostic, paint_mask = self._resized(agnostic), self._resized_mask(grey)
-        _check_polarity(path[AGNOSTIC_MASK], paint_mask, path[AGNOSTIC], agnostic)
+        """The item's files at the training size, once they are known to fit each other."""
+        kinds = (*PERSON_KINDS, WORN_MASK) if self.worn_mask else PERSON_KINDS
+        path = {kind: self.folder.require(kind, pair.person) for kind in kinds}
+        image, agnostic = read_image(path[IMAGE]), read_image(path[AGNOSTIC])
+        densepose, mask = read_densepose(path[DENSEPOSE]), read_grey(path[AGNOSTIC_MASK])
+        worn = read_grey(path[WORN_MASK]) if self.worn_mask else None
+        for fault in person_faults(image, agnostic=agnostic, agnostic_mask=mask, densepose=densepose, worn_mask=worn):
+            if not fault.remark:
+                raise fault.of(path[fault.kind])
         return ItemPictures(
             image=self._resized(image),
-            agnostic=agnostic,
+            agnostic=self._resized(agnostic),
             densepose=self._resized(densepose),
             garment=self._resized(read_image(self.folder.require(GARMENT, pair.garment))),
-            paint_mask=paint_mask,
-            worn_mask=self._resized_mask(read_grey(self.folder.require(WORN_MASK, pair.person)))
-            if self.worn_mask
-            else None,
+            paint_mask=self._resized_mask(mask),
+            worn_mask=None if worn is None else self._resized_mask(worn),
             matches=self._read_matches(pair.person),
         )
 
@@ -252,22 +249,3 @@ def _signed(picture: np.ndarray) -> Tensor:
 def _share(mask: np.ndarray) -> Tensor:
     """(H, W) uint8 -> (1, H, W) float32 in [0, 1]."""
     return torch.from_numpy(mask)[None].float().div_(255)
-
-
-def _check_size(path: Path, picture: np.ndarray, photo_path: Path, photo: np.ndarray) -> None:
-    found, wanted = picture.shape[:2], photo.shape[:2]
-    if found != wanted:
-        raise InputError(
-            f"{path}: is {found[0]} × {found[1]} (height × width), its photo {photo_path} {wanted[0]} × {wanted[1]}; "
-            "both must be of one size, so make it anew from this photo"
-        )
-
-
-def _check_polarity(path: Path, paint_mask: np.ndarray, agnostic_path: Path, agnostic: np.ndarray) -> None:
-    white = is_white(paint_mask)
-    if is_inverted(agnostic, white):
-        in_white, in_black = grey_shares(agnostic, white)
-        raise InputError(
-            f"{path}: wrong polarity: {in_white:.0%} of its white and {in_black:.0%} of its black region are grey in "
-            f"{agnostic_path}; white means to paint, so invert the mask"
-        )

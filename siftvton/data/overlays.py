@@ -23,8 +23,9 @@ from siftvton.data.layout import (
     is_white,
     matches_path,
 )
+from siftvton.data.sides import read_densepose
 from siftvton.errors import InputError
-from siftvton.files import read_grey, read_image
+from siftvton.files import is_file, read_grey, read_image
 from siftvton.visualize import contact_sheet, draw_matches
 
 TINT = (255, 0, 160)  # of a mask's white region, red first
@@ -62,10 +63,10 @@ def preview_sheet(folder: SplitFolder, pairs: Sequence[Pair], matches: Path, fra
         tiles = [
             photo.under(AGNOSTIC_MASK, lambda picture, side: with_mask(picture, is_white(side)), read_grey),
             photo.under(AGNOSTIC, lambda _, side: side),
-            photo.under(DENSEPOSE, with_densepose),
+            photo.under(DENSEPOSE, with_densepose, read_densepose),
             garment.under(GARMENT_MASK, lambda picture, side: with_mask(picture, is_white(side)), read_grey),
         ]
-        if pair.person_id == pair.garment_id:
+        if pair.worn:
             tiles.append(_matched(photo.picture, garment.picture, matches_path(matches, pair.person), frame))
         rows.append([picture for picture, _ in tiles])
         captions.append([caption for _, caption in tiles])
@@ -90,10 +91,10 @@ class _Base:
         read: Callable[[Path], np.ndarray] = read_image,
     ) -> tuple[np.ndarray, str]:
         """The picture with the side picture of ``kind`` over it, and a caption."""
-        path = self.folder.find(kind, self.name)
-        if path is None:
-            return self.picture, f"{self.caption}: no {kind}"
         try:
+            path = self.folder.find(kind, self.name)
+            if path is None:
+                return self.picture, f"{self.caption}: no {kind}"
             return overlay(self.picture, self._resized(read(path))), f"{self.caption}: {kind}"
         except InputError:
             return self.picture, f"{self.caption}: {kind} broken"
@@ -103,9 +104,9 @@ class _Base:
 
 
 def _matched(photo: np.ndarray, garment: np.ndarray, path: Path, frame: Frame) -> tuple[np.ndarray, str]:
-    if not path.is_file():
-        return draw_matches(photo, garment, Correspondences.empty(frame)), f"no {path.name}"
     try:
+        if not is_file(path):
+            return draw_matches(photo, garment, Correspondences.empty(frame)), f"no {path.name}"
         matches = read_matches(path, frame)
     except InputError:
         return draw_matches(photo, garment, Correspondences.empty(frame)), f"{path.name} broken"

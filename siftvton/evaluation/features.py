@@ -3,47 +3,60 @@
 Letters: N pictures, C latent channels, f the autoencoder's stride.
 """
 
-import multiprocessing
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from cleanfid.fid import get_files_features
+from cleanfid.fid import get_batch_features
+from cleanfid.resize import build_resizer
 from diffusers import AutoencoderKL
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from siftvton.errors import InputError
 from siftvton.evaluation.pictures import Pictures, PictureSet
+from siftvton.files import read_image
 
 AUTOENCODER_WEIGHTS = "diffusion_pytorch_model.safetensors"
 LATENT_GRID = 4  # cells a side that the autoencoder's latents are averaged to
 
 
+class InceptionPictures(Dataset[Tensor]):
+    """(3, 299, 299) float32 in [0, 255]: a picture as :func:`read_image` gives it, resized as clean-fid resizes.
+
+    clean-fid's own data set would read the file, too, and ignore its EXIF orientation.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        # Built here, since clean-fid's local function cannot be sent to a worker.
+        resized = build_resizer("clean")(read_image(self.paths[index]))  # ............. (299, 299, 3)
+        return torch.from_numpy(resized).permute(2, 0, 1)  # ........................... (3, 299, 299)
+
+
 class InceptionFeatures:
-    """clean-fid's features of exactly the files given, each read in its own size; clean-fid makes them 299 × 299."""
+    """clean-fid's features of exactly the pictures given, each read in its own size and made 299 × 299."""
 
     def __init__(self, network: nn.Module, batch_size: int, workers: int, device: torch.device) -> None:
         """``network`` comes from :func:`siftvton.evaluation.weights.load_inception`."""
         self.network = network
         self.batch_size = batch_size
-        # clean-fid's data set holds local functions, which only a forked worker can take over
-        self.workers = workers if multiprocessing.get_start_method() == "fork" else 0
+        self.workers = workers
         self.device = device
 
     def __call__(self, pictures: PictureSet) -> np.ndarray:
         """Returns (N, 2048) float32."""
-        return get_files_features(
-            [str(path) for path in pictures.paths],
-            self.network,
-            num_workers=self.workers,
-            batch_size=self.batch_size,
-            device=self.device,
-            mode="clean",
-            description=f"Inception features of {pictures.name}",
-        )
+        loader = DataLoader(InceptionPictures(pictures.paths), self.batch_size, num_workers=self.workers)
+        batches = tqdm(loader, desc=f"Inception features of {pictures.name}")
+        return np.concatenate([get_batch_features(batch, self.network, self.device) for batch in batches])
 
 
 class AutoencoderFeatures:

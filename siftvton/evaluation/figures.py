@@ -13,6 +13,7 @@ from siftvton.correspondence.regions import BODY_PARTS, densepose_labels
 from siftvton.data import layout
 from siftvton.data.dataset import TryOnDataset, collate
 from siftvton.data.layout import Pair, SplitFolder, in_setting, matches_path, split_pairs
+from siftvton.data.sides import read_densepose
 from siftvton.devices import cpu_only, named_device
 from siftvton.errors import InputError, UsageError
 from siftvton.evaluation.attention_maps import POINTS, draw_attention, mean_maps, spread_points
@@ -109,7 +110,7 @@ def compare_results(config: CompareResults) -> Path:
 
 def _torso(folder: SplitFolder, pair: Pair, size: tuple[int, int]) -> np.ndarray:
     """(height, width) booleans, where most prints are; all of the photo where DensePose shows none."""
-    labels = densepose_labels(read_image(folder.require(layout.DENSEPOSE, pair.person)))
+    labels = densepose_labels(read_densepose(folder.require(layout.DENSEPOSE, pair.person)))
     found = np.isin(labels, BODY_PARTS["torso"]).astype(np.uint8)
     shown = cv2.resize(cv2.morphologyEx(found, cv2.MORPH_OPEN, SPECK), size[::-1], interpolation=cv2.INTER_NEAREST)
     return shown > 0 if shown.any() else np.ones(size, bool)

@@ -1,8 +1,9 @@
 """Which pictures are scored: those of the pair list, each found by its name, decoded and measured beforehand.
 
-Whatever else lies in a folder changes nothing.
+Other files in a folder are ignored.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from siftvton.data import layout
 from siftvton.data.layout import Pair
 from siftvton.errors import InputError, UsageError
-from siftvton.files import read_image
+from siftvton.files import is_file, read_image
 
 RESULT_SUFFIXES = (".jpg", ".png")
 
@@ -71,7 +72,7 @@ def results_of(
     """
     _check_place(name, str(place))
     folder = _folder(str(place))
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"predictions.{name}: {folder}: no such folder; scripts/infer.py writes one")
     pairs = tried_on(listed, setting, limit)
     found = {pair: _find(str(place), pair) for pair in pairs}
@@ -91,8 +92,8 @@ def results_of(
 
 
 def tried_on(listed: Sequence[Pair], setting: str, limit: int | None) -> list[Pair]:
-    """The first ``limit`` pairs as tried on; a pair that is listed twice counts once."""
-    return list(dict.fromkeys(layout.in_setting(listed, setting)[:limit]))
+    """The first ``limit`` pairs as tried on."""
+    return layout.in_setting(listed, setting)[:limit]
 
 
 def photos_of(data: layout.SplitFolder, pairs: Sequence[Pair]) -> PictureSet:
@@ -107,13 +108,20 @@ def photos_of(data: layout.SplitFolder, pairs: Sequence[Pair]) -> PictureSet:
 
 
 def measured(name: str, folder: Path, paths: Sequence[Path]) -> PictureSet:
-    """Decode every picture once, so that a bad one stops the run before anything is scored.
+    """Decode every picture once, so that bad ones are listed before anything is scored.
 
     Raises:
-        InputError: one is truncated, grey or has transparency, or not all have one size.
+        InputError: some are truncated, grey or transparent, or not all have one size.
     """
+    sizes, broken = [], []
     with tqdm(paths, desc=f"checking {name}", unit="picture") as bar:
-        sizes = [read_image(path).shape[:2] for path in bar]
+        for path in bar:
+            try:
+                sizes.append(read_image(path).shape[:2])
+            except InputError as error:
+                broken.append(str(error))
+    if broken:
+        raise InputError(f"{folder}: {len(broken)} of {len(paths)} pictures cannot be read:\n  " + "\n  ".join(broken))
     usual = Counter(sizes).most_common(1)[0][0]
     others = [f"{path.name} is {size_text(size)}" for path, size in zip(paths, sizes, strict=True) if size != usual]
     if others:
@@ -145,7 +153,7 @@ def _candidates(place: str, pair: Pair) -> list[Path]:
 
 
 def _find(place: str, pair: Pair) -> Path | None:
-    files = [path for path in _candidates(place, pair) if path.is_file()]
+    files = [path for path in _candidates(place, pair) if is_file(path)]
     if len(files) > 1:
         raise InputError(f"{files[0].parent}: holds both {files[0].name} and {files[1].name}; remove one")
     return files[0] if files else None

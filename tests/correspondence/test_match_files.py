@@ -97,7 +97,7 @@ def test_a_write_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.
         raise OSError("no space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match=r"cannot be written \(no space"):
         write_matches(path, Correspondences(np.ones((1, 2)), np.ones((1, 2)), FRAME))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert path.read_text() == "[]"

@@ -114,7 +114,7 @@ def test_inverted_masks_are_found(report: Callable[..., str], root: Path) -> Non
     write_image(root / "train" / "agnostic-v3.2" / "c_00.jpg", np.full((96, 72, 3), 128, np.uint8))
     text = report(split="train", validation_pairs=0)
     for kind in ("agnostic-mask", "cloth-mask", "gt_cloth_warped_mask"):
-        assert f"{kind}: of the wrong polarity: 1 of 3" in text
+        assert f"{kind}: has the wrong polarity: 1 of 3" in text
     assert rows(text)["train"] == ["no", "agnostic-mask: 1 of 3 wrong"]
     assert rows(text)["preprocess_sift"] == ["no", "agnostic-mask: 1 of 3 wrong; cloth-mask: 1 of 3 wrong"]
 
@@ -130,7 +130,7 @@ def test_inverted_mask_before_a_grey_wall_is_found(report: Callable[..., str], r
     assert "polarity" not in report(ready=True, split="train")
     mask = root / "train" / "agnostic-mask" / "a_00_mask.png"
     write_image(mask, 255 - read_grey(mask))
-    assert "agnostic-mask: of the wrong polarity: 1 of 3" in report(split="train")
+    assert "agnostic-mask: has the wrong polarity: 1 of 3" in report(split="train")
 
 
 def test_mask_that_does_not_fit_the_agnostic_picture_is_found(report: Callable[..., str], root: Path) -> None:
@@ -157,7 +157,7 @@ def test_densepose_colours_are_judged(report: Callable[..., str], root: Path) ->
     legs[60:90, 30:40] = cv2.applyColorMap(np.array([[7 * 255 // 24]], np.uint8), cv2.COLORMAP_PARULA)[0, 0, ::-1]
     write_image(folder / "c_00.png", legs)
     text = report(split="train")
-    assert "image-densepose: not in DensePose's colours: 1 of 3" in text
+    assert "image-densepose: is not in DensePose's colours: 1 of 3" in text
     assert "image-densepose: shows nobody: 1 of 3 (remark)" in text
     assert "image-densepose: shows no torso from the front: 1 of 3 (remark)" in text
     assert rows(text)["train"] == ["no", "image-densepose: 1 of 3 wrong"]
@@ -183,10 +183,10 @@ def test_broken_grey_and_wrongly_sized_pictures_are_found(report: Callable[..., 
     assert "a_00.jpg: cannot be decoded" in text
     assert "cloth: cannot be read: 1 of 3" in text
     assert "picture has mode L" in text
-    assert "agnostic-mask: of another size than its photo: 1 of 3" in text
-    assert "b_00_mask.png: 48 × 36, the photo 96 × 72" in text
-    assert "cloth: of other proportions than data.height and data.width: 1 of 3 (remark)" in text
-    assert "cloth-mask: of other proportions than its garment picture: 1 of 3" in text
+    assert "agnostic-mask: has another size than its photo: 1 of 3" in text
+    assert "b_00_mask.png: 48 × 36, the photo 96 × 72, height × width" in text
+    assert "cloth: has other proportions than data.height and data.width: 1 of 3 (remark)" in text
+    assert "cloth-mask: has other proportions than its garment picture: 1 of 3" in text
     assert rows(text)["preprocess_sift"][0] == "no"
 
 
@@ -252,10 +252,12 @@ def test_pair_lists_are_checked(report: Callable[..., str], root: Path) -> None:
     assert "no such folder" in rows(report(split="all"))["train"][1]
 
 
-def test_persons_in_two_splits_are_noticed(report: Callable[..., str], root: Path) -> None:
+def test_persons_in_two_splits_stop_training(report: Callable[..., str], root: Path) -> None:
     (root / "siftvton_train_pairs.txt").write_text("a_00.jpg a_00.jpg\nb_00.jpg b_00.jpg\n")
     (root / "siftvton_val_pairs.txt").write_text("b_00.jpg c_00.jpg\n")
-    assert "persons in both the training and the validation pairs: 1" in report(ready=True, split="train")
+    ready, reason = rows(report(split="train"))["train"]
+    assert ready == "no"
+    assert "b_00.jpg is also trained on" in reason
 
 
 def test_validation_pairs_lie_under_train(report: Callable[..., str], root: Path) -> None:

@@ -116,6 +116,9 @@ def test_augmentation_moves_matches_with_the_pixels(root: Path) -> None:
         picture = np.zeros((*FRAME, 3), np.uint8)
         cv2.circle(picture, (int(x), int(y)), 4, (255, 255, 255), -1)
         write_image(root / "train" / kind / "a_00.jpg", picture)
+    agnostic = np.zeros((*FRAME, 3), np.uint8)
+    agnostic[30:70, 20:50] = 128
+    write_image(root / "train" / "agnostic-v3.2" / "a_00.jpg", agnostic)
     matches_file(root).write_text(json.dumps([[person.tolist(), garment.tolist()]]))
 
     dataset, moved = training_set(root, size=(192, 144), augmented=True), 0
@@ -226,14 +229,16 @@ def test_side_picture_of_another_size_is_named(root: Path, kind: str, file: str)
     path = root / "train" / kind / file
     grey_or_colour = (48, 36) if kind == "agnostic-mask" else (48, 36, 3)
     write_image(path, np.zeros(grey_or_colour, np.uint8))
-    with pytest.raises(InputError, match=rf"{kind}/{file}: is 48 × 36.*96 × 72"):
+    with pytest.raises(
+        InputError, match=rf"{kind}/{file}: has another size than its photo \(48 × 36, the photo 96 × 72"
+    ):
         training_set(root)[0, 0]
 
 
 def test_inverted_mask_is_named(root: Path) -> None:
     path = root / "train" / "agnostic-mask" / "a_00_mask.png"
     write_image(path, 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
-    with pytest.raises(InputError, match=r"a_00_mask\.png: wrong polarity.*invert"):
+    with pytest.raises(InputError, match=r"a_00_mask\.png: has the wrong polarity.*invert"):
         training_set(root)[0, 0]
 
 

@@ -19,8 +19,8 @@ from siftvton.data.synthetic.garments import sample_garment
 from siftvton.data.synthetic.persons import sample_person
 from siftvton.data.synthetic.render import Rendering, render
 from siftvton.draws import numpy_generator
-from siftvton.errors import InputError, UsageError
-from siftvton.files import write_image, write_json, write_text, written_whole
+from siftvton.errors import InputError, UsageError, first_line
+from siftvton.files import cannot_write, is_file, read_bytes, write_image, write_json, write_text, written_whole
 from siftvton.pool import in_processes
 
 EXACT_MAP = "exact_map"  # beside VITON-HD's folders: <id>.npz
@@ -85,14 +85,14 @@ def write_world(
     counts = {"train": train_pairs, "test": test_pairs}
     jobs = []
     for split, count in counts.items():
-        (folder / split).mkdir(exist_ok=True)
+        _make_folder(folder / split)
         files = layout.SplitFolder(folder, split)
         for index in range(count):
             name = file_name(index)
             pictures = {kind: files.candidates(kind, name)[0] for kind in PICTURES}
             map_path = folder / split / EXACT_MAP / f"{Path(name).stem}.npz" if exact_map else None
             jobs.append(Job(seed, split, index, height, width, pictures, map_path))
-    to_do = [job for job in jobs if not all(path.is_file() for path in job.paths)]
+    to_do = [job for job in jobs if not all(is_file(path) for path in job.paths)]
     with closing(in_processes(write_pair, to_do, workers or os.cpu_count() or 1)) as done:
         for _ in tqdm(done, total=len(to_do), desc="toy world", unit="pair", disable=not to_do):
             pass
@@ -101,6 +101,13 @@ def write_world(
     others = derangement(test_pairs, seed)
     lines = [f"{file_name(index)} {file_name(int(other))}\n" for index, other in enumerate(others)]
     write_text(folder / "test_pairs.txt", "".join(lines))
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def file_name(index: int) -> str:
@@ -118,14 +125,14 @@ def derangement(count: int, seed: int) -> np.ndarray:
 def _claim(folder: Path, world: dict[str, int]) -> None:
     """Make the folder and note whose world it holds."""
     note = folder / WORLD
-    if note.is_file():
+    if is_file(note):
         try:
-            found = json.loads(note.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{note}: not JSON ({error}); choose another folder") from error
+            found = json.loads(read_bytes(note))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{note}: not JSON ({first_line(error)}); choose another folder") from error
         if found != world:
             raise UsageError(f"output={folder}: holds another world ({found}, not {world}); choose another folder")
-    elif any((folder / split).exists() for split in ("train", "test")):
+    elif any(os.path.lexists(folder / split) for split in ("train", "test")):
         raise UsageError(f"output={folder}: holds data that is no toy world; choose another folder")
     write_json(note, world)
 
@@ -135,8 +142,8 @@ def write_pair(job: Job) -> None:
     key = job.seed, job.split, job.index
     rendering = render(sample_person(*key), sample_garment(*key), job.height, job.width)
     for kind, path in job.pictures.items():
-        if not path.is_file():
+        if not is_file(path):
             write_image(path, PICTURES[kind](rendering))
-    if job.exact_map and not job.exact_map.is_file():
+    if job.exact_map and not is_file(job.exact_map):
         with written_whole(job.exact_map) as beside:
             np.savez_compressed(beside, person_to_garment=rendering.person_to_garment.astype(np.float16))

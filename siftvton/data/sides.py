@@ -1,0 +1,327 @@
+"""What is wrong with the side pictures of one photo or of one garment picture, judged on the arrays.
+
+One set of checks for everything that reads an item: training and sampling raise the first fault that is no remark,
+``preprocess_sift`` lists it with its pair, ``check_data`` lists them all. Colours and levels are judged on every so
+many rows and columns, so that the checks can always be on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from siftvton.correspondence.regions import BODY_PARTS, GARMENT_PARTS, PART_COLOURS
+from siftvton.data.layout import (
+    AGNOSTIC,
+    AGNOSTIC_MASK,
+    DENSEPOSE,
+    GARMENT_MASK,
+    GARMENT_PARSING,
+    MID_GREY,
+    WORN_MASK,
+    grey_shares,
+    is_inverted,
+    is_white,
+)
+from siftvton.errors import InputError
+from siftvton.files import decoded
+
+SAME_PROPORTIONS = 0.02  # how far the quotient of two pictures' proportions may be from 1
+JUDGED = 96  # rows or columns that are judged, about, of the shorter side
+PAINTED = 12  # levels that the typical pixel of the painted region may be from mid-grey: JPEG moves it by 0 or 1
+SAME_LEVELS = 16  # how far the agnostic picture's levels may be from its photo's where nothing is painted
+SAME_PICTURE = 0.9  # share of a mask's levels that are the agnostic picture's from which on it is that picture
+SHOWN = 60  # levels of the brightest channel above which a pixel of a DensePose rendering is none of the background
+STRAY_COLOUR = 60  # levels between a pixel and the nearest DensePose colour from which on it is none of them
+STRAY_SHARE = 0.05  # share of such pixels that JPEG's blurred edges stay far below
+TYPICAL_COLOUR = 24  # levels from the nearest colour that the typical pixel stays below; other colour maps: 36 and more
+FLAT = 12  # levels around the colour of a garment picture's border that count as its background
+LAST_PART = len(PART_COLOURS) - 1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one side picture.
+
+    Attributes:
+        kind: its folder's name in the layout.
+        title: the fault, in the same words for every file that has it.
+        remedy: what to do about it.
+        detail: what was found in this file.
+        remark: whether an item with it can still be right.
+    """
+
+    kind: str
+    title: str
+    remedy: str
+    detail: str = ""
+    remark: bool = False
+
+    def of(self, path: Path) -> InputError:
+        """The fault as an error of the file ``path``."""
+        return InputError(f"{path}: {self.title}{self.detail and f' ({self.detail})'}; {self.remedy}")
+
+
+def read_densepose(path: str | Path) -> np.ndarray:
+    """Read a DensePose rendering, or a map of its labels 0 to 24, which is drawn in the published colours.
+
+    A label map is a grey or palette picture. A palette picture may also be a rendering that was saved so; its
+    colours tell.
+
+    Returns:
+        (height, width, 3) uint8, red first.
+
+    Raises:
+        InputError: the file is missing, truncated or neither of the two.
+    """
+    image = decoded(path, ("RGB", "L", "P"), "RGB, or a label map in grey or palette form")
+    if image.mode == "RGB":
+        return np.asarray(image)
+    if image.mode == "P":
+        colours = np.asarray(image.convert("RGB"))
+        shown = _shown(_sample(colours))
+        if len(shown) and not _is_off(_nearest_parts(shown)[1]):
+            return colours
+    labels = np.asarray(image)
+    if image.format == "JPEG" or labels.max() > LAST_PART:
+        raise InputError(
+            f"{path}: has one channel with levels up to {labels.max()}, but is no label map; save DensePose's labels "
+            f"0 to {LAST_PART} as a PNG, or draw them in colours (data/README.md)"
+        )
+    return PART_COLOURS[labels]
+
+
+def person_faults(
+    photo: np.ndarray | None,
+    *,
+    agnostic: np.ndarray | None = None,
+    agnostic_mask: np.ndarray | None = None,
+    densepose: np.ndarray | None = None,
+    worn_mask: np.ndarray | None = None,
+    any_size: bool = False,
+) -> Iterator[Fault]:
+    """Yield what is wrong among the pictures of a person, of which any may be None.
+
+    Args:
+        photo, agnostic, densepose: (height, width, 3) uint8, red first.
+        agnostic_mask, worn_mask: (height, width) uint8.
+        any_size: side pictures may have another size than the photo as long as proportions are the same; the worn
+            mask may in any case.
+    """
+    sides = {AGNOSTIC: agnostic, AGNOSTIC_MASK: agnostic_mask, DENSEPOSE: densepose}
+    misfits = list(_size_faults(photo, "photo", sides, any_size))
+    yield from misfits
+    if misfits:
+        return  # what follows lays them over each other
+    faulty = False
+    if agnostic_mask is not None:
+        for fault in _agnostic_faults(photo, agnostic, agnostic_mask):
+            faulty = True
+            yield fault
+    if densepose is not None:
+        yield from _densepose_faults(_sample(densepose))
+    if worn_mask is not None and agnostic_mask is not None and not faulty:
+        yield from _worn_faults(worn_mask, agnostic_mask)
+
+
+def garment_faults(
+    garment: np.ndarray | None, *, garment_mask: np.ndarray | None = None, parsing: np.ndarray | None = None
+) -> Iterator[Fault]:
+    """Yield what is wrong among the pictures of a garment, of which any may be None.
+
+    Args:
+        garment: (height, width, 3) uint8, red first.
+        garment_mask: (height, width) uint8, of any size in the same proportions.
+        parsing: (height, width) uint8 labels, likewise.
+    """
+    sides = {GARMENT_MASK: garment_mask, GARMENT_PARSING: parsing}
+    misfits = list(_size_faults(garment, "garment picture", sides, any_size=True))
+    yield from misfits
+    if garment_mask is not None:
+        yield from _garment_mask_faults(garment_mask, None if misfits else garment)
+    if parsing is not None and not np.isin(parsing, sum(GARMENT_PARTS.values(), ())).any():
+        yield Fault(
+            GARMENT_PARSING,
+            "holds none of the labels of torso and sleeves",
+            "take GP-VTON's labels: torso 5, 6, 7; left sleeve 21; right sleeve 22",
+            f"labels {np.unique(parsing)[:12].tolist()}",
+        )
+
+
+def proportions_differ(picture: np.ndarray, height: int, width: int) -> bool:
+    """Whether ``picture`` would be visibly squeezed at ``height`` × ``width``."""
+    return abs(picture.shape[0] * width / (picture.shape[1] * height) - 1) > SAME_PROPORTIONS
+
+
+def size_text(picture: np.ndarray) -> str:
+    return f"{picture.shape[0]} × {picture.shape[1]}"
+
+
+def _size_faults(
+    main: np.ndarray | None, name: str, sides: Mapping[str, np.ndarray | None], any_size: bool
+) -> Iterator[Fault]:
+    for kind, side in sides.items():
+        if main is None or side is None or side.shape[:2] == main.shape[:2]:
+            continue
+        squeezed = proportions_differ(side, *main.shape[:2])
+        if squeezed or not any_size:
+            yield Fault(
+                kind,
+                f"has {'other proportions' if squeezed else 'another size'} than its {name}",
+                f"make it again from this {name}",
+                f"{size_text(side)}, the {name} {size_text(main)}, height × width",
+            )
+
+
+def _sample(picture: np.ndarray) -> np.ndarray:
+    """Every so many rows and columns of a picture or a mask."""
+    step = max(1, min(picture.shape[:2]) // JUDGED)
+    return np.ascontiguousarray(picture[::step, ::step])
+
+
+def _fitted(picture: np.ndarray | None, like: np.ndarray) -> np.ndarray | None:
+    """The picture at the height and width of ``like``, by its nearest pixels."""
+    if picture is None or picture.shape[:2] == like.shape[:2]:
+        return picture
+    return cv2.resize(picture, like.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def _white_fault(kind: str, mask: np.ndarray, meaning: str) -> Fault | None:
+    """A mask without any white."""
+    if is_white(mask).any():
+        return None
+    highest = int(mask.max())
+    if highest:
+        remedy = f"white (255) means {meaning}: scale its levels to 0 and 255"
+    else:
+        remedy = f"white means {meaning}: make the mask again"
+    return Fault(kind, "has no white region", remedy, f"its highest level is {highest} of 255")
+
+
+def _agnostic_faults(photo: np.ndarray | None, agnostic: np.ndarray | None, mask: np.ndarray) -> Iterator[Fault]:
+    """The mask is white where the agnostic picture is grey; elsewhere that picture shows the photo."""
+    no_white = _white_fault(AGNOSTIC_MASK, mask, "to paint")
+    if no_white:
+        yield no_white
+    if no_white or agnostic is None:
+        return
+    mask = _sample(mask)
+    agnostic, photo = _fitted(_sample(agnostic), mask), _fitted(None if photo is None else _sample(photo), mask)
+    assert agnostic is not None, "it was there"
+    white = is_white(mask)
+    in_white, in_black = grey_shares(agnostic, white)
+    shares = f"{in_white:.0%} of its white and {in_black:.0%} of its black region are grey in {AGNOSTIC}"
+    levels = cv2.cvtColor(agnostic, cv2.COLOR_RGB2GRAY)
+    if (np.abs(levels.astype(np.int16) - mask) <= SAME_LEVELS).mean() > SAME_PICTURE:
+        yield Fault(AGNOSTIC_MASK, f"is the {AGNOSTIC} picture", "it must be black and white: white means to paint")
+    elif is_inverted(agnostic, white):
+        yield Fault(AGNOSTIC_MASK, "has the wrong polarity", "white means to paint: invert the mask", shares)
+    elif white.any() and np.median(np.abs(agnostic[white].astype(np.int16) - MID_GREY).max(axis=1)) > PAINTED:
+        yield Fault(
+            AGNOSTIC_MASK,
+            "does not fit its agnostic picture",
+            f"where the mask is white, {AGNOSTIC} must be mid-grey (128) and not show the photo: make both again",
+            shares,
+        )
+    elif photo is not None and not white.all():
+        difference = np.median(np.abs(photo[~white].astype(np.int16) - agnostic[~white]))
+        if difference > SAME_LEVELS:
+            yield Fault(
+                AGNOSTIC,
+                "does not show its photo where nothing is painted",
+                "it seems to be of another person: make it again from this photo",
+                f"they differ by {difference:.0f} of 255 levels there",
+            )
+
+
+def _shown(picture: np.ndarray) -> np.ndarray:
+    """(pixels, 3) of those that are not black."""
+    return picture[picture.max(axis=2) > SHOWN]
+
+
+def _nearest_parts(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(pixels, 3) -> (pixels,) the label of the nearest of DensePose's colours, and how many levels it is away."""
+    colours, parts = shown.astype(np.float32), PART_COLOURS.astype(np.float32)
+    squares = (colours**2).sum(axis=1)[:, None] - 2 * colours @ parts.T + (parts**2).sum(axis=1)  # (pixels, 25)
+    labels = squares.argmin(axis=1)
+    return labels, np.sqrt(np.take_along_axis(squares, labels[:, None], axis=1)[:, 0].clip(0))
+
+
+def _is_off(distances: np.ndarray) -> bool:
+    return bool((distances > STRAY_COLOUR).mean() > STRAY_SHARE or np.median(distances) > TYPICAL_COLOUR)
+
+
+def _densepose_faults(picture: np.ndarray) -> Iterator[Fault]:
+    highest = int(picture.max())
+    if 0 < highest <= LAST_PART and (picture == picture[:, :, :1]).all():
+        yield Fault(
+            DENSEPOSE,
+            "holds label numbers in three channels",
+            f"save DensePose's labels 0 to {LAST_PART} in one channel, as a grey PNG, or draw them (data/README.md)",
+            f"its highest level is {highest}",
+        )
+        return
+    shown = _shown(picture)
+    if len(shown) == 0:
+        yield Fault(DENSEPOSE, "shows nobody", "without body parts SIFT finds no match: draw it again", remark=True)
+        return
+    labels, distances = _nearest_parts(shown)
+    if _is_off(distances):
+        swapped = np.median(_nearest_parts(shown[:, ::-1])[1]) < np.median(distances)
+        yield Fault(
+            DENSEPOSE,
+            "is not in DensePose's colours",
+            "red and blue seem to be swapped: save it red first"
+            if swapped
+            else "draw part i of 24 in OpenCV's PARULA at ⌊i·255/24⌋ on black, red first (data/README.md)",
+            f"the typical pixel is {np.median(distances):.0f} levels from the nearest of its 24 colours",
+        )
+    elif not np.isin(labels, BODY_PARTS["torso"]).any():
+        yield Fault(
+            DENSEPOSE, "shows no torso from the front", "right for a back view; else draw it again", remark=True
+        )
+
+
+def _worn_faults(worn_mask: np.ndarray, agnostic_mask: np.ndarray) -> Iterator[Fault]:
+    """The worn garment is where the photo is painted."""
+    no_white = _white_fault(WORN_MASK, worn_mask, "the garment as worn")
+    worn = is_white(_sample(worn_mask))
+    fitted = _fitted(_sample(agnostic_mask), worn)
+    assert fitted is not None, "it was there"
+    paint = is_white(fitted)
+    if no_white:
+        yield no_white
+    elif paint.any() and not paint.all() and worn[~paint].mean() > worn[paint].mean():
+        yield Fault(
+            WORN_MASK,
+            "has the wrong polarity",
+            "white means the garment as worn: invert the mask",
+            f"{worn[paint].mean():.0%} of what {AGNOSTIC_MASK} paints is white, {worn[~paint].mean():.0%} of the rest",
+        )
+
+
+def _garment_mask_faults(mask: np.ndarray, garment: np.ndarray | None) -> Iterator[Fault]:
+    """A garment lies before a flat background that the picture's border shows."""
+    no_white = _white_fault(GARMENT_MASK, mask, "the garment")
+    if no_white:
+        yield no_white
+        return
+    white = is_white(_sample(mask))
+    garment = _fitted(None if garment is None else _sample(garment), white)
+    border = np.ones_like(white)
+    border[1:-1, 1:-1] = False
+    if white[border].mean() <= 0.5 or garment is None or white.all():
+        return
+    background = (np.abs(garment - np.median(garment[border], axis=0)) < FLAT).all(axis=2)
+    in_white, in_black = background[white].mean(), background[~white].mean()
+    if in_white > in_black:
+        yield Fault(
+            GARMENT_MASK,
+            "has the wrong polarity",
+            "white means the garment: invert the mask",
+            f"{in_white:.0%} of its white and {in_black:.0%} of its black region are background",
+        )
