@@ -38,9 +38,15 @@ class NotFiniteError(InputError):
         results: (B, 3, H, W) uint8; the pictures at other places are right.
     """
 
-    def __init__(self, images: Sequence[int], results: Tensor) -> None:
+    def __init__(self, images: Sequence[int], results: Tensor, names: str | None = None) -> None:
+        """``names`` of the images, for the message; None: their places."""
         self.images, self.results = tuple(images), results
-        super().__init__(f"image {', '.join(map(str, images))} of the batch of {len(results)}: {NOT_FINITE}")
+        names = names or f"image {', '.join(map(str, images))} of the batch of {len(results)}"
+        super().__init__(f"{names}: {NOT_FINITE}")
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str]]:
+        """Another process gets the message alone."""
+        return InputError, (str(self),)
 
 
 class TryOnPipeline(DiffusionPipeline):

@@ -1,22 +1,28 @@
 """Sampling whole lists: names, restarts, failures, seeds."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from diffusers import AutoencoderKL
 
 from siftvton import cli
 from siftvton.config import ExecutionConfig, HeldOutData, Infer
 from siftvton.data import layout
+from siftvton.data.layout import Pair
 from siftvton.draws import numpy_generator, torch_generator
 from siftvton.errors import InputError, UsageError
-from siftvton.files import read_image, write_image
-from siftvton.inference import infer
+from siftvton.files import read_grey, read_image, write_image
+from siftvton.inference import infer, waiting
 from siftvton.model.loading import save
+from siftvton.pipeline import NotFiniteError
 
 HEIGHT, WIDTH = 64, 48
 PAIRS = [("a.jpg", "b.jpg"), ("b.jpg", "c.jpg"), ("c.jpg", "a.jpg")]
@@ -116,6 +122,95 @@ def test_a_pair_that_fails_is_listed_and_the_others_are_made(configuration, root
         infer(configuration("strict", strict=True))
 
 
+def test_every_kind_of_item_that_cannot_be_read_is_listed(configuration, root: Path):
+    folder = root / "test"
+    (folder / layout.GARMENT / "b.jpg").unlink()  # of the first pair
+    write_image(folder / layout.DENSEPOSE / "b.jpg", np.zeros((HEIGHT // 2, WIDTH, 3), np.uint8))
+    mask = folder / layout.AGNOSTIC_MASK / "c_mask.png"
+    write_image(mask, 255 - read_grey(mask))
+    with pytest.raises(InputError, match=r"3 of 3 pairs failed:\n  a_b: .*no such file.*\n  b_c: .*\n  c_a: .*mask"):
+        infer(configuration(batch_size=2))
+
+
+def test_a_result_that_is_not_finite_is_listed_and_tried_again(configuration, monkeypatch: pytest.MonkeyPatch):
+    decode = AutoencoderKL.decode
+
+    def overflowing(self, latents):
+        decoded = decode(self, latents)
+        decoded.sample[1] = torch.inf
+        return decoded
+
+    config = configuration(batch_size=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoencoderKL, "decode", overflowing)
+        with pytest.raises(InputError, match="1 of 3 pairs failed:\n  b_c: the result is NaN or infinite"):
+            infer(config)
+        assert sorted(results(config)) == ["a_b.png", "c_a.png"]
+        with pytest.raises(InputError, match=r"^b_c: the result is NaN or infinite"):
+            infer(configuration("strict", batch_size=3, strict=True))
+        assert not results(configuration("strict"))
+    infer(config)
+    assert sorted(results(config)) == ["a_b.png", "b_c.png", "c_a.png"]
+
+
+def test_an_error_of_results_goes_to_other_processes_as_its_message():
+    error = NotFiniteError([0], torch.zeros(1, 3, 2, 2), "a_b")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is InputError
+    assert str(copy) == str(error)
+
+
+def test_a_picture_that_cannot_be_decoded_is_made_again(configuration):
+    config = configuration()
+    infer(config)
+    first, output = results(config), Path(config.output)
+    whole = (output / "a_b.png").read_bytes()
+    (output / "a_b.png").write_bytes(whole[: len(whole) // 2])
+    (output / "b_c.png").write_bytes(b"")
+    write_image(output / "c_a.png", np.zeros((8, 6, 3), np.uint8))
+    infer(config)
+    for name, picture in results(config).items():
+        assert np.abs(picture.astype(int) - first[name]).max() <= 1  # other batches, to rounding
+
+
+def test_a_pair_that_is_tried_on_twice_is_sampled_once(configuration, root: Path, monkeypatch: pytest.MonkeyPatch):
+    """One person in two garments is one pair where everybody wears their own."""
+    (root / "test_pairs.txt").write_text("a.jpg b.jpg\na.jpg c.jpg\na.jpg b.jpg\nb.jpg a.jpg\n")
+    sampled = []
+
+    def generator(*key):
+        sampled.append(key[1:])
+        return torch_generator(*key)
+
+    monkeypatch.setattr("siftvton.inference.torch_generator", generator)
+    infer(configuration(setting="paired"))
+    assert sampled == [("a", "a"), ("b", "b")]
+    infer(configuration("unpaired"))
+    assert sampled[2:] == [("a", "b"), ("a", "c"), ("b", "a")]
+
+
+def test_the_sheet_leaves_out_what_cannot_be_read_any_more(configuration, root: Path):
+    config = configuration()
+    infer(config)
+    sheet = Path(config.output) / "sheet" / "contact_sheet.png"
+    rows = read_image(sheet).shape[0]
+    (root / "test" / layout.IMAGE / "b.jpg").unlink()
+    infer(config)
+    assert read_image(sheet).shape[0] == pytest.approx(rows * 2 / 3, abs=10)
+
+
+def test_processes_divide_the_list_whatever_the_others_have_written(configuration):
+    """Guards a share of what was missing when each process looked: pairs were left out, or made twice."""
+    config = configuration()
+    pairs = [Pair(f"{n}.jpg", f"{n}.jpg") for n in range(5)]
+    first, second = (SimpleNamespace(process_index=n, num_processes=2) for n in range(2))
+    assert waiting(config, pairs, first) == [0, 2, 4]
+    for done in (0, 2):
+        write_image(Path(config.output) / f"{done}_{done}.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert waiting(config, pairs, second) == [1, 3]
+    assert waiting(config, pairs, first) == [4]
+
+
 def test_results_of_another_configuration_are_refused(configuration):
     infer(configuration(limit=1))
     infer(configuration(limit=2, batch_size=1))  # more pairs of the same results are no other configuration
@@ -157,23 +252,59 @@ def test_results_of_other_weights_are_refused(configuration, pipeline, tmp_path:
         infer(config)
 
 
-def test_two_processes_share_the_list(configuration, tmp_path: Path):
-    """Guards processes on a machine without a GPU that each took itself for the only one, and wrote every picture."""
+def test_steps_and_samplers_that_do_not_fit_are_refused_before_anything_is_sampled(configuration):
+    with pytest.raises(UsageError, match="steps=600: PNDMScheduler cannot divide"):
+        infer(configuration(steps=600))
+    with pytest.raises(UsageError, match="scheduler=DPMSolverSDEScheduler is not allowed"):
+        infer(configuration(scheduler="DPMSolverSDEScheduler"))
+    assert not Path(configuration().output).exists()
+
+
+COUNTED = """
+import os
+
+from siftvton import cli, inference
+from siftvton.config import Infer
+
+digest = inference.weights_digest
+
+
+def counted(source):
+    with open(os.environ["HASHED"], "a") as file:
+        file.write("hashed ")
+    return digest(source)
+
+
+inference.weights_digest = counted
+cli.run(inference.infer, Infer, "vitonhd.yaml")
+"""
+
+
+def test_two_processes_share_the_list(configuration, root: Path, tmp_path: Path):
+    """One hashes the checkpoint, and what the other could not do is listed once.
+
+    Guards processes on a machine without a GPU that each took itself for the only one, and wrote every picture.
+    """
     config = configuration("two", execution=ExecutionConfig())
     cli.save(config, tmp_path / "two.yaml")
-    script = Path(__file__).parents[1] / "scripts" / "infer.py"
+    (tmp_path / "counted.py").write_text(COUNTED)
+    path = root / "test" / layout.IMAGE / "b.jpg"
+    path.write_bytes(path.read_bytes()[:200])
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
-        [*launch, script, "--config", tmp_path / "two.yaml"],
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [*launch, tmp_path / "counted.py", "--config", tmp_path / "two.yaml"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HASHED": str(tmp_path / "hashed")},
         capture_output=True,
         text=True,
         timeout=300,
     )
+    assert done.returncode == 1
+    assert done.stderr.count("1 of 3 pairs failed:\n  b_c: ") == 1
+    assert (tmp_path / "hashed").read_text() == "hashed "
     alone = configuration("alone")
-    infer(alone)
-    assert sorted(results(config)) == sorted(results(alone))
+    with pytest.raises(InputError, match="1 of 3 pairs failed"):
+        infer(alone)
+    assert sorted(results(config)) == sorted(results(alone)) == ["a_b.png", "c_a.png"]
     for name, picture in results(alone).items():
         assert np.abs(picture.astype(int) - results(config)[name]).max() <= 1
     assert "2/2" in done.stderr  # the first process's bar: two of three pictures are its own
