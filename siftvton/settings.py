@@ -162,7 +162,7 @@ def _read(path: Path, named: str) -> dict[str, Any]:
         raise UsageError(f"{path}: has more than {LARGEST_FILE // 2**20} MiB; a configuration has a few lines")
     data = path.read_bytes()
     try:
-        content = parse(data.decode("utf-8-sig"))
+        content = parse(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         form = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8 text"
         raise UsageError(f"{path}: not YAML: the file is {form}; save it as UTF-8") from error

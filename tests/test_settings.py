@@ -373,7 +373,7 @@ def test_what_ships_with_the_code_is_found_from_another_folder(tmp_path: Path, m
     assert config.checkpoint == str(checkout / "checkpoints/toy")
     assert config.data.root == "data/toy", "what does not ship starts from the current folder"
     assert cli.load(Experiment, "configs/experiment.yaml").settings == str(checkout / "configs/experiment.yaml")
-    assert cli.load(EvaluateToy, "configs/toy.yaml", ["output=configs/x"]).output == "configs/x"
+    assert cli.load(EvaluateToy, "configs/toy.yaml", ["output=checkpoints/toy"]).output == "checkpoints/toy"
     (tmp_path / "checkpoints/toy").mkdir(parents=True)
     assert cli.load(Infer, "configs/toy.yaml").checkpoint == "checkpoints/toy", "the current folder comes first"
     with pytest.raises(UsageError, match=rf"--config mine\.yaml: no such file \(looked in {tmp_path}\)"):

@@ -154,7 +154,7 @@ def test_another_folder_for_the_runs_leaves_the_measures_valid(config: Experimen
 
 
 @pytest.mark.parametrize("keys", ["data.matches={match}/exact", "x={base.nothing}", "x={0}", "x={", "x={base[a]}"])
-def test_a_field_that_no_arm_may_have_is_refused(config: Experiment, keys: str) -> None:
+def test_a_field_that_no_arm_may_have_is_refused(config: Experiment, calls: list, keys: str) -> None:
     config.arms["sift"] = keys
     with pytest.raises(UsageError, match=r"fields \{base\} and \{matches\} are allowed"):
         experiment(config)
@@ -195,13 +195,13 @@ def test_the_shipped_experiments_arms_have_keys_that_train_takes(name: str, tmp_
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", "base", "a b", "."])
-def test_an_arm_has_a_name_that_can_name_its_folder(config: Experiment, name: str) -> None:
+def test_an_arm_has_a_name_that_can_name_its_folder(config: Experiment, calls: list, name: str) -> None:
     config.arms[name] = ""
     with pytest.raises(UsageError, match=r"^arms\..*: a name other than base is required"):
         experiment(config)
 
 
-def test_folders_whose_names_the_commands_would_read_otherwise_are_refused(config: Experiment) -> None:
+def test_folders_whose_names_the_commands_would_read_otherwise_are_refused(config: Experiment, calls: list) -> None:
     config.output += "/price$"
     with pytest.raises(UsageError, match=r"^output=.*price\$: the folders of an experiment may not have"):
         experiment(config)
