@@ -88,8 +88,11 @@ def read_bytes(path: str | Path, remedy: str = "") -> bytes:
 
 
 def _cannot_read(path: str | Path, error: OSError | ValueError) -> InputError:
-    reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
-    return InputError(f"{path}: cannot be read ({reason}); check the path and your rights to it")
+    return InputError(f"{path}: cannot be read ({_reason(error)}); check the path and your rights to it")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
 
 
 def cannot_write(path: str | Path, error: OSError) -> InputError:
@@ -100,7 +103,7 @@ def cannot_write(path: str | Path, error: OSError) -> InputError:
         remedy = "use shorter names"
     else:
         remedy = "name an output that you may write to"
-    return InputError(f"{path}: cannot be written ({error.strerror or first_line(error)}); {remedy}")
+    return InputError(f"{path}: cannot be written ({_reason(error)}); {remedy}")
 
 
 @contextmanager
@@ -115,26 +118,27 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         UsageError: the folder of ``path`` cannot be made.
         InputError: the disk is full, or nothing may be written there.
     """
-    target = Path(os.path.realpath(path))  # the new content must be on its disk, or it could not be renamed
+    folder = os.path.dirname(path)
     try:
+        target = Path(os.path.realpath(path))  # the new content must be on its disk, or it could not be renamed
+        folder = str(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # a file stands in the way, or nothing may be written here
-        reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
-        raise UsageError(f"{target.parent}: cannot be made a folder ({reason}); name another output") from error
+    except (OSError, ValueError) as error:  # a file is in the way, nothing may be written, or a null character
+        raise UsageError(f"{folder}: cannot be made a folder ({_reason(error)}); name another output") from error
     try:
-        with _private_folder(target.parent) as folder:
-            yield folder / target.name
-            _move(folder / target.name, target, folder)
+        with _private_folder(target.parent) as private:
+            yield private / target.name
+            _move(private / target.name, target, private)
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
-def _move(new: Path, target: Path, folder: Path) -> None:
-    """Rename ``new`` to ``target``; a folder that is there goes into ``folder`` first."""
+def _move(new: Path, target: Path, private: Path) -> None:
+    """Rename ``new`` to ``target``; a folder that is there goes into ``private`` first."""
     for number in range(100):  # another writer may put its own folder there in between
         if new.is_dir() and target.is_dir():
             with suppress(FileNotFoundError):
-                os.replace(target, folder / f"old-{number}")
+                os.replace(target, private / f"old-{number}")
         try:
             return os.replace(new, target)
         except OSError:

@@ -30,6 +30,7 @@ from siftvton.visualize import contact_sheet, draw_matches
 
 TINT = (255, 0, 160)  # of a mask's white region, red first
 OPACITY = 0.25  # of a tint
+LARGEST = 1024  # pixels of a drawn picture's longer side
 
 
 def with_mask(picture: np.ndarray, white: np.ndarray) -> np.ndarray:
@@ -55,11 +56,13 @@ def preview_sheet(folder: SplitFolder, pairs: Sequence[Pair], matches: Path, fra
     Args:
         folder: where the files lie.
         matches: folder of correspondences, drawn where a person wears the pair's garment.
-        frame: (height, width) in pixels of those, and of every drawn picture.
+        frame: (height, width) in pixels of those, and of every drawn picture unless it is larger than ``LARGEST``.
     """
     rows, captions = [], []
+    share = min(1, LARGEST / max(frame))
+    size = max(1, round(share * frame[0])), max(1, round(share * frame[1]))
     for pair in pairs:
-        photo, garment = _Base(folder, IMAGE, pair.person, frame), _Base(folder, GARMENT, pair.garment, frame)
+        photo, garment = _Base(folder, IMAGE, pair.person, size), _Base(folder, GARMENT, pair.garment, size)
         tiles = [
             photo.under(AGNOSTIC_MASK, lambda picture, side: with_mask(picture, is_white(side)), read_grey),
             photo.under(AGNOSTIC, lambda _, side: side),

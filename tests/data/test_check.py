@@ -219,6 +219,12 @@ def test_previews_show_what_can_be_read(report: Callable[..., str], root: Path, 
     assert (complete[30:height, :width] != 128).any()
 
 
+def test_a_frame_of_any_size_can_be_drawn(report: Callable[..., str], tmp_path: Path) -> None:
+    """Guards a memory that does not hold five pictures of a frame that nobody meant."""
+    report(ready=True, split="train", matches_frame=[10**6, 10**6])
+    assert read_image(tmp_path / "out" / "previews.png").shape[0] > 2 * 256
+
+
 def test_broken_and_empty_matches(report: Callable[..., str], root: Path) -> None:
     folder = root / "train" / "sift_matching"
     for name in ("a_00", "b_00", "c_00"):
