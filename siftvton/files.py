@@ -6,15 +6,14 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
 import struct
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +37,8 @@ _PILLOW_ERRORS = (
 COLOURED = 48  # levels between a pixel's channels from which on it is no grey
 COLOURED_SHARE = 0.005  # share of such pixels that a mask saved as a colour JPEG stays below
 
-_PRIVATE_PREFIX, _PRIVATE_SUFFIX = ".siftvton-", ".part"
+_BESIDE = ".siftvton-part-"  # how the names of unfinished files and folders begin
+_SWEPT: set[Path] = set()  # folders that this process has cleaned of others' unfinished files
 _DAY = 24 * 3600  # seconds
 
 
@@ -110,9 +110,10 @@ def cannot_write(path: str | Path, error: OSError) -> InputError:
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a path to write a file or a folder to; on success it replaces ``path``, on an error it is removed.
 
-    It has the same name, in a new hidden folder beside ``path`` that no other user can enter, so that nobody can
-    plant a link there. Of two writers at once the later one wins. Where ``path`` is a symbolic link, its target is
-    replaced and the link stays. The caller makes the folder, if it is one; a folder replaces only a folder.
+    It is beside ``path``, hidden, and has a name that nobody can know beforehand, so that nobody can plant a link
+    there. The suffix is kept, since encoders read it. Of two writers at once the later one wins. Where ``path`` is a
+    symbolic link, its target is replaced and the link stays. The caller makes the folder, if it is one; a folder
+    replaces only a folder.
 
     Raises:
         UsageError: the folder of ``path`` cannot be made.
@@ -125,20 +126,27 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # a file is in the way, nothing may be written, or a null character
         raise UsageError(f"{folder}: cannot be made a folder ({_reason(error)}); name another output") from error
+    suffix = target.suffix if len(target.suffix) <= len(".safetensors") else ""
+    new, old = (target.with_name(f"{_BESIDE}{secrets.token_hex(8)}{suffix}") for _ in range(2))
     try:
-        with _private_folder(target.parent) as private:
-            yield private / target.name
-            _move(private / target.name, target, private)
+        with _writing_in(target.parent):
+            try:
+                yield new
+                _move(new, target, old)
+            finally:
+                _remove(new)
+                _remove(old)
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
-def _move(new: Path, target: Path, private: Path) -> None:
-    """Rename ``new`` to ``target``; a folder that is there goes into ``private`` first."""
-    for number in range(100):  # another writer may put its own folder there in between
+def _move(new: Path, target: Path, old: Path) -> None:
+    """Rename ``new`` to ``target``; a folder that is there becomes ``old`` first."""
+    for _ in range(100):  # another writer may put its own folder there in between
         if new.is_dir() and target.is_dir():
+            _remove(old)
             with suppress(FileNotFoundError):
-                os.replace(target, private / f"old-{number}")
+                os.replace(target, old)
         try:
             return os.replace(new, target)
         except OSError:
@@ -147,58 +155,58 @@ def _move(new: Path, target: Path, private: Path) -> None:
     raise OSError(errno.EBUSY, "other processes write there all the time")
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
 @contextmanager
-def _private_folder(parent: Path) -> Iterator[Path]:
-    """Make a hidden folder in ``parent`` that its owner alone can enter; it is locked until it is removed."""
-    _sweep(parent)
-    while True:
-        folder = Path(tempfile.mkdtemp(_PRIVATE_SUFFIX, _PRIVATE_PREFIX, parent))
-        with suppress(FileNotFoundError):  # another process took it for an abandoned one before it was locked
-            lock = _lock(folder, wait=True)
-            if folder.is_dir():
-                break
+def _writing_in(folder: Path) -> Iterator[None]:
+    """Share a lock of ``folder`` with its other writers; it goes with its process, however that ends."""
+    if folder not in _SWEPT:
+        _sweep(folder)
+    descriptor = _lock(folder, alone=False)
     try:
-        yield folder
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-@cache
-def _sweep(parent: Path) -> None:
-    """Remove what killed processes left in ``parent``, once in this process's life.
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left in ``folder``; once in this process's life is enough.
 
-    A lock goes with its process, so a folder that can be locked has no writer. Where folders cannot be locked
-    (Windows, NFS), one that is a day old has none.
+    Nobody else writes there while the lock is held alone. Where a folder cannot be locked (Windows, NFS), what is
+    a day old has no writer any more.
     """
-    with suppress(OSError):
-        for folder in parent.glob(f"{_PRIVATE_PREFIX}*{_PRIVATE_SUFFIX}"):
-            with suppress(BlockingIOError, FileNotFoundError):
-                lock = _lock(folder, wait=False)
-                if lock is not None or time.time() - folder.stat().st_mtime > _DAY:
-                    shutil.rmtree(folder, ignore_errors=True)
-                if lock is not None:
-                    os.close(lock)
+    with suppress(BlockingIOError):  # somebody writes: the next write tries again
+        descriptor = _lock(folder, alone=True)
+        _SWEPT.add(folder)
+        for path in folder.glob(f"{_BESIDE}*"):
+            with suppress(FileNotFoundError):
+                if descriptor is not None or time.time() - path.lstat().st_mtime > _DAY:
+                    _remove(path)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def _lock(folder: Path, wait: bool) -> int | None:
+def _lock(folder: Path, alone: bool) -> int | None:
     """Lock a folder until the returned descriptor is closed; None where the system has no such locks.
 
     Raises:
-        BlockingIOError: another process holds it, and ``wait`` is not set.
-        FileNotFoundError: the folder is gone.
+        BlockingIOError: others hold it, and ``alone`` is set.
     """
     if sys.platform == "win32":
         return None
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise
-    except OSError:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # one may be allowed to write to a folder, but not to list it
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
     except BlockingIOError:
         os.close(descriptor)
         raise

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -429,18 +430,26 @@ def test_a_frame_that_memory_does_not_hold_is_listed(
     assert "a_00.jpg: cannot be matched at 256 × 192 (" in capsys.readouterr().out
 
 
-def test_a_full_disk_ends_the_run_in_one_line(root: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
+@pytest.mark.parametrize("name", ["preprocess_sift.yaml", "b_00_sift_matches.json", "counts.jsonl", "matches.md"])
+def test_a_full_disk_ends_the_run_in_one_line(
+    root: Path, output: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The disk is full from the file ``name`` on."""
+    open_file, replace = Path.open, os.replace
+
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
-        with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); free some space"):
-            preprocess(configuration(root, output))
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", full)  # which only what is added to counts.jsonl uses
-        with pytest.raises(InputError, match=r"counts\.jsonl: cannot be written \(No space left on device\)"):
-            preprocess(configuration(root, output))
+    def opened(path: Path, *arguments: Any, **options: Any) -> Any:
+        return full() if path.name == name else open_file(path, *arguments, **options)
+
+    def replaced(source: Path, target: Path) -> None:
+        return full() if Path(target).name == name else replace(source, target)
+
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(os, "replace", replaced)
+    with pytest.raises(InputError, match=rf"{name}: cannot be written \(No space left on device\); free some space"):
+        preprocess(configuration(root, output))
 
 
 def test_side_pictures_with_two_files_are_listed(root: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,6 +120,8 @@ def measured(name: str, folder: Path, paths: Sequence[Path]) -> PictureSet:
                 sizes.append(read_image(path).shape[:2])
             except InputError as error:
                 broken.append(str(error))
+    if len(broken) == 1:
+        raise InputError(broken[0])
     if broken:
         raise InputError(f"{folder}: {len(broken)} of {len(paths)} pictures cannot be read:\n  " + "\n  ".join(broken))
     usual = Counter(sizes).most_common(1)[0][0]
