@@ -165,16 +165,21 @@ class TryOnPipeline(DiffusionPipeline):
         with token_constant(self.garment_encoder, self.unet):
             latents = guided_sampling(self.scheduler, predict, noise, steps, guidance, generators, self.progress_bar)
         decoded = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample.float()
-        finite = decoded.isfinite().flatten(1).all(dim=1)  #                          (B,)
+        failed = not_finite(decoded)
         result = decoded.clamp(-1, 1)
         self.maybe_free_model_hooks()
         if paste_back:
             keep = keep_mask.to(device)
             result = image.to(device) * keep + result * (1 - keep)
         levels = ((result + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
-        if not finite.all():
-            raise NotFiniteError((~finite).nonzero()[:, 0].tolist(), levels)
+        if failed:
+            raise NotFiniteError(failed, levels)
         return levels
+
+
+def not_finite(pictures: Tensor) -> list[int]:
+    """Which of the pictures (B, 3, H, W) hold NaN or infinite values."""
+    return (~pictures.isfinite().flatten(1).all(dim=1)).nonzero()[:, 0].tolist()
 
 
 @contextmanager
