@@ -89,12 +89,15 @@ class TryOnPipeline(DiffusionPipeline):
         if height % self.stride or width % self.stride:
             raise UsageError(f"data.height={height} data.width={width}: multiples of {self.stride} are allowed")
 
-    def require_steps(self, steps: int) -> None:
+    def require_steps(self, steps: int, key: str = "steps") -> None:
         """
+        Args:
+            key: of the configuration, for the message.
+
         Raises:
             UsageError: the sampler cannot take so many steps.
         """
-        with_timesteps(self.scheduler, steps)
+        with_timesteps(self.scheduler, steps, key=key)
 
     @torch.no_grad()
     def __call__(
@@ -223,7 +226,7 @@ def guided_sampling(
     return latents
 
 
-def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = None) -> Any:
+def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = None, key: str = "steps") -> Any:
     """A copy of the scheduler with timesteps that fit a start that is noised to t = 999.
 
     A scheduler's own spacing stays where it begins at t = 890 or later. Elsewhere "trailing" spacing takes its place,
@@ -242,6 +245,9 @@ def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = Non
     1000         trailing: 999, 998, …, 0                       trailing; DPMSolverSinglestepScheduler refuses
     ===========  =============================================  =================================================
 
+    Args:
+        key: of the configuration, for the message.
+
     Raises:
         UsageError: neither spacing fits; the nearest numbers of steps that do are named.
     """
@@ -253,7 +259,7 @@ def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = Non
     nearest = (next((n for n in counts if _spaced(scheduler, n) is not None), None) for counts in (fewer, more))
     allowed = " or ".join(str(n) for n in nearest if n is not None)
     raise UsageError(
-        f"steps={steps}: {type(scheduler).__name__} cannot divide the noise schedule into so many steps; use {allowed}"
+        f"{key}={steps}: {type(scheduler).__name__} cannot divide the noise schedule into so many steps; use {allowed}"
     )
 
 
