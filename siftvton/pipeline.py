@@ -89,12 +89,15 @@ class TryOnPipeline(DiffusionPipeline):
         if height % self.stride or width % self.stride:
             raise UsageError(f"data.height={height} data.width={width}: multiples of {self.stride} are allowed")
 
-    def require_steps(self, steps: int) -> None:
+    def require_steps(self, steps: int, key: str = "steps") -> None:
         """
+        Args:
+            key: of the configuration, for the message.
+
         Raises:
             UsageError: the sampler cannot take so many steps.
         """
-        with_timesteps(self.scheduler, steps)
+        with_timesteps(self.scheduler, steps, key=key)
 
     @torch.no_grad()
     def __call__(
@@ -165,16 +168,21 @@ class TryOnPipeline(DiffusionPipeline):
         with token_constant(self.garment_encoder, self.unet):
             latents = guided_sampling(self.scheduler, predict, noise, steps, guidance, generators, self.progress_bar)
         decoded = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample.float()
-        finite = decoded.isfinite().flatten(1).all(dim=1)  #                          (B,)
+        failed = not_finite(decoded)
         result = decoded.clamp(-1, 1)
         self.maybe_free_model_hooks()
         if paste_back:
             keep = keep_mask.to(device)
             result = image.to(device) * keep + result * (1 - keep)
         levels = ((result + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
-        if not finite.all():
-            raise NotFiniteError((~finite).nonzero()[:, 0].tolist(), levels)
+        if failed:
+            raise NotFiniteError(failed, levels)
         return levels
+
+
+def not_finite(pictures: Tensor) -> list[int]:
+    """Which of the pictures (B, 3, H, W) hold NaN or infinite values."""
+    return (~pictures.isfinite().flatten(1).all(dim=1)).nonzero()[:, 0].tolist()
 
 
 @contextmanager
@@ -218,7 +226,7 @@ def guided_sampling(
     return latents
 
 
-def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = None) -> Any:
+def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = None, key: str = "steps") -> Any:
     """A copy of the scheduler with timesteps that fit a start that is noised to t = 999.
 
     A scheduler's own spacing stays where it begins at t = 890 or later. Elsewhere "trailing" spacing takes its place,
@@ -237,6 +245,9 @@ def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = Non
     1000         trailing: 999, 998, …, 0                       trailing; DPMSolverSinglestepScheduler refuses
     ===========  =============================================  =================================================
 
+    Args:
+        key: of the configuration, for the message.
+
     Raises:
         UsageError: neither spacing fits; the nearest numbers of steps that do are named.
     """
@@ -248,7 +259,7 @@ def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = Non
     nearest = (next((n for n in counts if _spaced(scheduler, n) is not None), None) for counts in (fewer, more))
     allowed = " or ".join(str(n) for n in nearest if n is not None)
     raise UsageError(
-        f"steps={steps}: {type(scheduler).__name__} cannot divide the noise schedule into so many steps; use {allowed}"
+        f"{key}={steps}: {type(scheduler).__name__} cannot divide the noise schedule into so many steps; use {allowed}"
     )
 
 

@@ -85,6 +85,7 @@ class _Run:
             self.updates = updates_of(config, len(self.dataset), self.images)
             self.vae, self.inner, self.noise_schedule = model_parts(config)
             self._pipeline().require_size(config.data.height, config.data.width)
+            self._pipeline().require_steps(settings.validation_steps, "train.validation_steps")
         if settings.gradient_checkpointing:
             self.inner.unet.enable_gradient_checkpointing()
             self.inner.garment_encoder.enable_gradient_checkpointing()

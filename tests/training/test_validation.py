@@ -9,7 +9,7 @@ from runs import metrics, run, same_weights, validations, weights
 from stand_ins import alexnet_state, allow_inception, save_inception
 
 from siftvton.data.layout import IMAGE, split_pairs
-from siftvton.errors import InputError
+from siftvton.errors import InputError, UsageError
 from siftvton.training.loop import train
 from siftvton.training.validation import Validation
 
@@ -77,3 +77,15 @@ def test_a_validation_picture_that_is_not_there_is_named_before_training(configu
     with pytest.raises(InputError, match=rf"{held_out.person}: no such file"):
         train(config)
     assert not Path(config.output).exists()
+
+
+def test_validation_steps_that_do_not_fit_are_named_before_training(configuration, tmp_path: Path):
+    with pytest.raises(UsageError, match=r"train\.validation_steps=600: PNDMScheduler .*; use 500 or 890"):
+        train(configuration(validation_steps=600))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_picture_that_is_not_finite_ends_in_one_line(configuration, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("siftvton.pipeline.not_finite", lambda pictures: [1])
+    with pytest.raises(InputError, match=r"\d_00: the result is NaN or infinite"):
+        train(configuration(validate_every=2))
