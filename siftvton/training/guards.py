@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from siftvton.errors import DivergedError, InputError, first_line
+from siftvton.model.finite import is_finite
 
 # torchrun passes on the Ctrl-C that its processes have received from the terminal already.
 PASSED_ON = 2.0  # seconds within which it does
@@ -77,7 +78,7 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     """
     if not tensors or bool(torch.nn.utils.get_total_norm(tensors.values()).isfinite()):
         return []
-    return [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    return [name for name, tensor in tensors.items() if not is_finite(tensor)]
 
 
 def diverged(update: int, found: list[str], images: list[str], good: list[Path], remedy: str) -> DivergedError:
