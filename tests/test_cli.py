@@ -235,10 +235,14 @@ def test_an_output_that_cannot_be_made_is_one_line(output: str):
     assert output[:10].encode() in done.stderr
 
 
-def test_a_reader_that_ends_early_ends_help_quietly(folder: Path):
-    command = f"{sys.executable} {CHECKOUT}/scripts/train.py --help | head -n 1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
-    assert done.stdout == "Train or fine-tune the try-on network (paper §3, Eq. 3).\n141\n"
+def test_a_reader_that_ended_ends_help_quietly():
+    """As ``| head`` does; here it has ended before the first word."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, str(CHECKOUT / "scripts" / "train.py"), "--help"]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writes)
+    assert done.returncode == 141
     assert done.stderr == ""
 
 
