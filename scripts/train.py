@@ -5,12 +5,7 @@ from siftvton.config import Train
 
 
 def main(config: Train) -> None:
-    from siftvton.training.trackers import (
-        require_tracker,
-    )  # after the command line is checked: it takes seconds to import
-
-    require_tracker(config.train.tracker)
-    from siftvton.training.loop import train
+    from siftvton.training.loop import train  # after the command line is checked: it takes seconds to import
 
     train(config)
 
