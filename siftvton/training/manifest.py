@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,7 +53,8 @@ def saved(output: Path) -> list[Path]:
 
 def seal(folder: Path, run: str, update: int) -> None:
     """Write the manifest of the files that lie in ``folder``."""
-    files = {path.name: [path.stat().st_size, sha256(path)] for path in sorted(folder.iterdir())}
+    paths = sorted(folder.iterdir())
+    files = {path.name: [path.stat().st_size, digest] for path, digest in zip(paths, _digests(paths), strict=True)}
     content = asdict(Manifest(run, update, files))
     (folder / MANIFEST).write_text(json.dumps({**content, "digest": _digest(content)}) + "\n", encoding="utf-8")
 
@@ -83,15 +85,21 @@ def verify(folder: Path, manifest: Manifest) -> None:
     Raises:
         Damaged: a file is missing or differs. InputError: a file cannot be read now.
     """
-    for name, (size, digest) in manifest.files.items():
-        path = folder / name
-        try:
-            with reading(folder):
-                whole = path.stat().st_size == size and sha256(path) == digest
-        except ABSENT as error:
-            raise Damaged(f"{name} is missing") from error
-        if not whole:
-            raise Damaged(f"{name} is not as it was written")
+    paths = [folder / name for name in manifest.files]
+    try:
+        with reading(folder):
+            sizes = [path.stat().st_size for path in paths]
+            found = [list(one) for one in zip(sizes, _digests(paths), strict=True)]
+    except ABSENT as error:
+        raise Damaged(f"{Path(error.filename).name} is missing") from error
+    for path, one in zip(paths, found, strict=True):
+        if one != manifest.files[path.name]:
+            raise Damaged(f"{path.name} is not as it was written")
+
+
+def _digests(paths: Sequence[Path]) -> list[str]:
+    with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter
+        return list(pool.map(sha256, paths))
 
 
 @contextmanager

@@ -271,9 +271,10 @@ def test_other_names_in_the_folder_do_not_count(finished):
 
 
 def test_a_checkpoint_counts_no_micro_batches(configuration):
-    """After 3 updates of one micro-batch, updates of two begin with the first of two."""
-    straight = metrics(run(configuration("straight", updates=4, batch_size=4)))
-    run(configuration("split", updates=3, batch_size=4))
-    resumed = metrics(run(configuration("split", updates=4, batch_size=2, accumulation=2)))
+    """After 3 updates of one micro-batch, an update of two begins with the first of two."""
+    straight = metrics(run(configuration(updates=4, batch_size=4, checkpoint_every=3)))
+    config = configuration(updates=4, batch_size=2, accumulation=2)
+    config.resume = "update-0000003"
+    resumed = metrics(run(config))
     assert [entry["update"] for entry in resumed] == [1, 2, 3, 4]
     assert resumed[3] == pytest.approx(straight[3], rel=1e-4)
