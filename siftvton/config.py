@@ -57,7 +57,7 @@ class Data:
 class SplitData(Data):
     validation_pairs: int = option(
         1000,
-        "pairs drawn off train_pairs.txt where the authors' lists are not there (paper §4.1)",
+        "at least so many pairs of train_pairs.txt are held out where the authors' lists are not there (paper §4.1)",
         minimum=0,
         maximum=MANY,
     )
@@ -305,7 +305,7 @@ class ExecutionConfig:
     compile: bool = option(False, "compile the U-Net and the garment encoder: minutes once, then faster steps")
     channels_last: bool = option(False, "use the channels-last memory layout in convolutions")
     vae_slicing: bool = option(False, "decode one picture at a time: less memory for large batches")
-    vae_tiling: bool = option(False, "decode large pictures in overlapping tiles: less memory, seams are blended")
+    vae_tiling: bool = option(False, "decode pictures above 512 pixels in overlapping tiles: less memory, small errors")
     offload: bool = option(False, "keep each part in main memory until the GPU needs it")
 
 
@@ -321,7 +321,7 @@ class Infer:
     output: str = option("outputs/infer", "folder for the pictures", path=True)
     limit: int | None = option(None, "use only the first so many pairs; null: all", minimum=1, maximum=MANY)
     scheduler: str = option("PNDMScheduler", "class of diffusers that samples; PNDMScheduler is PLMS")
-    steps: int = option(50, "sampling steps", minimum=1, maximum=1000)
+    steps: int = option(50, "sampling steps; PLMS refuses some numbers above 111", minimum=1, maximum=1000)
     guidance: float = option(1.5, "ε = ε_u + guidance·(ε_c − ε_u); 1: no unconditional pass", minimum=0, maximum=1000)
     start: str = option(
         "agnostic", "latent to start from: the noised agnostic one, or noise", choices=("agnostic", "noise")

@@ -43,8 +43,8 @@ def named_device(name: str | None) -> torch.device:
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # PyTorch asserts that it was built with CUDA
+        torch.zeros(1, device=device).item()  # "meta" holds no values
+    except (RuntimeError, AssertionError, ImportError) as error:  # PyTorch asserts that it was built with CUDA
         raise UsageError(
             f"device={name}: not on this machine; e.g. cpu, or null for a GPU where there is one"
         ) from error

@@ -1,4 +1,4 @@
-"""How a pipeline runs: sampler, device, memory layout, compilation. What it computes does not change."""
+"""How a pipeline runs: sampler, device, memory layout, compilation. Only half precision and tiles change results."""
 
 import torch
 from diffusers import AutoencoderKL, DPMSolverSDEScheduler, EDMEulerScheduler

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from siftvton.errors import InputError, UsageError, first_line
+from siftvton.errors import REMEDIES, InputError, UsageError, first_line
 
 if sys.platform != "win32":
     import fcntl
@@ -97,13 +97,8 @@ def _reason(error: OSError | ValueError) -> str:
 
 def cannot_write(path: str | Path, error: OSError) -> InputError:
     """The error to raise where ``path`` could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = "free some space, or name another output"
-    elif error.errno == errno.ENAMETOOLONG:
-        remedy = "use shorter names"
-    else:
-        remedy = "name an output that you may write to"
-    return InputError(f"{path}: cannot be written ({_reason(error)}); {remedy}")
+    remedy = REMEDIES.get(error.errno or 0, "name an output that you may write to")
+    return InputError(f"{path}: cannot be written ({error.strerror or first_line(error)}); {remedy}")
 
 
 @contextmanager

@@ -230,3 +230,9 @@ def test_half_precision_is_near(pipeline: TryOnPipeline, dtype: torch.dtype):
 def test_offload_without_a_gpu_is_refused(pipeline: TryOnPipeline):
     with pytest.raises(UsageError, match="offload=true requires a GPU"):
         place(pipeline, ExecutionConfig(device="cpu", offload=True))
+
+
+@pytest.mark.parametrize("name", ["meta", "hpu", "nonsense"])
+def test_a_device_that_holds_no_values_is_refused(pipeline: TryOnPipeline, name: str):
+    with pytest.raises(UsageError, match=f"device={name}: not on this machine"):
+        place(pipeline, ExecutionConfig(device=name))
