@@ -267,6 +267,8 @@ def _scalar(kind: type, value: Any, where: str) -> bool | int | float:
 def _text(entry: Field[Any], value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise UsageError(f"{where}: text is required")
+    if value == "???":  # a missing value to OmegaConf
+        raise UsageError(f"{where}: ??? stands for a value that is missing; give one")
     if "\0" in value or not _is_unicode(value):
         raise UsageError(f"{where}: holds a character that no name of a file may have, or that is not UTF-8")
     if not entry.metadata["path"]:

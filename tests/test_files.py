@@ -395,7 +395,7 @@ def test_what_another_writer_is_at_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "remedy"), [(errno.ENOSPC, "free some space"), (errno.EROFS, "name an output that you may write to")]
+    ("code", "remedy"), [(errno.ENOSPC, "free some space"), (errno.EROFS, "name an output that can be written to")]
 )
 def test_a_disk_that_takes_nothing_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, remedy: str

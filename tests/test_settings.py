@@ -270,10 +270,24 @@ def test_a_folder_is_no_configuration(tmp_path: Path):
 
 def test_what_yaml_would_read_as_something_else_stays_as_it_is_written(tmp_path: Path):
     path = tmp_path / "mine.yaml"
-    path.write_text("\ufeffperson: 00006_00\ngarment: 2024-99-99\nlayers: all\ncheckpoints:\n  no: a\n  1.50: ???\n")
+    path.write_text("\ufeffperson: 00006_00\ngarment: 2024-99-99\nlayers: all\ncheckpoints:\n  no: a\n  1.50: b\n")
     config = cli.load(VisualizeAttention, path)
     assert (config.person, config.garment) == ("00006_00", "2024-99-99")
-    assert config.checkpoints == {"no": "a", "1.50": "???"}
+    assert config.checkpoints == {"no": "a", "1.50": "b"}
+
+
+@pytest.mark.parametrize("text", ["output: ???", "checkpoints: {a: ???}"])
+def test_a_missing_value_is_refused(tmp_path: Path, text: str):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"mine\.yaml: .*\?\?\? stands for a value that is missing"):
+        cli.load(VisualizeAttention, path)
+
+
+@pytest.mark.parametrize("text", ["${", "a\\${b}", "\\\\${x}\\", "$$${nope}", "{base} ${oc.env:HOME}"])
+def test_what_omegaconf_would_interpolate_stays_as_it_is(text: str):
+    config = cli.load(VisualizeAttention, CONFIGS / "toy.yaml", [f"person={text}"])
+    assert config.person == text
 
 
 def test_an_empty_section_changes_nothing(tmp_path: Path):
