@@ -276,7 +276,7 @@ def test_what_yaml_would_read_as_something_else_stays_as_it_is_written(tmp_path:
     assert config.checkpoints == {"no": "a", "1.50": "b"}
 
 
-@pytest.mark.parametrize("text", ["output: ???", "checkpoints: {a: ???}"])
+@pytest.mark.parametrize("text", ["output: ???", "checkpoints: {a: '???'}"])
 def test_a_missing_value_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
