@@ -170,7 +170,9 @@ def find(output: Path, resume: str | None) -> list[Path]:
     try:
         checkpoints = saved(output)
     except OSError as error:
-        raise InputError(f"{output / 'checkpoints'}: cannot be read ({first_line(error)})") from error
+        raise InputError(
+            f"{output / 'checkpoints'}: cannot be read ({first_line(error)}); nothing was changed"
+        ) from error
     if resume is None:
         if checkpoints:
             raise UsageError(f"{output} holds a run; resume=latest goes on with it, or name another output")

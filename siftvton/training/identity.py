@@ -26,6 +26,7 @@ from siftvton.devices import errors_shared, on_main
 from siftvton.errors import InputError, UsageError, first_line
 from siftvton.files import write_text
 from siftvton.training import manifest
+from siftvton.training.guards import writing
 
 RECORD = "run.json"
 WAIT = 60.0  # seconds that a network file system may take to show one machine another's files
@@ -155,7 +156,8 @@ def _claimed(output: Path, data: RunData, checkpoints: Sequence[Path]) -> Identi
         unsigned = manifest.update_of(checkpoint)  # the newest comes last
     identity = Identity(secrets.token_hex(16), data, unsigned, path)
     content = {"id": identity.id, "unsigned": unsigned, "data": asdict(data)}
-    write_text(path, json.dumps(content) + "\n")
+    with writing(path):
+        write_text(path, json.dumps(content) + "\n")
     return identity
 
 

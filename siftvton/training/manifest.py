@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,8 +48,19 @@ def update_of(checkpoint: Path) -> int:
 
 
 def saved(output: Path) -> list[Path]:
-    """A run's checkpoints, oldest first."""
-    return sorted((path for path in (output / "checkpoints").glob("*") if NAME.fullmatch(path.name)), key=update_of)
+    """A run's checkpoints, oldest first.
+
+    Raises:
+        OSError: the folder is there, but cannot be read.
+    """
+    folder = output / "checkpoints"
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        if folder.is_symlink():  # to a disk that is not there now
+            raise
+        return []
+    return sorted((folder / name for name in names if NAME.fullmatch(name)), key=update_of)
 
 
 def seal(folder: Path, run: str, update: int) -> None:

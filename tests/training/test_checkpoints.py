@@ -261,6 +261,27 @@ def test_checkpoints_may_lie_on_another_disk(finished, tmp_path):
     assert (disk / "second" / manifest.MANIFEST).is_file()  # of a link, only the link is dropped
 
 
+@pytest.mark.parametrize("kind", ["a link to a disk that is not there", "a file", "unreadable"])
+def test_checkpoints_that_cannot_be_listed_are_no_fresh_start(finished, tmp_path, monkeypatch, kind):
+    config = finished()
+    record = (Path(config.output) / "run.json").read_text()
+    if kind == "unreadable":
+
+        def failing(path: Path) -> list[str]:
+            raise OSError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr(manifest.os, "listdir", failing)
+    else:
+        shutil.rmtree(folder(config))
+        if kind == "a file":
+            folder(config).touch()
+        else:
+            folder(config).symlink_to(tmp_path / "disk")
+    with pytest.raises(InputError, match=r"checkpoints: cannot be read \(.*\); nothing was changed"):
+        train(config)
+    assert (Path(config.output) / "run.json").read_text() == record
+
+
 def test_other_names_in_the_folder_do_not_count(finished):
     config = finished()
     for name in ("update-0000009-copy", "update-9", "notes"):
