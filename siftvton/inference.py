@@ -129,7 +129,7 @@ def waiting(config: Infer, pairs: Sequence[Pair], state: PartialState) -> list[i
 
 
 def _is_done(config: Infer, pair: Pair) -> bool:
-    """Whether the result is there and whole; it is decoded, in some 5 ms at 512 × 384."""
+    """Whether the result is there and whole; it is decoded, in 2 ms (JPEG) or 4 ms (PNG) at 512 × 384."""
     path = _result_path(config, pair)
     try:
         return path.exists() and read_image(path).shape[:2] == (config.data.height, config.data.width)
