@@ -18,7 +18,7 @@ from siftvton.devices import errors_shared, on_main, process_state
 from siftvton.draws import torch_generator
 from siftvton.errors import InputError, UsageError
 from siftvton.execution import place, use_scheduler
-from siftvton.files import read_image, write_image, write_text
+from siftvton.files import read_bytes, read_image, write_image, write_text
 from siftvton.model.loading import load, weights_digest
 from siftvton.pipeline import NOT_FINITE, NotFiniteError, TryOnPipeline
 from siftvton.visualize import contact_sheet
@@ -129,7 +129,7 @@ def waiting(config: Infer, pairs: Sequence[Pair], state: PartialState) -> list[i
 
 
 def _is_done(config: Infer, pair: Pair) -> bool:
-    """Whether the result is there and whole; it is decoded, in some 5 ms at 512 × 384."""
+    """Whether the result is there and whole; it is decoded, in 2 ms (JPEG) or 4 ms (PNG) at 512 × 384."""
     path = _result_path(config, pair)
     try:
         return path.exists() and read_image(path).shape[:2] == (config.data.height, config.data.width)
@@ -144,7 +144,7 @@ def _check_same_results(config: Infer, output: Path) -> str:
     free = ("limit", "batch_size", "strict", "output", *(f"execution.{key}" for key in SAME_RESULT))
     changed = cli.differences(config, saved) if saved.is_file() else []
     changed = [line for line in changed if line.partition(":")[0] not in free]
-    if weights.is_file() and weights.read_text(encoding="utf-8") != digest:
+    if weights.is_file() and read_bytes(weights) != digest.encode():
         changed.append(f"checkpoint={config.checkpoint}: other weights")
     if changed:
         raise UsageError(f"{output} holds results of another configuration ({'; '.join(changed)}); name another output")

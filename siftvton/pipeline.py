@@ -137,7 +137,6 @@ class TryOnPipeline(DiffusionPipeline):
             raise ValueError(f"start={start}: allowed are agnostic, noise")
         if any(size % self.stride for size in image.shape[-2:]):
             raise ValueError(f"pictures are {tuple(image.shape[-2:])}, multiples of {self.stride} are allowed")
-        self.require_steps(steps)
         device, dtype = self._execution_device, self.unet.dtype
         pictures = [picture.to(device) for picture in (agnostic, densepose, garment)]
         with untiled(self.vae):

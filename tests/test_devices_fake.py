@@ -88,7 +88,6 @@ def test_sampling(pipeline: TryOnPipeline, dtype: torch.dtype, monkeypatch: pyte
         return latents
 
     monkeypatch.setattr("siftvton.pipeline.guided_sampling", one_step)
-    monkeypatch.setattr("siftvton.pipeline.with_timesteps", lambda scheduler, *_, **__: scheduler)
     monkeypatch.setattr("siftvton.pipeline.not_finite", lambda pictures: [])
     with on_cuda(pipeline.to(dtype)):
         result = pipeline(**given(2), generators=generators(1, 2))

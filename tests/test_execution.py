@@ -115,12 +115,6 @@ def test_refused_steps_name_the_nearest_that_are_allowed(steps: int, allowed: st
         with_timesteps(build.scheduler(), steps)
 
 
-def test_refused_steps_are_named_before_anything_is_encoded(pipeline: TryOnPipeline, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pipeline.vae, "encode", lambda *_: pytest.fail("encoded"))
-    with pytest.raises(UsageError, match="steps=600"):
-        pipeline(**given(1), generators=generators(1), steps=600)
-
-
 def test_the_samplers_that_may_be_named(pipeline: TryOnPipeline):
     """Not among them: one for another scaling of the latents, and one whose noise no generator of ours decides."""
     with pytest.raises(UsageError, match=f"scheduler=Plms is not allowed; use one of {', '.join(SAMPLERS)}$"):

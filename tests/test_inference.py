@@ -250,6 +250,9 @@ def test_results_of_other_weights_are_refused(configuration, pipeline, tmp_path:
     save(pipeline, tmp_path / "model")
     with pytest.raises(UsageError, match="other weights"):
         infer(config)
+    (Path(config.output) / "weights.sha256").write_bytes(b"\xff\x00")
+    with pytest.raises(UsageError, match="other weights"):
+        infer(config)
 
 
 def test_steps_and_samplers_that_do_not_fit_are_refused_before_anything_is_sampled(configuration):
