@@ -113,7 +113,7 @@ class Bench:
     def __init__(self, folder: Path, world: World) -> None:
         self.folder, self.world = folder, world
         self.inputs, self.output, self.canary = folder / "inputs", folder / "output", folder / "canary"
-        self.elsewhere = [folder / name for name in ("working folder", "home", "temporary")]
+        self.elsewhere = [folder / name for name in ("working", "home", "temporary")]
         self.connections: list[str] = []  # what was asked of the network, and refused
         self.may_download = False
         for path in (self.inputs, *self.elsewhere):
@@ -264,9 +264,15 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+def _is_report(path: Path) -> bool:
+    """The traceback of an error that nobody foresaw, which the script named."""
+    return path.name.startswith("traceback-")
+
+
 def _traces(bench: Bench) -> list[str]:
     """What happened outside of the output folder."""
-    traces = [f"{path.name} holds {child.name}" for path in bench.elsewhere for child in path.iterdir()]
+    children = [child for path in bench.elsewhere for child in path.iterdir()]
+    traces = [f"{child.parent.name} folder holds {child.name}" for child in children if not _is_report(child)]
     if os.path.lexists(bench.canary):
         traces.append("foreign code ran")
     if bench.connections and not bench.may_download:
