@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from siftvton.errors import InputError
-from siftvton.files import json_value, write_text
+from siftvton.files import json_value, read_bytes, read_image, write_text
 
+MADE_BY = "`make demo` runs the commands that write it"
 CHART = (640, 160)  # width and height in CSS pixels
 
 STYLE = "body{font:16px/1.5 sans-serif;max-width:64rem;margin:2rem auto}img{max-width:100%}pre{white-space:pre-wrap}"
@@ -67,12 +68,10 @@ def write_report(folder: str | Path) -> Path:
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; `make demo` runs the commands that write it")
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bytes(path, MADE_BY).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text; `make demo` runs the commands that write it") from error
+        raise InputError(f"{path}: not UTF-8 text; {MADE_BY}") from error
 
 
 def _metrics(path: Path) -> list[dict[str, float]]:
@@ -99,10 +98,10 @@ def _preformatted(path: Path) -> str:
 
 
 def _picture(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; `make demo` runs the commands that write it")
+    content = read_bytes(path, MADE_BY)
+    read_image(path)  # so that no broken picture is shown
     kind = "png" if path.suffix == ".png" else "jpeg"
-    data = base64.b64encode(path.read_bytes()).decode()
+    data = base64.b64encode(content).decode()
     return f'<img alt="{html.escape(path.name)}" src="data:image/{kind};base64,{data}">'
 
 

@@ -79,3 +79,10 @@ def test_a_table_that_is_no_text_is_named(folder: Path):
     (folder / "matches/matches.md").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"matches\.md: not UTF-8 text"):
         write_report(folder)
+
+
+def test_a_picture_that_is_none_is_named(folder: Path):
+    (folder / "against_truth" / "toy.png").write_text("<!doctype html>")
+    with pytest.raises(InputError, match=r"against_truth/toy\.png: cannot be decoded"):
+        write_report(folder)
+    assert not (folder / "report.html").exists()

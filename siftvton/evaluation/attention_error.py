@@ -32,7 +32,7 @@ from siftvton.devices import cpu_only, named_device
 from siftvton.errors import InputError, first_line
 from siftvton.evaluation.attention_maps import at_timestep, draw_attention, mean_maps, network_of, spread_points
 from siftvton.evaluation.intervals import bootstrap
-from siftvton.files import write_image, write_json, write_text
+from siftvton.files import open_file, write_image, write_json, write_text
 from siftvton.inference import picture
 from siftvton.model.loading import load
 from siftvton.model.network import TryOnNetwork
@@ -119,14 +119,17 @@ def always(matches: Correspondences) -> Known:
 def read_map(path: Path) -> np.ndarray:
     """An exact map of the toy world, (height, width, 2)."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with open_file(path) as file, np.load(file, allow_pickle=False) as content:
             places = content["person_to_garment"]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not an exact map of the toy world ({first_line(error)}); make it again") from error
-    if places.ndim != 3 or places.shape[2] != 2 or not np.issubdtype(places.dtype, np.floating):
+    if places.ndim != 3 or places.shape[2] != 2 or not places.size or not np.issubdtype(places.dtype, np.floating):
         raise InputError(
             f"{path}: has shape {places.shape} and type {places.dtype}; (height, width, 2) of floats is required"
         )
+    known = places[~np.isnan(places).any(axis=2)]
+    if ((known < -1) | (known > places.shape[1::-1])).any():
+        raise InputError(f"{path}: leads out of the garment's picture; make the map again")
     return places
 
 

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from siftvton import cli
 from siftvton.config import LARGEST_SIDE, EvaluateToy
 from siftvton.data.dataset import TryOnDataset, TryOnItem
-from siftvton.data.layout import Pair, SplitFolder, in_setting, split_pairs
+from siftvton.data.layout import GARMENT, Pair, SplitFolder, in_setting, split_pairs
+from siftvton.data.synthetic.flat import render_garment
 from siftvton.data.synthetic.garments import Garment, sample_garment
 from siftvton.data.synthetic.persons import sample_person
 from siftvton.data.synthetic.render import Rendering, render
@@ -39,6 +40,7 @@ SHEET_ROWS = 12
 PRINT_LEVELS = 16  # grey levels that a print changes a pixel by, at least
 PRINT_MARGIN = 2  # pixels around the print that count as well: where it ends is part of it
 SMALLEST_PRINT = 20  # pixels
+SAME_DRAWING = 6.0  # grey levels, mean; JPEG moves a drawing by less than 1, and two garments are 20 and more apart
 RIGHT_COLOUR = 10.0  # CIELAB distance (1976) of mean colours; garments of this world are 50 apart on average
 
 
@@ -132,7 +134,21 @@ def _cases(config: EvaluateToy) -> list[Case]:
         if result is None:
             raise InputError(f"{paths[0]}: no such file, nor {paths[1].name}; scripts/infer.py writes it")
         cases.append(Case(world, split, pair, tuple(others), result, data.root, (data.height, data.width)))
+    _require_same_world(note, cases[0])
     return cases
+
+
+def _require_same_world(note: Path, case: Case) -> None:
+    """Raise InputError unless this code draws the first case's garment as its file shows it."""
+    path = SplitFolder(case.root, case.split).require(GARMENT, case.pair.garment)
+    found = read_image(path)
+    garment = sample_garment(case.world["seed"], case.split, _number(case.pair.garment_id))
+    drawn = render_garment(garment, *found.shape[:2]).picture
+    if np.abs(drawn.astype(np.int16) - found).mean() > SAME_DRAWING:
+        raise InputError(
+            f"{note}: says seed {case.world['seed']}, but {path} is another drawing; its truth is not known: make the "
+            "world again in another folder"
+        )
 
 
 def _world(note: Path) -> dict[str, int]:

@@ -2,11 +2,12 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from siftvton.files import write_text
+from siftvton.files import read_bytes, write_text
 from siftvton.training.guards import writing
 
 METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
@@ -31,11 +32,15 @@ def cut(path: Path, update: int) -> list[dict[str, Any]]:
     """Drop what was logged after ``update``, from where the run goes on; returns what is left.
 
     A line that cannot be read is dropped, too. A stop can have cut the last one short; any other is told of.
+
+    Raises:
+        InputError: the file cannot be read or written, or something else is in its place.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
+    content = read_bytes(path, "move it out of the folder")
     with writing(path):
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        lines = content.decode("utf-8", errors="replace").splitlines(keepends=True)
         entries = [_entry(line) for line in lines]
         broken = [
             number for number, entry in enumerate(entries, start=1) if entry is None and lines[number - 1][-1] == "\n"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -156,8 +157,15 @@ def test_attention_that_is_not_finite_is_no_score(pipeline, tmp_path: Path, monk
 
 @pytest.mark.parametrize(
     "places",
-    [None, np.zeros(3, np.float16), np.zeros((4, 3, 3), np.float16), np.zeros((4, 3, 2), int), np.array(["a"])],
-    ids=["another name", "one axis", "three values", "integers", "text"],
+    [
+        None,
+        np.zeros(3, np.float16),
+        np.zeros((4, 3, 3), np.float16),
+        np.zeros((4, 3, 2), int),
+        np.array(["a"]),
+        np.zeros((0, 3, 2)),
+    ],
+    ids=["another name", "one axis", "three values", "integers", "text", "no row"],
 )
 def test_a_map_of_another_form_is_named(tmp_path: Path, places: np.ndarray | None):
     path = tmp_path / "00000_00.npz"
@@ -180,4 +188,21 @@ def test_a_damaged_map_is_named(tmp_path: Path, change: str):
         content[len(content) // 2] ^= 255
     path.write_bytes(b"" if change == "empty" else bytes(content))
     with pytest.raises(InputError, match=rf"^{path}: not an exact map of the toy world"):
+        module.read_map(path)
+
+
+@pytest.mark.parametrize("place", [np.inf, -3.0, 1e30], ids=str)
+def test_a_map_that_leads_out_of_the_garments_picture_is_named(tmp_path: Path, place: float):
+    path = tmp_path / "00000_00.npz"
+    places = np.full((64, 48, 2), np.nan)
+    places[3, 4] = place, 5
+    np.savez_compressed(path, person_to_garment=places)
+    with pytest.raises(InputError, match=rf"^{path}: leads out of the garment's picture"):
+        module.read_map(path)
+
+
+def test_a_pipe_in_the_place_of_a_map_does_not_block(tmp_path: Path):
+    path = tmp_path / "00000_00.npz"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=rf"^{path}: is a pipe"):
         module.read_map(path)

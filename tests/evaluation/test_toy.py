@@ -49,6 +49,15 @@ def score(world: Path, output: Path, look) -> dict:
     return json.loads((output / "toy.json").read_text())
 
 
+def test_another_world_than_the_note_says_is_refused(world: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(world, copy)
+    note = copy / "world.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "seed": 1}))
+    with pytest.raises(InputError, match=r"world\.json: says seed 1, but .*\.jpg is another drawing"):
+        score(copy, tmp_path, lambda person, garment: dressed(person, sample_garment(0, "test", garment)))
+
+
 def test_the_exact_rendering_is_right_in_everything(world: Path, tmp_path: Path):
     report = score(world, tmp_path, lambda person, garment: dressed(person, sample_garment(0, "test", garment)))
     printed = sum(sample_garment(0, "test", index).print != "plain" for index in range(COUNT))

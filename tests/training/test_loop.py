@@ -16,7 +16,7 @@ from siftvton.errors import InputError, UsageError
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.loading import load
 from siftvton.model.unet import TryOnUNet
-from siftvton.training import loop
+from siftvton.training import loop, records
 from siftvton.training.loop import train
 
 
@@ -235,6 +235,12 @@ def test_a_line_of_metrics_that_a_stop_cut_short_is_dropped(configuration):
         file.write('{"update": 3, "lo')
     run(configuration(updates=3))
     assert [entry["update"] for entry in metrics(output)] == [1, 2, 3]
+
+
+def test_a_pipe_in_the_place_of_metrics_does_not_block(tmp_path: Path):
+    os.mkfifo(tmp_path / records.METRICS)
+    with pytest.raises(InputError, match=r"metrics\.jsonl: is a pipe, .*move it out of the folder"):
+        records.cut(tmp_path / records.METRICS, 1)
 
 
 def test_mistakes_are_named(configuration):
