@@ -33,7 +33,7 @@ class StopRequest:
         now = time.monotonic()
         if number == signal.SIGINT and math.isfinite(self._interrupted):
             if "TORCHELASTIC_RUN_ID" not in os.environ or now > self._interrupted + PASSED_ON:
-                os.write(sys.stderr.fileno(), b"stopped at once; the last checkpoint is whole\n")
+                os.write(sys.stderr.fileno(), b"stopped at once, without saving\n")
                 os._exit(130)  # without waiting for workers; files that are not whole do not count
         elif number == signal.SIGINT:
             self._interrupted = now
