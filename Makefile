@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test quality bench
+.PHONY: demo test quality bench fuzz faults
 
 TOY := --config configs/toy.yaml
 OUT := outputs/demo
@@ -25,6 +25,14 @@ demo: .venv/installed
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+
+# Broken inputs of every kind, some 15 minutes; CASE=<the beginning of an id> tries a part, e.g. CASE=pictures.
+fuzz: .venv/installed
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python -m robustness.fuzz $(if $(CASE),"$(CASE)")
+
+# Kills, full disks and second writers for every long script, some 15 minutes; CASE as above.
+faults: .venv/installed
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python -m robustness.faults $(if $(CASE),"$(CASE)")
 
 quality: .venv/installed
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
 
@@ -58,10 +59,19 @@ def _part(make: Callable[[World], Path]) -> cached_property[Path]:
     @wraps(make)
     def made(world: World) -> Path:
         path = make(world)
-        world.known = tree(world.folder)
+        world.note()
         return path
 
     return cached_property(made)
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nothing stopped: its output folder, and after how many seconds it first wrote and ended."""
+
+    output: Path
+    first: float
+    end: float
 
 
 class World:
@@ -70,6 +80,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.known = tree(folder)
+        self.undisturbed: dict[str, Undisturbed] = {}  # by name, see ``robustness.faults``
 
     @_part
     def data(self) -> Path:
@@ -195,8 +206,12 @@ class World:
         folder = self.folder / "references" / name
         if not folder.exists():
             self._make(script, f"output={folder}", *keys)
-            self.known = tree(self.folder)
+            self.note()
         return folder
+
+    def note(self) -> None:
+        """Take what is there now as made."""
+        self.known = tree(self.folder)
 
     def _make(self, script: str, *keys: str) -> None:
         settings = [] if script == "make_toy_data" else ["--config", str(self.settings)]

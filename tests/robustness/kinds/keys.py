@@ -121,7 +121,9 @@ def _misread(kind: Any, field: Field, text: str, shown: Any) -> str:
         allowed = shown in expected or resolved or text == "{a: 1}"
         return "" if allowed and shown in (rule["choices"] or [shown]) else f"{text!r} became {shown!r}"
     if kind == dict[str, str]:
-        return "" if isinstance(shown, dict) and all(isinstance(v, str) for v in shown.values()) else f"became {shown!r}"
+        return (
+            "" if isinstance(shown, dict) and all(isinstance(v, str) for v in shown.values()) else f"became {shown!r}"
+        )
     if shown is None:
         return "" if type(None) in get_args(kind) and text in EMPTY else f"{text!r} became null"
     given = yaml.safe_load(text)

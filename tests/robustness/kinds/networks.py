@@ -69,7 +69,9 @@ def cases() -> Iterator[Case]:
 
 
 def _evaluate(bench: Bench, setting: str, *keys: str) -> Finished:
-    results = bench.world.results if setting == "unpaired" else bench.world.reference("paired", "infer", "setting=paired")
+    results = (
+        bench.world.results if setting == "unpaired" else bench.world.reference("paired", "infer", "setting=paired")
+    )
     return bench.run("evaluate", f"setting={setting}", f"predictions.x={results}", *keys)
 
 

@@ -59,7 +59,11 @@ INPUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "compare_results": (("results", "00000_00_00001_00.png"), ("data", "test/cloth/00000_00.jpg")),
     "check_data": (("data", "test/image/00000_00.jpg"), ("data", "test_pairs.txt"), ("data", "test/cloth")),
     "convert_checkpoint": (("model", "vae/config.json"), ("model", "unet/diffusion_pytorch_model.safetensors")),
-    "report": (("report", "train/metrics.jsonl"), ("report", "against_truth/toy.png"), ("report", "against_truth/toy.md")),
+    "report": (
+        ("report", "train/metrics.jsonl"),
+        ("report", "against_truth/toy.png"),
+        ("report", "against_truth/toy.md"),
+    ),
 }
 
 
@@ -110,7 +114,9 @@ def cases() -> Iterator[Case]:
             yield Case("odd outputs", f"{script}: output is {name}", partial(_output, script, name), LIMIT)
         for file in OUTPUTS[script]:
             for name in ("a dangling link", "a folder", "a FIFO"):
-                yield Case("odd outputs", f"{script}: {file} is {name}", partial(_output_file, script, file, name), LIMIT)
+                yield Case(
+                    "odd outputs", f"{script}: {file} is {name}", partial(_output_file, script, file, name), LIMIT
+                )
         if script in PLANTED:
             yield Case("odd outputs", f"{script}: a planted link", partial(_planted, script), LIMIT)
         for place in ("home", "temporary"):

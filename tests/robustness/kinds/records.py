@@ -203,8 +203,12 @@ def _world(script: str, data: bytes, bench: Bench) -> Verdict:
         root.rename(bench.output)
         keys = ("train_pairs=3", "test_pairs=2", f"height={HEIGHT}", f"width={WIDTH}", "workers=1", "exact_map=true")
         finished = bench.run("make_toy_data", *keys)
-        return judged(finished, ["world.json", "another world", str(bench.output)], lambda: "" if same else "gone on with")
-    finished = bench.run("evaluate_toy", f"data.root={root}", f"predictions={bench.world.results}", "workers=1", "others=0")
+        return judged(
+            finished, ["world.json", "another world", str(bench.output)], lambda: "" if same else "gone on with"
+        )
+    finished = bench.run(
+        "evaluate_toy", f"data.root={root}", f"predictions={bench.world.results}", "workers=1", "others=0"
+    )
 
     def flaw() -> str:
         whole = bench.world.reference(
@@ -214,5 +218,3 @@ def _world(script: str, data: bytes, bench: Bench) -> Verdict:
         return "" if made else "other scores"
 
     return judged(finished, ["world.json"], flaw)
-
-

@@ -127,7 +127,9 @@ FOLDERS: dict[str, Callable[[Path], object]] = {
     "no progress": lambda out: (out / NEWEST / "progress.json").unlink(),
     "no train.yaml": lambda out: (out / "train.yaml").unlink(),
     "no metrics": lambda out: (out / "metrics.jsonl").unlink(),
-    "a checkpoint that was being written": lambda out: shutil.copytree(out / NEWEST, out / "checkpoints/.update-0000003"),
+    "a checkpoint that was being written": lambda out: shutil.copytree(
+        out / NEWEST, out / "checkpoints/.update-0000003"
+    ),
     "a checkpoint with another number": lambda out: shutil.copytree(out / NEWEST, out / "checkpoints/update-0000009"),
     "a checkpoint with no number": lambda out: shutil.copytree(out / NEWEST, out / "checkpoints/update-x"),
     "another update's weights": lambda out: shutil.copy2(

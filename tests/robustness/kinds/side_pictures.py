@@ -87,9 +87,7 @@ CONTRADICTIONS: dict[str, Callable[[Sides], object]] = {
 # What has to be read like the usual form.
 READABLE: dict[str, Callable[[Sides], object]] = {
     "DensePose labels": lambda s: s.as_png(s.densepose, s.labels()),
-    "DensePose labels in three channels": lambda s: s.as_png(
-        s.densepose, np.repeat(s.labels()[..., None], 3, axis=2)
-    ),
+    "DensePose labels in three channels": lambda s: s.as_png(s.densepose, np.repeat(s.labels()[..., None], 3, axis=2)),
     "mask in three channels": lambda s: write_image(s.mask, np.repeat(read_grey(s.mask)[..., None], 3, axis=2)),
 }
 
@@ -149,7 +147,9 @@ def _suffix(kind: str, suffix: str, bench: Bench) -> Verdict:
     """The same pixels under another suffix, in preprocess_sift, which goes without a side picture that it misses."""
     root = bench.copy("data")
     (path,) = (root / "train" / kind).glob(f"{PERSON}*")
-    picture = read_image(path) if kind in (layout.AGNOSTIC, layout.DENSEPOSE, layout.GARMENT_PARSING) else read_grey(path)
+    picture = (
+        read_image(path) if kind in (layout.AGNOSTIC, layout.DENSEPOSE, layout.GARMENT_PARSING) else read_grey(path)
+    )
     path.unlink()
     write_image(path.with_suffix(suffix), picture)
     finished = bench.run("preprocess_sift", f"data.root={root}", "workers=1")

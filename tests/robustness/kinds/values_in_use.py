@@ -40,7 +40,18 @@ VALUES: dict[str, dict[str, tuple[object, ...]]] = {
         "execution.vae_tiling": ("true",),
         "execution.vae_slicing": ("true",),
         "start": ("noise",),
-        "checkpoint": ("", ".", "/", "/dev/null", "/dev/zero", "/etc/passwd", "a" * 300, "a/b", "hf://a", "https://x/y"),
+        "checkpoint": (
+            "",
+            ".",
+            "/",
+            "/dev/null",
+            "/dev/zero",
+            "/etc/passwd",
+            "a" * 300,
+            "a/b",
+            "hf://a",
+            "https://x/y",
+        ),
         "output": ("", "/dev/null", "/proc/x", "a" * 300, "/dev/null/x"),
     },
     "train": {
@@ -122,7 +133,11 @@ VALUES: dict[str, dict[str, tuple[object, ...]]] = {
         "matches": ("nowhere", ""),
         "data.matches_frame": ("[8,8]", f"[{HUGE},{HUGE}]"),
     },
-    "compare_results": {"limit": (1, HUGE), "data.height": (8, HUGE), "predictions.x": ("nowhere", "", "{x}", "{", "{person.a}")},
+    "compare_results": {
+        "limit": (1, HUGE),
+        "data.height": (8, HUGE),
+        "predictions.x": ("nowhere", "", "{x}", "{", "{person.a}"),
+    },
     "check_data": {"preview": (HUGE,), "data.height": (8, HUGE), "data.matches_frame": ("[8,8]", f"[{HUGE},8]")},
     "make_toy_data": {
         "seed": (-1, 2**32, 2**64, HUGE**3),

@@ -129,7 +129,9 @@ LENGTHS: dict[str, Callable[[bytes], bytes]] = {
 def _twice(data: bytes) -> bytes:
     header, tensors = _split(data)
     name = _first(header)
-    return _joined(json.dumps(header)[:-1].encode() + f", {json.dumps(name)}: {json.dumps(header[name])}}}".encode(), tensors)
+    return _joined(
+        json.dumps(header)[:-1].encode() + f", {json.dumps(name)}: {json.dumps(header[name])}}}".encode(), tensors
+    )
 
 
 def _with_header(edit: Callable[[Header], object], data: bytes) -> bytes:
