@@ -271,6 +271,10 @@ def decoded(path: str | Path, modes: tuple[str, ...], wanted: str) -> Image.Imag
     with open_file(path) as file:
         try:
             image = Image.open(file, formats=PICTURE_FORMATS)
+            if image.format == "PNG":  # whose check sums Pillow looks at only here
+                image.verify()
+                file.seek(0)
+                image = Image.open(file, formats=PICTURE_FORMATS)
             if image.mode in modes:
                 ImageOps.exif_transpose(image, in_place=True)  # which loads it as well
                 return image

@@ -68,13 +68,15 @@ class Job:
         return [side for side in SIDES if getattr(self, side) is not None]
 
     def path(self, kind: str) -> Path:
-        """The side picture of a kind of :mod:`siftvton.data.layout`."""
+        """The picture of a kind of :mod:`siftvton.data.layout`."""
         path: Path | None = {
             layout.DENSEPOSE: self.densepose,
             layout.AGNOSTIC: self.agnostic,
             layout.AGNOSTIC_MASK: self.agnostic_mask,
             layout.GARMENT_PARSING: self.parsing,
             layout.GARMENT_MASK: self.garment_mask,
+            layout.IMAGE: self.person,
+            layout.GARMENT: self.garment,
         }[kind]
         assert path is not None, f"the pair has no {kind}"
         return path

@@ -147,6 +147,18 @@ def test_truncated_pictures_are_refused(tmp_path: Path) -> None:
                 read_image(path)
 
 
+def test_a_flipped_bit_in_a_png_is_found_by_its_check_sum(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    write_image(path, np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8))
+    content = bytearray(path.read_bytes())
+    for place in range(60, len(content) - 20, 37):
+        content[place] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.png: cannot be decoded"):
+            read_image(path)
+        content[place] ^= 1
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "I;16"])
 def test_other_kinds_of_picture_are_refused(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")

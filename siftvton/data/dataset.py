@@ -29,7 +29,7 @@ from siftvton.data.layout import (
     is_white,
     matches_path,
 )
-from siftvton.data.sides import person_faults, read_densepose
+from siftvton.data.sides import garment_faults, person_faults, read_densepose
 from siftvton.draws import torch_generator
 from siftvton.errors import InputError
 from siftvton.files import is_file, read_grey, read_image
@@ -214,14 +214,17 @@ class TryOnDataset(Dataset[TryOnItem]):
         image, agnostic = read_image(path[IMAGE]), read_image(path[AGNOSTIC])
         densepose, mask = read_densepose(path[DENSEPOSE]), read_grey(path[AGNOSTIC_MASK])
         worn = read_grey(path[WORN_MASK]) if self.worn_mask else None
-        for fault in person_faults(image, agnostic=agnostic, agnostic_mask=mask, densepose=densepose, worn_mask=worn):
+        path[GARMENT] = self.folder.require(GARMENT, pair.garment)
+        garment = read_image(path[GARMENT])
+        person = person_faults(image, agnostic=agnostic, agnostic_mask=mask, densepose=densepose, worn_mask=worn)
+        for fault in (*person, *garment_faults(garment)):
             if not fault.remark:
                 raise fault.of(path[fault.kind])
         return ItemPictures(
             image=self._resized(image),
             agnostic=self._resized(agnostic),
             densepose=self._resized(densepose),
-            garment=self._resized(read_image(self.folder.require(GARMENT, pair.garment))),
+            garment=self._resized(garment),
             paint_mask=self._resized_mask(mask),
             worn_mask=None if worn is None else self._resized_mask(worn),
             matches=self._read_matches(pair.person),

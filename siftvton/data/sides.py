@@ -19,8 +19,10 @@ from siftvton.data.layout import (
     AGNOSTIC,
     AGNOSTIC_MASK,
     DENSEPOSE,
+    GARMENT,
     GARMENT_MASK,
     GARMENT_PARSING,
+    IMAGE,
     MID_GREY,
     WORN_MASK,
     grey_shares,
@@ -31,6 +33,7 @@ from siftvton.errors import InputError
 from siftvton.files import decoded
 
 SAME_PROPORTIONS = 0.02  # how far the quotient of two pictures' proportions may be from 1
+SMALLEST = 16  # pixels of the shorter side, below which a picture shows nothing
 JUDGED = 96  # rows or columns that are judged, about, of the shorter side
 PAINTED = 12  # levels that the typical pixel of the painted region may be from mid-grey: JPEG moves it by 0 or 1
 SAME_LEVELS = 16  # how far the agnostic picture's levels may be from its photo's where nothing is painted
@@ -113,7 +116,11 @@ def person_faults(
             mask may in any case.
     """
     sides = {AGNOSTIC: agnostic, AGNOSTIC_MASK: agnostic_mask, DENSEPOSE: densepose}
-    misfits = list(_size_faults(photo, "photo", sides, any_size))
+    misfits = [
+        *_small_faults(IMAGE, photo),
+        *_size_faults(photo, "photo", sides, any_size),
+        *_size_faults(photo, "photo", {WORN_MASK: worn_mask}, any_size=True),
+    ]
     yield from misfits
     if misfits:
         return  # what follows lays them over each other
@@ -139,7 +146,7 @@ def garment_faults(
         parsing: (height, width) uint8 labels, likewise.
     """
     sides = {GARMENT_MASK: garment_mask, GARMENT_PARSING: parsing}
-    misfits = list(_size_faults(garment, "garment picture", sides, any_size=True))
+    misfits = [*_small_faults(GARMENT, garment), *_size_faults(garment, "garment picture", sides, any_size=True)]
     yield from misfits
     if garment_mask is not None:
         yield from _garment_mask_faults(garment_mask, None if misfits else garment)
@@ -159,6 +166,13 @@ def proportions_differ(picture: np.ndarray, height: int, width: int) -> bool:
 
 def size_text(picture: np.ndarray) -> str:
     return f"{picture.shape[0]} × {picture.shape[1]}"
+
+
+def _small_faults(kind: str, picture: np.ndarray | None) -> Iterator[Fault]:
+    if picture is not None and min(picture.shape[:2]) < SMALLEST:
+        yield Fault(
+            kind, "is too small", "download it again, or leave it out", f"{size_text(picture)} pixels, height × width"
+        )
 
 
 def _size_faults(

@@ -22,6 +22,7 @@ from siftvton.preprocessing import preprocess
 
 PAIR = Pair("a_00.jpg", "a_00.jpg")
 MASK, AGNOSTIC, DENSEPOSE = "agnostic-mask/a_00_mask.png", "agnostic-v3.2/a_00.jpg", "image-densepose/a_00.png"
+GARMENT = "cloth/a_00.jpg"
 
 
 def change(root: Path, name: str, edit: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -104,6 +105,11 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
         DENSEPOSE,
         r"holds label numbers in three channels .*; save DensePose's labels 0 to 24 in one channel",
     ),
+    "a garment of a few pixels": (
+        lambda root: write_image(root / "train" / GARMENT, np.full((4, 3, 3), 200, np.uint8)),
+        GARMENT,
+        r"is too small \(4 × 3 pixels, height × width\); download it again",
+    ),
     "levels that are no labels": (
         lambda root: write_image(root / "train" / DENSEPOSE, label_map(root) * 10),
         DENSEPOSE,
@@ -142,6 +148,13 @@ def test_the_data_check_lists_it(root: Path, tmp_path: Path, name: str, capsys: 
         check(CheckData(data, preview=0, output=str(tmp_path / "out")))
     kind = file.partition("/")[0]
     assert f"| train (train, 3 pairs) | no | {kind}: 1 of 3 wrong |" in capsys.readouterr().out
+
+
+def test_a_worn_mask_of_other_proportions_stops_the_training_that_reads_it(root: Path) -> None:
+    change(root, "gt_cloth_warped_mask/a_00.png", lambda mask: np.ascontiguousarray(mask.T))
+    dataset = TryOnDataset(SplitFolder(root, "train"), [PAIR], 96, 72, worn_mask=True)
+    with pytest.raises(InputError, match=r"gt_cloth_warped_mask/a_00\.png: has other proportions than its photo"):
+        dataset[0]
 
 
 def test_an_inverted_worn_mask_stops_the_training_that_reads_it(root: Path) -> None:
