@@ -96,7 +96,7 @@ LONG = {
 def cases() -> Iterator[Case]:
     for script in LONG:
         for name, number in SIGNALS.items():
-            for seed in range(3 if number == signal.SIGKILL else 2):
+            for seed in range(3 if number == signal.SIGKILL else 1):
                 yield Case(
                     "signals", f"{script}: {name} {seed}", partial(_signalled, script, number, True, seed), LIMIT
                 )

@@ -78,10 +78,14 @@ VALUES: dict[str, Any] = {
 }
 
 
-def key_changes(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every key of a JSON object set to every value, and every key left out."""
-    for key in content:
-        for name, value in VALUES.items():
+def key_changes(content: dict[str, Any], turns: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every key of a JSON object set to other values, and every key left out.
+
+    Args:
+        turns: each key is given one in so many of the values; the keys take turns.
+    """
+    for place, key in enumerate(content):
+        for name, value in list(VALUES.items())[place % turns :: turns]:
             if type(value) is not type(content[key]) or value != content[key]:
                 yield f"{key} is {name}", {**content, key: value}
         yield f"no {key}", {other: value for other, value in content.items() if other != key}

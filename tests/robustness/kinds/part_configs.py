@@ -51,7 +51,7 @@ FREE = {
 def cases() -> Iterator[Case]:
     for part, name in CONFIGS.items():
         content = json.loads((CHECKPOINT / part / name).read_text())
-        for change, changed in key_changes(content):
+        for change, changed in key_changes(content, turns=2):
             key = change.removeprefix("no ").partition(" is ")[0]
             data = json.dumps(changed).encode()
             yield Case("configurations of parts", f"{part}: {change}", partial(_run, part, name, data, key))

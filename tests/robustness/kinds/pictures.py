@@ -48,24 +48,24 @@ def cases() -> Iterator[Case]:
         for name, change in _changes(role).items():
             yield Case("pictures in preprocess_sift", f"{role}: {name}", partial(_in_preprocessing, role, name, change))
     for role in IN_ITEMS[:-1]:
-        for name in ("cut at 3 of 9", "PostScript", "bomb", "empty"):
+        for name in ("cut at 3 of 6", "PostScript", "bomb", "empty"):
             yield Case("pictures in infer", f"{role}: {name}", partial(_in_infer, role, _changes(role)[name]))
     for role in ROLES:
-        for name in ("cut at 3 of 9", "PostScript", "bomb", "EXIF broken", "noise"):
+        for name in ("cut at 3 of 6", "PostScript", "bomb", "EXIF broken", "noise"):
             yield Case("pictures in check_data", f"{role}: {name}", partial(_in_check, role, _changes(role)[name]))
     for name, change in _changes("photo").items():
-        for setting in ("paired", "unpaired"):
-            yield Case("pictures in evaluate", f"{setting} {name}", partial(_in_evaluate, setting, name, change))
+        setting = ("paired", "unpaired")[len(name) % 2]
+        yield Case("pictures in evaluate", f"{setting}: {name}", partial(_in_evaluate, setting, name, change))
 
 
 def _changes(role: str) -> dict[str, Change]:
     """Name -> the file's bytes and its path -> what is put there."""
     changes: dict[str, Change] = {}
-    for name, change in {**truncations(9), **flips(12)}.items():
+    for name, change in {**truncations(6), **flips(8)}.items():
         changes[name] = lambda data, _, change=change: change(data)
     for name, content in {**IN_PLACE, "PostScript": POSTSCRIPT, "PDF": PDF, "SVG": SVG}.items():
         changes[name] = lambda _, __, content=content: content
-    for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM", "TGA", "ICO", "PCX"):
+    for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "TGA", "ICO"):
         changes[f"a {kind}"] = lambda data, _, kind=kind: _encoded(_grown(data, kind), kind)
     for mode in ("L", "LA", "RGBA", "P", "1", "I;16", "CMYK", "F"):
         changes[f"mode {mode}"] = lambda data, _, mode=mode: _in_mode(data, mode)

@@ -35,11 +35,11 @@ KIND = "run folders"
 
 def cases() -> Iterator[Case]:
     for name in BINARY[:3]:
-        for change, edit in {**truncations(4), **flips(6, bits=400)}.items():
+        for change, edit in {**truncations(3), **flips(3, bits=400)}.items():
             yield Case(KIND, f"{name}: {change}", partial(_resumed, f"{NEWEST}/{name}", edit))
         for change, content in IN_PLACE.items():
             yield Case(KIND, f"{name}: {change}", partial(_resumed, f"{NEWEST}/{name}", lambda _, c=content: c))
-    for change, content in key_changes(PROGRESS):
+    for change, content in key_changes(PROGRESS, turns=2):
         data = json.dumps(content).encode()
         yield Case(KIND, f"progress.json: {change}", partial(_resumed, f"{NEWEST}/progress.json", lambda _, d=data: d))
     for change, data in json_changes(PROGRESS):
@@ -126,7 +126,6 @@ FOLDERS: dict[str, Callable[[Path], object]] = {
     "no weights": lambda out: (out / NEWEST / "model.safetensors").unlink(),
     "no progress": lambda out: (out / NEWEST / "progress.json").unlink(),
     "no train.yaml": lambda out: (out / "train.yaml").unlink(),
-    "no metrics": lambda out: (out / "metrics.jsonl").unlink(),
     "a checkpoint that was being written": lambda out: shutil.copytree(
         out / NEWEST, out / "checkpoints/.update-0000003"
     ),
