@@ -13,7 +13,7 @@ from robustness.tally import table, tally
 from robustness.world import World, made_world
 
 CASES = list(all_cases())
-SHARE = 40  # one case in so many is tried here
+SHARE = 45  # one case in so many is tried here
 
 
 @pytest.fixture(scope="module")
