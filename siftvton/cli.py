@@ -4,12 +4,15 @@ import argparse
 import os
 import platform
 import select
+import signal
 import sys
 import tempfile
+import threading
 import traceback
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from siftvton.config import keys, number_kind
@@ -70,7 +73,7 @@ def run(
             _print(to_yaml(config) + "\n".join(f"# {line}" for line in counted))
         else:
             written = output(config)
-            with lock(written) if is_main_process() else nullcontext():
+            with lock(written) if is_main_process() else nullcontext(), _ctrl_c_kept():
                 _call(main, config)
             _print("")
     except KeyboardInterrupt:
@@ -100,6 +103,31 @@ def _call(main: Callable[[Any], None], config: Any) -> None:
 
     keep_freed_memory()
     main(config)
+
+
+@contextmanager
+def _ctrl_c_kept() -> Iterator[None]:
+    """Let Ctrl-C stay Ctrl-C: a library that it interrupts may raise an error of its own, as for a damaged file."""
+    made = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal made
+        made = True
+        signal.default_int_handler(number, frame)
+
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # it is ignored in the background
+    if not default or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception as error:
+        if made:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -90,6 +91,18 @@ def test_a_users_mistake_is_one_line_and_an_exit_code(monkeypatch, capsys, error
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert str(error) in message
+
+
+def test_ctrl_c_that_a_library_turns_into_its_own_error_is_still_ctrl_c(monkeypatch, capsys):
+    def main(config: Train) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise InputError("a.safetensors: damaged; download it again") from error
+
+    assert called(monkeypatch, main) == 130
+    assert capsys.readouterr().err == "train.py: stopped\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 class Broken(Dataset):

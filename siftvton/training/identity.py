@@ -24,7 +24,7 @@ from siftvton.data.dataset import PERSON_KINDS, TryOnDataset
 from siftvton.data.layout import GARMENT, WORN_MASK, Pair, matches_path
 from siftvton.devices import errors_shared, on_main
 from siftvton.errors import InputError, UsageError, first_line
-from siftvton.files import write_text
+from siftvton.files import read_bytes, write_text
 from siftvton.training import manifest
 from siftvton.training.guards import writing
 
@@ -108,7 +108,7 @@ def data_of(
         pictures = {kind: [folder.require(kind, pair.person).stat().st_size for pair in pairs] for kind in kinds}
         pictures[GARMENT] = [folder.require(GARMENT, pair.garment).stat().st_size for pair in pairs]
         matches = (
-            [_digest(matches_path(dataset.matches, pair.person).read_bytes()) for pair in pairs]
+            [_digest(read_bytes(matches_path(dataset.matches, pair.person))) for pair in pairs]
             if dataset.matches
             else []
         )
@@ -165,11 +165,26 @@ def _read(path: Path) -> Identity:
     try:
         with manifest.reading(path):
             content = json.loads(path.read_bytes())
-        return Identity(str(content["id"]), RunData(**content["data"]), int(content["unsigned"]), path)
-    except (ValueError, KeyError, TypeError) as error:
+        data = RunData(**content["data"])
+        _require_lists(data)
+        return Identity(str(content["id"]), data, int(content["unsigned"]), path)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: is damaged ({first_line(error)}); restore it from a copy, or name another output"
         ) from error
+
+
+def _require_lists(data: RunData) -> None:
+    """
+    Raises:
+        ValueError, AttributeError: an entry is no list, or there are not as many pictures as pairs.
+    """
+    for name in ("pairs", "validation_pairs", "matches"):
+        if not isinstance(getattr(data, name), list):
+            raise ValueError(f"{name} is no list")
+    for kind, sizes in data.pictures.items():
+        if not isinstance(sizes, list) or len(sizes) != len(data.pairs):
+            raise ValueError(f"{kind} has not as many entries as there are pairs")
 
 
 def _compare(output: Path, before: RunData, now: RunData) -> None:

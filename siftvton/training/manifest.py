@@ -75,10 +75,14 @@ def read(folder: Path) -> Manifest | None:
     """The folder's manifest; None where there is none, as in checkpoints of earlier versions.
 
     Raises:
-        Damaged: it is not as it was written. InputError: it cannot be read now.
+        Damaged: it is not as it was written, or the folder holds a pipe or a device, which could block for ever.
+        InputError: it cannot be read now.
     """
     try:
         with reading(folder):
+            odd = [path.name for path in folder.iterdir() if path.exists() and not (path.is_file() or path.is_dir())]
+            if odd:
+                raise Damaged(f"{odd[0]} is a pipe, a socket or a device")
             content = json.loads((folder / MANIFEST).read_bytes())
     except FileNotFoundError:
         return None

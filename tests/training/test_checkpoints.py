@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,11 @@ def put_a_file_in_its_place(checkpoint: Path) -> None:
     checkpoint.write_text("x")
 
 
+def put_a_pipe_in_the_manifests_place(checkpoint: Path) -> None:
+    (checkpoint / manifest.MANIFEST).unlink()
+    os.mkfifo(checkpoint / manifest.MANIFEST)
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -83,6 +89,7 @@ def put_a_file_in_its_place(checkpoint: Path) -> None:
         (lose_a_file, "optimizer.bin is missing"),
         (damage_the_manifest, "manifest.json is damaged"),
         (put_a_file_in_its_place, "is not a folder"),
+        (put_a_pipe_in_the_manifests_place, "manifest.json is a pipe, a socket or a device"),
     ],
 )
 def test_damage_is_found_the_one_before_is_used_and_nothing_is_deleted(finished, capsys, damage, reason):

@@ -98,3 +98,23 @@ def test_a_damaged_record_is_named(config):
     (Path(config.output) / "run.json").write_text('{"id": 1')
     with pytest.raises(InputError, match=r"run\.json: is damaged"):
         train(config)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"pictures": None},
+        {"pictures": {IMAGE: [1]}},
+        {"pictures": {IMAGE: 4}},
+        {"pairs": 4},
+        {"matches": None},
+        {"validation_pairs": {}},
+    ],
+)
+def test_a_record_with_entries_of_another_form_is_damaged(config, entries):
+    path = Path(config.output) / "run.json"
+    content = json.loads(path.read_text())
+    content["data"] |= entries
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"run\.json: is damaged .*restore it from a copy"):
+        train(config)
