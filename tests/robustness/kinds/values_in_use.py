@@ -161,6 +161,14 @@ VALUES: dict[str, dict[str, tuple[object, ...]]] = {
 }
 
 
+# What is named in the place of a key that it does not fit together with.
+TOGETHER = {
+    ("visualize_reference", "data.matches_frame"): ["cell="],
+    ("convert_checkpoint", "to"): ["output="],
+    ("experiment", "report"): ["/dev/null"],
+}
+
+
 def cases() -> Iterator[Case]:
     for script, keys in VALUES.items():
         for key, values in keys.items():
@@ -174,8 +182,7 @@ def _run(script: str, key: str, value: object, bench: Bench) -> Verdict:
     names = [key, key.rpartition(".")[2], *([str(value)] if value != "" else [])]
     if key.startswith("data."):
         names += ["data.height", "data.width"]  # which are named together
-    if "/dev/null" in names[-1]:
-        names.append("/dev/null")
+    names += TOGETHER.get((script, key), [])
     if script == "train":
         names.append("update ")  # that a value led to NaN or infinity, and which pairs were seen
     return judged(finished, names, lambda: _flaw(bench.output))
