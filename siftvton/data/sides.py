@@ -22,6 +22,7 @@ from siftvton.data.layout import (
     GARMENT,
     GARMENT_MASK,
     GARMENT_PARSING,
+    GREY_TOLERANCE,
     IMAGE,
     MID_GREY,
     WORN_MASK,
@@ -37,6 +38,7 @@ SMALLEST = 16  # pixels of the shorter side, below which a picture shows nothing
 JUDGED = 96  # rows or columns that are judged, about, of the shorter side
 PAINTED = 12  # levels that the typical pixel of the painted region may be from mid-grey: JPEG moves it by 0 or 1
 SAME_LEVELS = 16  # how far the agnostic picture's levels may be from its photo's where nothing is painted
+MISPLACED = 0.05  # share of a mask's white and of the painted pixels that coarse JPEG and resizing stay below
 SAME_PICTURE = 0.9  # share of a mask's levels that are the agnostic picture's from which on it is that picture
 SHOWN = 60  # levels of the brightest channel above which a pixel of a DensePose rendering is none of the background
 STRAY_COLOUR = 60  # levels between a pixel and the nearest DensePose colour from which on it is none of them
@@ -241,7 +243,7 @@ def _agnostic_faults(photo: np.ndarray | None, agnostic: np.ndarray | None, mask
             f"where the mask is white, {AGNOSTIC} must be mid-grey (128) and not show the photo: make both again",
             shares,
         )
-    elif photo is not None and not white.all():
+    elif photo is not None and white.any() and not white.all():
         difference = np.median(np.abs(photo[~white].astype(np.int16) - agnostic[~white]))
         if difference > SAME_LEVELS:
             yield Fault(
@@ -250,6 +252,26 @@ def _agnostic_faults(photo: np.ndarray | None, agnostic: np.ndarray | None, mask
                 "it seems to be of another person: make it again from this photo",
                 f"they differ by {difference:.0f} of 255 levels there",
             )
+            return
+        unpainted, outside = _misplaced(photo, agnostic, white)
+        if min(unpainted, outside) > MISPLACED:
+            yield Fault(
+                AGNOSTIC_MASK,
+                "lies elsewhere than what its agnostic picture paints",
+                "it seems to be of another person, shifted or mirrored: make it again from this photo",
+                f"{unpainted:.0%} of its white is not painted, {outside:.0%} of what is painted is black",
+            )
+
+
+def _misplaced(photo: np.ndarray, agnostic: np.ndarray, white: np.ndarray) -> tuple[float, float]:
+    """How much of the mask's white is not grey, and how much of what was painted grey is not white; 0 to 1.
+
+    A mask that is only wider or only narrower than what is painted has one of the two.
+    """
+    grey = (np.abs(agnostic.astype(np.int16) - MID_GREY) <= GREY_TOLERANCE).all(axis=2)
+    painted = grey & (np.abs(agnostic.astype(np.int16) - photo) > SAME_LEVELS).any(axis=2)
+    outside = (painted & ~white).sum() / painted.sum() if painted.any() else 0.0
+    return float((white & ~grey).sum() / white.sum()), float(outside)
 
 
 def _shown(picture: np.ndarray) -> np.ndarray:

@@ -78,6 +78,16 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
         MASK,
         r"does not fit its agnostic picture .*; where the mask is white, agnostic-v3\.2 must be mid-grey \(128\)",
     ),
+    "a mirrored mask": (
+        lambda root: change(root, MASK, lambda mask: np.ascontiguousarray(mask[:, ::-1])),
+        MASK,
+        r"lies elsewhere than what its agnostic picture paints \(\d+% of its white is not painted, \d+% of what is painted",
+    ),
+    "another person's mask": (
+        lambda root: change(root, MASK, lambda mask: np.roll(mask, mask.shape[1] // 6, axis=1)),
+        MASK,
+        "lies elsewhere than what its agnostic picture paints .*; it seems to be of another person, shifted or mirrored",
+    ),
     "black instead of grey": (
         lambda root: change(root, AGNOSTIC, lambda a: np.where((abs(a.astype(int) - 128) < 4), 0, a).astype(np.uint8)),
         MASK,
@@ -222,6 +232,14 @@ def no_faults(folder: SplitFolder, person: str, garment: str) -> list[str]:
         ),
     ]
     return [f"{fault.kind} {fault.title} {fault.detail}" for fault in faults if not fault.remark]
+
+
+@pytest.mark.parametrize("change_mask", [cv2.dilate, cv2.erode])
+def test_a_mask_that_is_only_wider_or_narrower_than_what_is_painted_passes(
+    root: Path, change_mask: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> None:
+    change(root, MASK, lambda mask: change_mask(mask, np.ones((5, 5), np.uint8)))
+    assert no_faults(SplitFolder(root, "train"), PAIR.person, PAIR.garment) == []
 
 
 @pytest.mark.parametrize("height", [128, 256])
