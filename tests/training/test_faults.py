@@ -211,7 +211,8 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(configuration
     monkeypatch.setattr(Accelerator, "save_state", full)
     config = configuration(updates=4)
     with pytest.raises(
-        InputError, match=r"update-0000004: cannot be written \(.*No space left.*update-0000002 is whole"
+        InputError,
+        match=r"update-0000004: cannot be written \(.*No space left.*free space .*-0000002, which is whole",
     ):
         train(config)
     assert [path.name for path in (Path(config.output) / "checkpoints").iterdir()] == ["update-0000002"]
