@@ -28,6 +28,7 @@ UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 CLOSED_PIPE = 141  # as shells say it of a program that SIGPIPE ended: the work may not be done
 MEMORY_KEYS = ("batch_size", "workers", "jobs", "height", "width", "matches_frame", "crop")
 MEMORY_WORDS = ("out of memory", "insufficient memory", "not enough memory", "allocate memory", "bad_alloc")
+PEER_WORDS = ("closed by peer", "reset by peer", "Timed out waiting", "Broken pipe")  # of gloo; NCCL's has a class
 WORKER_WORDS = ("DataLoader worker", "shared memory")
 
 
@@ -145,6 +146,11 @@ def _foreseen(error: Exception, schema: type, output: Path | None) -> str | None
         return f"out of memory ({said}); {remedy}"
     if _is_about(error, WORKER_WORDS):
         return f"a data loading process ended ({said}), usually for lack of memory; lower workers, or set it to 0"
+    if "DistError" in kinds or _is_about(error, PEER_WORDS):
+        return (
+            f"another process of this run has ended or does not answer ({said}); its own last lines say why, and the "
+            "same command goes on from what is written"
+        )
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("siftvton"):
         return f"the package {error.name.partition('.')[0]} is not installed; README.md says how to install everything"
     return system_line(error, output) if isinstance(error, OSError) else None

@@ -105,6 +105,19 @@ def test_ctrl_c_that_a_library_turns_into_its_own_error_is_still_ctrl_c(monkeypa
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:56022."),
+        torch.distributed.DistBackendError("NCCL error: remote process exited or there was a network error"),
+    ],
+)
+def test_another_process_that_was_killed_is_no_unexpected_error(monkeypatch, capsys, folder: Path, error: Exception):
+    assert called(monkeypatch, fail(error)) == 1
+    assert "train.py: another process of this run has ended" in capsys.readouterr().err
+    assert not list(folder.rglob("traceback-*"))
+
+
 class Broken(Dataset):
     def __init__(self, error: Exception) -> None:
         self.error = error

@@ -74,6 +74,7 @@ def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOn
     source = local(source)
     if not source.is_dir():
         return from_published(read_checkpoint(source), source, dtype=dtype)
+    _require_parts(source)
     schedule = read_settings(source / "scheduler" / "scheduler_config.json", PNDMScheduler)
     parts = {name: load_part(source / name, kind, dtype) for name, kind in PARTS.items()}
     for part, setting, other, its in AGREEMENTS:
@@ -81,6 +82,20 @@ def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOn
         if first != second:
             raise InputError(f"{source}: {part} has {setting}={first}, but {other} has {its}={second}; they must agree")
     return TryOnPipeline(**parts, scheduler=PNDMScheduler(**schedule))
+
+
+def _require_parts(folder: Path) -> None:
+    """
+    Raises:
+        InputError: it is another folder, such as a training's or a single part's.
+    """
+    names = ("scheduler", *PARTS)
+    lacking = [name for name in names if not (folder / name).is_dir()]
+    if lacking:
+        near = (folder / "model", folder.parent, folder.parent.parent / "model")
+        found = next((each for each in near if all((each / name).is_dir() for name in names)), None)
+        remedy = f"{found} is one" if found else f"one holds the folders {', '.join(names)}"
+        raise InputError(f"{folder}: is not a saved pipeline, since it has no folder {lacking[0]}; {remedy}")
 
 
 def weights_digest(source: str | Path) -> str:
@@ -185,8 +200,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is damaged, or is a pickle that would run something.
     """
-    require_regular(path)
-    if path.suffix == SAFETENSORS:
+    if _is_safetensors(require_regular(path)):
         return read_safetensors(path)
     try:
         content = read_tensors(path)
@@ -205,6 +219,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
                 f"{path}: is not a dictionary of tensors, nor holds one as state_dict; {shown(name)} is no plain tensor"
             )
     return content
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file is to be read as safetensors: by its content where that is clear, else by its name."""
+    with path.open("rb") as file:
+        start = file.read(9)  # eight bytes of length, then JSON; PyTorch's files are zip archives
+    return not start.startswith(b"PK") and (start.endswith(b"{") or path.suffix == SAFETENSORS)
 
 
 def from_published(

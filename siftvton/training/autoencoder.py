@@ -28,6 +28,7 @@ from siftvton.training import checkpoints
 from siftvton.training.guards import diverged, not_finite, stop_on_signals, writing
 from siftvton.training.identity import claim, data_of
 from siftvton.training.launch import accelerator_of
+from siftvton.training.resume import require_same
 from siftvton.training.state import StreamSampler
 from siftvton.visualize import contact_sheet
 
@@ -124,7 +125,7 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
     learned = checkpoints.Learned(vae, optimizer)
     candidates = checkpoints.find(output, "latest")
     if candidates:
-        _check_same_configuration(config)
+        require_same(config, output / "train_autoencoder.yaml", candidates[0], FREE_KEYS)
     run = claim(output, lambda: data_of(items, held_out.pairs))
     if candidates:
         checkpoints.restore(accelerator, candidates, progress, run, learned)
@@ -188,15 +189,6 @@ def _check_crop(config: TrainAutoencoder, stride: int) -> None:
     size = min(config.data.height, config.data.width)
     if config.crop % stride or config.crop > size:
         raise UsageError(f"crop={config.crop}: multiples of {stride} up to {size} are allowed")
-
-
-def _check_same_configuration(config: TrainAutoencoder) -> None:
-    changed = cli.differences(config, Path(config.output) / "train_autoencoder.yaml")
-    changed = [line for line in changed if line.partition(":")[0] not in FREE_KEYS]
-    if changed:
-        raise UsageError(
-            f"{config.output} holds a run of another configuration ({'; '.join(changed)}); name another output"
-        )
 
 
 def _loss(config: TrainAutoencoder, vae: AutoencoderKL, pictures: Tensor, keys: Iterable[tuple[int, int]]) -> Tensor:

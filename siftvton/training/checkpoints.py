@@ -155,8 +155,8 @@ def _written(final: Path, output: Path) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:  # PyTorch's writer raises RuntimeError
         last = saved(output)[-1:]
         raise InputError(
-            f"{final}: cannot be written ({first_line(error)}); "
-            + (f"{last[0]} is whole, and the same command goes on from it" if last else "none was written before it")
+            f"{final}: cannot be written ({first_line(error)}); free space or correct the folder's permissions, then "
+            + (f"the same command goes on from {last[0]}, which is whole" if last else "run the same command again")
         ) from error
 
 

@@ -1,5 +1,7 @@
 """accelerate, set up by the configuration alone."""
 
+import os
+
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
 
@@ -27,6 +29,8 @@ def accelerator_of(
             has no such tracker or precision.
     """
     refuse_sharding()
+    if (backend := os.environ.get("ACCELERATE_FP8_BACKEND", "NO")) != "NO":  # read whatever the precision is
+        raise UsageError(f"ACCELERATE_FP8_BACKEND={backend}: training in 8 bits is not supported; unset it")
     cpu = cpu or cpu_only()
     try:
         accelerator = Accelerator(
@@ -39,12 +43,11 @@ def accelerator_of(
             dataloader_config=DataLoaderConfiguration(even_batches=False),
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
-    except ValueError as error:
+    except (ValueError, RuntimeError, ImportError) as error:
         raise UsageError(
-            f"train.tracker={tracker} train.mixed_precision={mixed_precision}: {first_line(error)}"
+            f"accelerate cannot be set up ({first_line(error)}); correct mixed_precision={mixed_precision}, or the "
+            "environment variables of accelerate and of the launcher, such as RANK, WORLD_SIZE and MASTER_ADDR"
         ) from error
-    except RuntimeError as error:
-        raise UsageError(f"the training processes cannot be set up: {first_line(error)}") from error
     if tracker and not accelerator.log_with:
         raise UsageError(f"train.tracker={tracker}: is not installed; pip install {tracker}, or train.tracker=null")
     if (accelerator.device.type == "cpu") != cpu:

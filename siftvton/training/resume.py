@@ -1,6 +1,8 @@
 """Which checkpoints a start can go on from, and what of the configuration may have changed since."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from siftvton import cli
 from siftvton.config import Train
@@ -41,15 +43,28 @@ def candidates_of(config: Train) -> list[Path]:
     """
     output = Path(config.output)
     candidates = checkpoints.find(output, config.resume)
-    saved = output / "train.yaml"
-    if candidates and not saved.is_file():
+    if candidates:
+        fixed = LENGTH_KEYS if config.train.schedule == "cosine" else ()
+        require_same(config, output / "train.yaml", candidates[0], [key for key in FREE_KEYS if key not in fixed])
+    return candidates
+
+
+def require_same(config: Any, saved: Path, checkpoint: Path, free: Collection[str]) -> None:
+    """Compare a configuration with the one that its run has saved.
+
+    Args:
+        checkpoint: one of the run's, for the message. free: the keys that may differ.
+
+    Raises:
+        UsageError: another key differs. InputError: the saved one is missing.
+    """
+    if not saved.is_file():
         raise InputError(
-            f"{saved}: no such file, so the configuration of {candidates[0]} is not known; restore it, or name another "
+            f"{saved}: no such file, so the configuration of {checkpoint} is not known; restore it, or name another "
             "output"
         )
-    changed = cli.differences(config, saved) if candidates else []
-    fixed = LENGTH_KEYS if config.train.schedule == "cosine" else ()
-    changed = [line for line in changed if (key := line.partition(":")[0]) in fixed or key not in FREE_KEYS]
+    changed = [line for line in cli.differences(config, saved) if line.partition(":")[0] not in free]
     if changed:
-        raise UsageError(f"{output} holds a run of another configuration ({'; '.join(changed)}); name another output")
-    return candidates
+        raise UsageError(
+            f"{saved.parent} holds a run of another configuration ({'; '.join(changed)}); name another output"
+        )

@@ -50,6 +50,20 @@ def test_a_folder_without_a_part_is_named(folder: Path):
         load(folder)
 
 
+def test_another_folder_than_a_pipelines_is_named_with_where_one_is(folder: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    checkpoint = run / "checkpoints" / "update-0000001"
+    checkpoint.mkdir(parents=True)
+    with pytest.raises(
+        InputError, match=r"run: is not a saved pipeline, since .*scheduler; one holds the folders .*vae"
+    ):
+        load(run)
+    folder.rename(run / "model")
+    for other in (run, checkpoint, run / "model" / "unet"):
+        with pytest.raises(InputError, match=rf"{other}: is not a saved pipeline.*; {run}/model is one"):
+            load(other)
+
+
 def test_weights_of_another_shape_are_named(folder: Path):
     config = json.loads((folder / "unet" / "config.json").read_text())
     (folder / "unet" / "config.json").write_text(json.dumps(config | {"channels": [16, 32, 64]}))
@@ -272,6 +286,14 @@ def test_a_checkpoints_tensors_are_read_with_and_without_state_dict(tmp_path: Pa
     tensors = {"a.weight": torch.arange(3.0)}
     torch.save({"state_dict": tensors, "epoch": 3} if wrapped else tensors, tmp_path / "x.ckpt")
     assert torch.equal(read_checkpoint(tmp_path / "x.ckpt")["a.weight"], tensors["a.weight"])
+
+
+def test_a_checkpoint_under_the_other_formats_name_is_read(tmp_path: Path):
+    tensors = {"a": torch.arange(4.0)}
+    torch.save(tensors, tmp_path / "pickled.safetensors")
+    save_file(tensors, tmp_path / "model.ckpt")
+    for name in ("pickled.safetensors", "model.ckpt"):
+        assert torch.equal(read_checkpoint(tmp_path / name)["a"], tensors["a"]), name
 
 
 def test_safetensors_are_read(tmp_path: Path):

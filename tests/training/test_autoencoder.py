@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from siftvton.config import PictureData, TrainAutoencoder
-from siftvton.errors import DivergedError, UsageError
+from siftvton.errors import DivergedError, InputError, UsageError
 from siftvton.model import build
 from siftvton.model.loading import load_part
 from siftvton.training import autoencoder
@@ -101,6 +101,16 @@ def test_the_autoencoders_training_saves_and_goes_on(root: Path, tmp_path: Path,
         load_part(tmp_path / name / "vae", AutoencoderKL).state_dict() for name in ("straight", "stopped")
     )
     assert all(torch.equal(tensor, straight[name]) for name, tensor in stopped.items())
+
+
+def test_a_run_without_its_configuration_is_not_continued(root: Path, tmp_path: Path):
+    config = autoencoder_configuration(root, tmp_path / "run", updates=2)
+    train_autoencoder(config)
+    (tmp_path / "run" / "train_autoencoder.yaml").unlink()
+    with pytest.raises(
+        InputError, match=r"^\S*train_autoencoder\.yaml: no such file, so the configuration of \S*-0000002"
+    ):
+        train_autoencoder(config)
 
 
 @pytest.mark.parametrize("rate", [1e32, math.inf])

@@ -144,10 +144,16 @@ def test_lines_of_a_log_that_cannot_be_read_are_dropped_and_told_of(tmp_path: Pa
     assert "line 1 is not an entry of this log and is dropped, 4 lines in all" in capsys.readouterr().out
 
 
-def test_a_log_that_cannot_be_written_ends_the_run_in_one_line(configuration):
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"metrics\.jsonl: cannot be written \(.*\); free space"):
+        records.append(tmp_path / "metrics.jsonl", 1, {})
+
+
+def test_a_folder_in_the_place_of_a_log_ends_the_run_in_one_line(configuration):
     config = configuration(updates=2)
     (Path(config.output) / "metrics.jsonl").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"metrics\.jsonl: cannot be written \(.*\); free space"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl: is a folder, not a file; move it"):
         train(config)
 
 
@@ -211,7 +217,8 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(configuration
     monkeypatch.setattr(Accelerator, "save_state", full)
     config = configuration(updates=4)
     with pytest.raises(
-        InputError, match=r"update-0000004: cannot be written \(.*No space left.*update-0000002 is whole"
+        InputError,
+        match=r"update-0000004: cannot be written \(.*No space left.*free space .*-0000002, which is whole",
     ):
         train(config)
     assert [path.name for path in (Path(config.output) / "checkpoints").iterdir()] == ["update-0000002"]

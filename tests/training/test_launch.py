@@ -57,6 +57,19 @@ def test_a_device_that_contradicts_the_configuration_is_refused(monkeypatch: pyt
         accelerator_of("no", cpu=True)
 
 
+def test_eight_bits_that_the_environment_asks_for_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACCELERATE_FP8_BACKEND", "TE")
+    with pytest.raises(UsageError, match="ACCELERATE_FP8_BACKEND=TE: training in 8 bits is not supported"):
+        accelerator_of("no", cpu=True)
+
+
+def test_an_incomplete_launcher_is_a_line_about_the_environment(monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=r"accelerate cannot be set up \(.*MASTER_ADDR.*or the environment variables"):
+        accelerator_of("no", cpu=True)
+
+
 def test_a_tracker_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch):
     plain = Accelerator.__init__
 
