@@ -12,12 +12,21 @@ from siftvton.errors import InputError, UsageError, first_line
 
 LOCK = ".siftvton.lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of file systems without flock
-RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")  # as accelerate looks for them
+# A process's number and how many there are, by the launchers that accelerate knows.
+LAUNCHERS = (
+    ("RANK", "WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+)
 
 
 def is_main_process() -> bool:
     """Whether this is the one process of a run that writes into its output folder, by the launcher's variables."""
-    return next((os.environ[name] for name in RANKS if os.environ.get(name)), "0") == "0"
+    for rank, size in LAUNCHERS:
+        if os.environ.get(rank) and os.environ.get(size, "1") not in ("", "1"):
+            return os.environ[rank] == "0"
+    return True
 
 
 @contextmanager

@@ -328,6 +328,7 @@ def test_a_second_run_in_the_same_output_is_refused_in_one_line(monkeypatch, cap
 
 def test_processes_of_one_run_share_its_output(monkeypatch, folder: Path):
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     entered = []
     with only_writer(folder / "out"):
         assert called(monkeypatch, entered.append, "output=out") == 0

@@ -11,7 +11,7 @@ import filelock
 import pytest
 
 from siftvton.errors import InputError, UsageError
-from siftvton.locks import LOCK, is_main_process, only_writer
+from siftvton.locks import LAUNCHERS, LOCK, is_main_process, only_writer
 
 HOLD = """
 import os, sys, time
@@ -129,10 +129,18 @@ def test_a_folder_that_may_not_be_written_to_is_the_systems_error(monkeypatch, t
 
 @pytest.mark.parametrize(
     ("variables", "main"),
-    [({}, True), ({"RANK": "0"}, True), ({"RANK": "3"}, False), ({"OMPI_COMM_WORLD_RANK": "1"}, False)],
+    [
+        ({}, True),
+        ({"RANK": "0", "WORLD_SIZE": "4"}, True),
+        ({"RANK": "3", "WORLD_SIZE": "4"}, False),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, False),
+        ({"RANK": "1"}, True),  # a leftover: accelerate, too, takes this for the only process
+        ({"RANK": "1", "WORLD_SIZE": "1"}, True),
+    ],
 )
 def test_one_process_of_a_run_is_the_main_one(monkeypatch, variables: dict[str, str], main: bool):
-    monkeypatch.delenv("RANK", raising=False)
+    for name in sum(LAUNCHERS, ()):
+        monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert is_main_process() is main
