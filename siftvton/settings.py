@@ -60,6 +60,8 @@ def load(schema: type[C], path: str | Path, overrides: Sequence[str] = ()) -> C:
         key, equals, text = override.partition("=")
         if not equals:
             raise UsageError(f"{_shown(override)!r} is not key=value")
+        if key != key.strip():
+            raise UsageError(f"{_shown(override)!r}: write key=value without blanks")
         entry = _entry(schema, key)
         if entry is None:
             inside = next((name for name in keys(schema) if name.startswith(f"{key}.")), None)
@@ -275,6 +277,8 @@ def _text(entry: Field[Any], value: Any, where: str) -> str:
         return value
     if not value:
         raise UsageError(f"{where}: the path is empty")
+    if value != value.strip():  # such as the carriage return of a script with Windows line ends
+        raise UsageError(f"{where}: the path begins or ends with a blank or a line break; remove it")
     path = _expanded(value, where)
     return path if entry.name == "output" else _shipped(path)
 

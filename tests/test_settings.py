@@ -80,6 +80,7 @@ def test_overlays_hold_their_differences():
         ("model.channels=[]", "1 to 1000 numbers are required"),
         ("model.channels=[1", "the value is not YAML: line 1, column"),
         ("resume", "is not key=value"),
+        ("resume = latest", "'resume = latest': write key=value without blanks"),
         ("train=3", r"unknown key train; it is a section: name one of its keys, e\.g\. train\.epochs"),
     ],
 )
@@ -347,6 +348,8 @@ def test_a_dollar_or_a_tilde_that_belongs_to_a_name_survives(empty: Path, tmp_pa
         ("${oc.env:HOME}", "the environment variable oc.env:HOME is not set"),
         ("${output", "the environment variable output is not set"),
         ("~nobody_of_this_name/x", "no home folder is known for ~nobody_of_this_name"),
+        ("x ", "the path begins or ends with a blank or a line break; remove it"),
+        (" x", "the path begins or ends with a blank or a line break; remove it"),
     ],
 )
 def test_a_path_that_cannot_be_resolved_is_refused_by_name(empty: Path, monkeypatch, path: str, message: str):
@@ -357,6 +360,11 @@ def test_a_path_that_cannot_be_resolved_is_refused_by_name(empty: Path, monkeypa
     mine.write_text(f"output: '{path}'\n")
     with pytest.raises(UsageError, match=message):
         cli.load(Infer, mine)
+
+
+def test_windows_line_ends_of_a_shell_script_are_no_part_of_a_path(empty: Path):
+    with pytest.raises(UsageError, match="output=x: the path begins or ends with a blank or a line break"):
+        cli.load(Infer, empty, ["output=x\r"])
 
 
 def test_every_key_that_names_a_file_or_a_folder_is_a_path():
@@ -375,7 +383,7 @@ def test_any_text_survives_a_round_trip(empty: Path, tmp_path: Path):
     texts = ["null", "~", "", "no", "1e3", "007", "2024-01-01", "<<", "=", "- a", " a ", "a: b", "a #b", "\ufeffa"]
     texts += ["".join(draw.choices(alphabet, k=draw.randint(1, 12))) for _ in range(300)]
     for text in texts:
-        config = Experiment(arms={"a": text, "b.c": text}, reference=text, base_arm=text, output=f"x{text}")
+        config = Experiment(arms={"a": text, "b.c": text}, reference=text, base_arm=text, output=f"x{text}x")
         cli.save(config, tmp_path / "saved.yaml")
         assert cli.load(Experiment, tmp_path / "saved.yaml") == config, repr(text)
 
