@@ -305,7 +305,7 @@ def _expanded(text: str, where: str) -> str:
     if text.startswith("~"):
         user = text.partition("/")[0]
         home, text = os.path.expanduser(user), text.removeprefix(user)
-        if home == user:
+        if home == user or (user == "~" and os.environ.get("HOME") == ""):
             raise UsageError(
                 f"{where}: no home folder is known for {_shown(user)}; write ./{_shown(user)} for a folder of that name"
             )

@@ -362,6 +362,12 @@ def test_a_path_that_cannot_be_resolved_is_refused_by_name(empty: Path, monkeypa
         cli.load(Infer, mine)
 
 
+def test_an_empty_home_is_no_root_folder(empty: Path, monkeypatch):
+    monkeypatch.setenv("HOME", "")
+    with pytest.raises(UsageError, match="no home folder is known for ~"):
+        cli.load(Infer, empty, ["output=~/x"])
+
+
 def test_windows_line_ends_of_a_shell_script_are_no_part_of_a_path(empty: Path):
     with pytest.raises(UsageError, match="output=x: the path begins or ends with a blank or a line break"):
         cli.load(Infer, empty, ["output=x\r"])

@@ -88,6 +88,7 @@ def check(config: CheckData) -> None:
         raise InputError(f"data.root={root}: no such folder; data/README.md says how to lay the data out")
     output = Path(config.output)
     matches_folder = Path(data.matches) if data.matches else root / "train" / layout.MATCHES
+    layout.require_frame(matches_folder, frame)
     parts = _parts(config)
     for part in parts:
         _inspect(part, root, data.height / data.width, matches_folder, frame)

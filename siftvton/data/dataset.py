@@ -28,6 +28,7 @@ from siftvton.data.layout import (
     SplitFolder,
     is_white,
     matches_path,
+    require_frame,
 )
 from siftvton.data.sides import garment_faults, person_faults, read_densepose
 from siftvton.draws import torch_generator
@@ -155,6 +156,8 @@ class TryOnDataset(Dataset[TryOnItem]):
         self.size = (height, width)
         self.matches = matches
         self.matches_frame = self.size if matches_frame is None else matches_frame
+        if matches is not None:
+            require_frame(matches, self.matches_frame)
         self.worn_mask = worn_mask
         self.augmented = augmented
         self.seed = seed

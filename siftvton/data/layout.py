@@ -19,6 +19,7 @@ import numpy as np
 from siftvton.draws import numpy_generator
 from siftvton.errors import InputError, UsageError
 from siftvton.files import is_file, read_bytes
+from siftvton.plain_yaml import parse
 
 IMAGE = "image"
 DENSEPOSE = "image-densepose"
@@ -29,6 +30,7 @@ GARMENT_MASK = "cloth-mask"
 GARMENT_PARSING = "cloth_parse-bytedance"
 WORN_MASK = "gt_cloth_warped_mask"
 MATCHES = "sift_matching"
+MATCHES_NOTE = "preprocess_sift.yaml"  # the configuration that made a folder of matches
 
 AUTHORS_LISTS = {
     "train": "siftvton_train_pairs.txt",
@@ -136,6 +138,27 @@ class SplitFolder:
 def matches_path(folder: str | Path, person: str) -> Path:
     """The correspondences of the person picture ``person`` in a folder of them."""
     return Path(folder) / f"{Path(person).stem}{MATCHES_ENDING}"
+
+
+def require_frame(folder: str | Path, frame: tuple[int, int]) -> None:
+    """Look at the configuration that ``preprocess_sift.py`` left beside its matches, where it is there.
+
+    Raises:
+        UsageError: they were measured in another frame than ``frame``, (height, width) in pixels.
+    """
+    note = Path(folder) / MATCHES_NOTE
+    if not is_file(note):
+        return  # the authors' files, or those of another tool
+    try:
+        content = parse(read_bytes(note).decode())
+        found = tuple(int(side) for side in content["data"]["matches_frame"])
+    except (ValueError, LookupError, TypeError):  # broken, which preprocess_sift.py says itself
+        return
+    if found != tuple(frame):
+        raise UsageError(
+            f"data.matches_frame={list(frame)}: the matches in {folder} were measured in {list(found)}, says "
+            f"{note.name}; use data.matches_frame={list(found)}"
+        )
 
 
 def read_pairs(path: str | Path) -> list[Pair]:

@@ -26,7 +26,7 @@ from siftvton import cli
 from siftvton.config import AttentionError
 from siftvton.correspondence import Correspondences, read_matches
 from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
-from siftvton.data.layout import MATCHES, Pair, SplitFolder, in_setting, matches_path, split_pairs
+from siftvton.data.layout import MATCHES, Pair, SplitFolder, in_setting, matches_path, require_frame, split_pairs
 from siftvton.data.synthetic.write import EXACT_MAP
 from siftvton.devices import cpu_only, named_device
 from siftvton.errors import InputError, first_line
@@ -108,6 +108,7 @@ def known_positions(config: AttentionError, folder: SplitFolder) -> Callable[[Pa
     if not matches.is_dir():
         raise InputError(f"{matches}: no such folder of matches; run scripts/preprocess_sift.py data.split=… first")
     frame = (config.matches_frame[0], config.matches_frame[1])
+    require_frame(matches, frame)
     return lambda pair: always(read_matches(matches_path(matches, pair.person), frame))
 
 

@@ -140,6 +140,7 @@ def visualize_reference(config: VisualizeReference) -> Path:
     folder = SplitFolder(config.data.root, config.data.split)
     frame = (config.data.matches_frame[0], config.data.matches_frame[1])
     matches_folder = Path(config.matches) if config.matches else folder.folder / layout.MATCHES
+    layout.require_frame(matches_folder, frame)
     if config.cell > min(frame):
         raise UsageError(f"cell={config.cell}: at most {min(frame)} is allowed")
     grid = (frame[0] // config.cell, frame[1] // config.cell)

@@ -136,11 +136,11 @@ def measured(name: str, folder: Path, paths: Sequence[Path]) -> PictureSet:
 
 def _check_place(name: str, place: str) -> None:
     try:
-        fields = {field for _, field, _, _ in Formatter().parse(place) if field is not None}
+        fields = [parts[1:] for parts in Formatter().parse(place) if parts[1] is not None]
     except ValueError as error:
         raise UsageError(f"predictions.{name}={place}: {error}") from error
-    if fields - {"person", "garment"}:
-        raise UsageError(f"predictions.{name}={place}: fields {{person}} and {{garment}} are allowed")
+    if not all(field in ("person", "garment") and not form and not change for field, form, change in fields):
+        raise UsageError(f"predictions.{name}={place}: {{person}} and {{garment}} are allowed, without a format")
 
 
 def _folder(place: str) -> Path:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from siftvton.data import layout
+from siftvton.data.dataset import TryOnDataset
 from siftvton.data.layout import Pair, SplitFolder
 from siftvton.errors import InputError, UsageError
 from siftvton.files import write_text
@@ -324,3 +325,21 @@ def test_the_authors_lists_must_share_no_person(tmp_path: Path) -> None:
             InputError, match=r"val_pairs\.txt, line 2: b\.jpg is also trained on .*train_pairs.*line 2"
         ):
             layout.split_pairs(tmp_path, split, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["data: {matches_frame: [512, 384]}", "", "[", "data: 3", "data: {matches_frame: [a]}"]
+)
+def test_matches_are_read_in_the_frame_that_they_were_measured_in(tmp_path: Path, text: str) -> None:
+    layout.require_frame(tmp_path, (512, 384))  # the authors' files say nothing
+    (tmp_path / layout.MATCHES_NOTE).write_text(text)
+    layout.require_frame(tmp_path, (512, 384))
+
+
+def test_matches_of_another_frame_are_refused(tmp_path: Path) -> None:
+    (tmp_path / layout.MATCHES_NOTE).write_text("data:\n  matches_frame:\n  - 256\n  - 192\n")
+    with pytest.raises(UsageError, match=r"measured in \[256, 192\].*use data\.matches_frame=\[256, 192\]"):
+        layout.require_frame(tmp_path, (512, 384))
+    (tmp_path / "root" / "train").mkdir(parents=True)
+    with pytest.raises(UsageError, match="measured in"):
+        TryOnDataset(SplitFolder(tmp_path / "root", "train"), [], 512, 384, matches=tmp_path)

@@ -1,5 +1,7 @@
 """Which pictures are scored, and how they are read."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -119,3 +121,11 @@ def test_pictures_are_resized_as_floats_and_not_rounded_again(tmp_path):
     np.testing.assert_array_equal(
         Pictures([tmp_path / "picture.png"], (48, 64))[0].numpy()[0], levels[:, :, 0] / np.float32(255)
     )
+
+
+@pytest.mark.parametrize("place", ["{person!z}.jpg", "{person:>9}.jpg", "{person.x}.jpg", "{0}.jpg", "{nobody}.jpg"])
+def test_a_field_with_a_format_is_refused(tmp_path: Path, place: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"predictions\.a=.*: \{person\} and \{garment\} are allowed, without a format"
+    ):
+        results_of("a", tmp_path / place, [Pair("a.jpg", "b.jpg")], "unpaired")
