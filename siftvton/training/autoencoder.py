@@ -189,6 +189,10 @@ def _check_crop(config: TrainAutoencoder, stride: int) -> None:
     size = min(config.data.height, config.data.width)
     if config.crop % stride or config.crop > size:
         raise UsageError(f"crop={config.crop}: multiples of {stride} up to {size} are allowed")
+    if config.data.height % stride or config.data.width % stride:
+        raise UsageError(
+            f"data.height={config.data.height} data.width={config.data.width}: multiples of {stride} are allowed"
+        )
 
 
 def _loss(config: TrainAutoencoder, vae: AutoencoderKL, pictures: Tensor, keys: Iterable[tuple[int, int]]) -> Tensor:

@@ -142,6 +142,11 @@ def test_a_crop_that_does_not_fit_is_refused(root: Path, tmp_path: Path, crop: i
         train_autoencoder(autoencoder_configuration(root, tmp_path / "run", crop=crop))
 
 
+def test_pictures_that_the_stride_does_not_divide_are_refused(root: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match=r"data\.height=64 data\.width=48: multiples of 32 are allowed"):
+        train_autoencoder(autoencoder_configuration(root, tmp_path / "run", channels=[8] * 6))
+
+
 def test_crops_are_cut_from_their_pictures_by_key(configuration):
     items = _items(TrainAutoencoder(data=configuration().data), "train")
     crops = Crops(items, 16, seed=0)
