@@ -45,8 +45,9 @@ def accelerator_of(
         )
     except (ValueError, RuntimeError, ImportError) as error:
         raise UsageError(
-            f"accelerate cannot be set up ({first_line(error)}); correct mixed_precision={mixed_precision}, or the "
-            "environment variables of accelerate and of the launcher, such as RANK, WORLD_SIZE and MASTER_ADDR"
+            f"accelerate cannot be set up ({first_line(error)}); correct train.tracker={tracker} or "
+            f"train.mixed_precision={mixed_precision}, or the environment variables of accelerate and of the launcher, "
+            "such as RANK, WORLD_SIZE and MASTER_ADDR"
         ) from error
     if tracker and not accelerator.log_with:
         raise UsageError(f"train.tracker={tracker}: is not installed; pip install {tracker}, or train.tracker=null")
