@@ -31,7 +31,7 @@ SIGNALS = {
     "SIGTERM": signal.SIGTERM,
     "SIGINT": signal.SIGINT,
 }
-STOPPED = (0, 1, 130, 143)  # exit codes after a signal that can be caught
+STOPPED = (0, 1, 130, 143, -signal.SIGTERM, -signal.SIGINT)  # exit codes after a signal that can be caught
 DISKS = (2_000, 30_000, 300_000)  # bytes that a file may have
 
 
