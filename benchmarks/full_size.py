@@ -13,17 +13,19 @@ import time
 import numpy as np
 import torch
 
-from siftvton.config import SupervisionConfig
 from siftvton.correspondence import find_correspondences
 from siftvton.data.dataset import CLIP_SIZE, TryOnBatch
-from siftvton.data.layout import MID_GREY, Pair
+from siftvton.data.layouts.polarity import MID_GREY
+from siftvton.data.pairs import Pair
 from siftvton.draws import torch_generator
 from siftvton.files import read_image
 from siftvton.model import build
+from siftvton.model.inputs import noised
 from siftvton.model.network import TryOnNetwork
-from siftvton.pipeline import TryOnPipeline
+from siftvton.sampling.pipeline import TryOnPipeline
+from siftvton.training.config import SupervisionConfig
 from siftvton.training.state import select_trainable
-from siftvton.training.step import noised, step_losses
+from siftvton.training.step import step_losses
 
 SIZE = (512, 384)
 

@@ -21,15 +21,17 @@ import numpy as np
 from results import record
 from tqdm import tqdm
 
-from siftvton.config import PreprocessSift, SiftData
+from siftvton.commands.preprocess_sift import PreprocessSift, preprocess
 from siftvton.correspondence import Correspondences, filters, read_matches, sift, write_matches
 from siftvton.correspondence.matching import BLACK, WHITE, in_frame, joined, painted, regions_in_frame
-from siftvton.data import layout
-from siftvton.data.layout import SplitFolder, folder_pairs, in_setting, matches_path
+from siftvton.data.config import SiftData
+from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, GARMENT_PARSING, IMAGE
+from siftvton.data.layouts.vitonhd import SplitFolder, folder_pairs
+from siftvton.data.match_folder import matches_path
+from siftvton.data.pairs import Pair, in_setting
 from siftvton.data.sides import read_densepose
-from siftvton.data.synthetic.write import write_world
 from siftvton.files import read_grey, read_image, read_labels
-from siftvton.preprocessing import preprocess
+from siftvton.toy.world.write import write_world
 
 ROUNDS = 7
 FRAME = (512, 384)
@@ -37,20 +39,20 @@ SAME = 0.01  # px
 RECORDED = {"ours": "same_matches", "ours, joint": "joint"}
 
 
-def plain_loop(folder: SplitFolder, pairs: list[layout.Pair], output: Path) -> dict[str, int]:
+def plain_loop(folder: SplitFolder, pairs: list[Pair], output: Path) -> dict[str, int]:
     """Match files for the pairs; how many of their regions there were, and how many of them empty on either side."""
     shares = {"regions": 0, "empty": 0}
     for pair in pairs:
-        parsing = folder.find(layout.GARMENT_PARSING, pair.garment)
+        parsing = folder.find(GARMENT_PARSING, pair.garment)
         areas = regions_in_frame(
             FRAME,
-            densepose=read_densepose(folder.require(layout.DENSEPOSE, pair.person)),
-            agnostic_mask=read_grey(folder.require(layout.AGNOSTIC_MASK, pair.person)),
+            densepose=read_densepose(folder.require(DENSEPOSE, pair.person)),
+            agnostic_mask=read_grey(folder.require(AGNOSTIC_MASK, pair.person)),
             parsing=None if parsing is None else read_labels(parsing),
-            garment_mask=read_grey(folder.require(layout.GARMENT_MASK, pair.garment)),
+            garment_mask=read_grey(folder.require(GARMENT_MASK, pair.garment)),
         )
-        person = in_frame(read_image(folder.require(layout.IMAGE, pair.person)), FRAME)
-        garment = in_frame(read_image(folder.require(layout.GARMENT, pair.garment)), FRAME)
+        person = in_frame(read_image(folder.require(IMAGE, pair.person)), FRAME)
+        garment = in_frame(read_image(folder.require(GARMENT, pair.garment)), FRAME)
         kept = []
         for area in areas:
             shares["regions"] += 1
@@ -114,7 +116,7 @@ def main(pairs: int) -> None:
         data = Path(scratch) / "toy"
         write_world(data, train_pairs=pairs, test_pairs=2, seed=0, height=FRAME[0], width=FRAME[1])
         compare(data, Path(scratch), "with parsing")
-        shutil.rmtree(data / "train" / layout.GARMENT_PARSING)
+        shutil.rmtree(data / "train" / GARMENT_PARSING)
         compare(data, Path(scratch), "without parsing", "_without_parsing")
 
 

@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from siftvton.correspondence import Correspondences
-from siftvton.model.loading import load
 from siftvton.model.network import TryOnNetwork
+from siftvton.sampling.loading import load
 from siftvton.supervision import ReferenceAttention, supervise
 from siftvton.training.state import select_trainable
 

@@ -12,16 +12,15 @@ import torch
 from tqdm import tqdm
 
 from siftvton import cli
-from siftvton.config import Infer
-from siftvton.data.dataset import TryOnDataset
-from siftvton.data.layout import SplitFolder, in_setting, split_pairs
-from siftvton.data.synthetic.garments import sample_garment
-from siftvton.data.synthetic.persons import sample_person
-from siftvton.data.synthetic.render import render
-from siftvton.data.synthetic.write import WORLD
+from siftvton.commands.infer import Infer
+from siftvton.data.dataset import TryOnDataset, picture
+from siftvton.data.layouts.vitonhd import SplitFolder, split_pairs
+from siftvton.data.pairs import in_setting
 from siftvton.files import write_image
-from siftvton.inference import picture
-from siftvton.model.loading import load
+from siftvton.sampling.loading import load
+from siftvton.toy.world.garments import sample_garment
+from siftvton.toy.world.persons import sample_person
+from siftvton.toy.world.render import render
 
 
 @torch.no_grad()

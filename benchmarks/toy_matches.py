@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from siftvton.correspondence.filters import PRESETS, Preset
 from siftvton.correspondence.matching import RegionMatches, match_regions, regions_in_frame
-from siftvton.data.synthetic.garments import PRINTS, sample_garment
-from siftvton.data.synthetic.persons import sample_person
-from siftvton.data.synthetic.render import Rendering, render
 from siftvton.draws import numpy_generator
+from siftvton.toy.world.garments import PRINTS, sample_garment
+from siftvton.toy.world.persons import sample_person
+from siftvton.toy.world.render import Rendering, render
 
 SEED, SPLIT = 0, "train"
 FRAME = (512, 384)

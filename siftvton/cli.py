@@ -1,6 +1,7 @@
-"""What every script shares: ``--config``, ``--dry-run``, ``--help``, ``key=value`` overrides, one-line errors."""
+"""The command line of every command: ``--config``, ``--dry-run``, ``--help``, ``key=value``, one-line errors."""
 
 import argparse
+import difflib
 import os
 import platform
 import select
@@ -9,20 +10,22 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from siftvton.config import keys, number_kind
+from siftvton.commands import NAMES, command, schemas
 from siftvton.errors import InputError, UsageError, first_line, system_line, words
-from siftvton.locks import is_main_process, only_writer
-from siftvton.settings import CHECKOUT, differences, load, save, to_yaml, values
+from siftvton.locks import is_main_process
+from siftvton.options import keys, number_kind
+from siftvton.settings import ROOT, load_configuration, to_yaml, values
 
-__all__ = ["differences", "load", "run", "save"]
+C = TypeVar("C")
 
-CONFIGS = CHECKOUT / "configs"
+CONFIGS = ROOT / "configs"
 DEBUG = "SIFTVTON_DEBUG"  # set to 1: an unexpected error's traceback is shown
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 CLOSED_PIPE = 141  # as shells say it of a program that SIGPIPE ended: the work may not be done
@@ -32,51 +35,63 @@ PEER_WORDS = ("closed by peer", "reset by peer", "Timed out waiting", "Broken pi
 WORKER_WORDS = ("DataLoader worker", "shared memory")
 
 
-def _output(config: Any) -> Path:
-    return Path(config.output)
+def main() -> NoReturn:
+    """The console command ``siftvton <command> …``."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("--help", "-h"):
+        titles = {each: (command(each).schema.__doc__ or "").splitlines()[0] for each in NAMES}
+        width = max(map(len, NAMES))
+        lines = [f"  {each:{width}}  {title}" for each, title in titles.items()]
+        _print("\n".join(["usage: siftvton <command> [--help] [key=value ...]", "", "commands:", *lines]))
+        sys.exit(0)
+    if name == "--version":
+        _print(f"siftvton {version('siftvton')}")
+        sys.exit(0)
+    if name not in NAMES:
+        likeliest = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]
+        _end(f"siftvton: {name} is not a command; did you mean {likeliest}? siftvton --help lists all commands", 2)
+    run(name, sys.argv[2:], f"siftvton {name}")
 
 
-def run(
-    main: Callable[[Any], None],
-    schema: type,
-    default: str,
-    summary: Callable[[Any], str] | None = None,
-    output: Callable[[Any], Path] = _output,
-    lock: Callable[[Path], Any] = only_writer,
-) -> NoReturn:
-    """Parse the command line, build the configuration, call ``main`` with it and exit.
+def load(schema: type[C], path: str | Path, overrides: Sequence[str] = ()) -> C:
+    """The configuration of one command from a file that may hold keys of others, and from ``key=value`` overrides."""
+    return load_configuration(schema, path, overrides, schemas())
+
+
+def run(name: str, arguments: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
+    """Parse the command line, build the configuration, call the command's function with it and exit.
 
     Only one process of a run, and only one run at a time, holds the lock of the output folder.
 
     Args:
-        schema: the script's dataclass in :mod:`siftvton.config`.
-        default: the file in ``configs/`` that is read where ``--config`` is not given.
-        summary: what ``--dry-run`` says of the configuration besides, as YAML comments.
-        output: what the script writes.
-        lock: holds the output for this run.
+        name: of the command.
+        arguments: of the command line; None: the process's own.
+        program: what to call the program in messages; None: the script's name.
     """
+    chosen = command(name)
+    schema, default = chosen.schema, chosen.default
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console that lacks a character shows another
-    parser = _Parser(add_help=False)
+    parser = _Parser(program, add_help=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--config", default=str(CONFIGS / default))
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--help", "-h", action="store_true")
     written: Path | None = None
     try:
-        arguments = parser.parse_intermixed_args()
-        config: Any = load(schema, arguments.config, arguments.overrides)
-        if arguments.help:
+        given = parser.parse_intermixed_args(arguments)
+        config: Any = load(schema, given.config, given.overrides)
+        if given.help:
             _print(_help(schema, config, parser.prog, default))
-        elif arguments.dry_run:
-            counted = summary(config).splitlines() if summary is not None else []
+        elif given.dry_run:
+            counted = chosen.summary(config).splitlines() if chosen.summary is not None else []
             _print(to_yaml(config) + "\n".join(f"# {line}" for line in counted))
         else:
-            written = output(config)
-            with lock(written) if is_main_process() else nullcontext(), _ctrl_c_kept():
-                _call(main, config)
-            _print("")
+            written = chosen.output(config)
+            with chosen.lock(written) if is_main_process() else nullcontext(), _ctrl_c_kept():
+                said = _call(chosen.function, config)
+            _print(said or "")
     except KeyboardInterrupt:
         _end(f"{parser.prog}: stopped", 130)
     except UsageError as error:  # what was typed may have line breaks
@@ -99,11 +114,11 @@ def run(
     sys.exit(0)
 
 
-def _call(main: Callable[[Any], None], config: Any) -> None:
+def _call(function: Callable[[Any], str | None], config: Any) -> str | None:
     from siftvton.memory import keep_freed_memory
 
     keep_freed_memory()
-    main(config)
+    return function(config)
 
 
 @contextmanager

@@ -35,18 +35,20 @@ def cpu_only() -> bool:
     return not torch.accelerator.is_available()
 
 
-def named_device(name: str | None) -> torch.device:
-    """The device of that name; None: a GPU where there is one.
+def device_of(name: str | None) -> torch.device:
+    """The device that the key ``device`` names; None: this process's GPU, or the CPU where there is none.
 
     Raises:
-        UsageError: this machine has none of that name.
+        UsageError: this machine has no such device.
     """
+    if name is None:
+        return PartialState(cpu=cpu_only()).device
     try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(name)
         torch.zeros(1, device=device).item()  # "meta" holds no values
     except (RuntimeError, AssertionError, ImportError) as error:  # PyTorch asserts that it was built with CUDA
         raise UsageError(
-            f"device={name}: not on this machine; e.g. cpu, or null for a GPU where there is one"
+            f"device={name} is not available on this machine; use e.g. cpu, or null for a GPU where there is one"
         ) from error
     return device
 

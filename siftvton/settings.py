@@ -12,13 +12,14 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from omegaconf import OmegaConf
 
-from siftvton.config import MOST_NUMBERS, SCRIPTS, keys, number_kind
 from siftvton.errors import UsageError
+from siftvton.options import MOST_NUMBERS, keys, number_kind
 from siftvton.plain_yaml import NULLS, PlainYamlError, parse
 
 C = TypeVar("C")
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parent
+ROOT = _PACKAGE if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent  # an installed wheel, or a checkout
 SHIPPED = ("configs/", "checkpoints/toy")  # found from any folder
 LARGEST_FILE = 2**20  # bytes
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -38,24 +39,41 @@ def _is_dictionary(entry: Field[Any]) -> bool:
     return get_origin(entry.type) is dict
 
 
-_ALL = [(key, entry) for schema in SCRIPTS.values() for key, entry in keys(schema).items()]
-SECTIONS = {key.rpartition(".")[0]: key for key, _ in _ALL if "." in key}  # each with an example of its keys
-DICTIONARIES = {key for key, entry in _ALL if _is_dictionary(entry)}  # in one script at least
+class Known:
+    """What the keys of several schemas say about the form of a file.
+
+    Attributes:
+        schemas: the configurations whose keys a file may hold.
+        sections: dotted name of a section -> an example of its keys.
+        dictionaries: keys whose values have names that the user gives, in at least one schema.
+    """
+
+    def __init__(self, schemas: Sequence[type]) -> None:
+        entries = [(key, entry) for schema in schemas for key, entry in keys(schema).items()]
+        self.schemas = schemas
+        self.sections = {key.rpartition(".")[0]: key for key, _ in entries if "." in key}
+        self.dictionaries = {key for key, entry in entries if _is_dictionary(entry)}
 
 
-def load(schema: type[C], path: str | Path, overrides: Sequence[str] = ()) -> C:
+def load_configuration(
+    schema: type[C], path: str | Path, overrides: Sequence[str] = (), others: Sequence[type] = ()
+) -> C:
     """The schema's defaults, then the file, then the overrides.
+
+    Args:
+        others: schemas of other commands, whose keys the file may hold as well.
 
     Raises:
         UsageError: the file is missing or not YAML; a key is unknown; a value has a wrong type or is not allowed.
     """
     values: dict[str, Any] = {}
-    known = {key for other in SCRIPTS.values() for key in keys(other)}
-    for key, value, where in _file_values(Path(path)):
+    known = Known((schema, *others))
+    for key, value, where in _file_values(Path(path), known):
         if _entry(schema, key):
             _accept(values, schema, key, value, where)
-        elif not any(_entry(other, key) for other in SCRIPTS.values()):
-            raise UsageError(f"{where}: unknown key {_shown(key)}{_nearest(key, known)}")
+        elif not any(_entry(other, key) for other in others):
+            names = {key for each in known.schemas for key in keys(each)}
+            raise UsageError(f"{where}: unknown key {_shown(key)}{_nearest(key, names)}")
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
@@ -71,7 +89,7 @@ def load(schema: type[C], path: str | Path, overrides: Sequence[str] = ()) -> C:
     return _built(schema, values)
 
 
-def save(config: Any, path: str | Path) -> None:
+def save_configuration(config: Any, path: str | Path) -> None:
     """Write a resolved configuration as YAML; given to ``--config``, it repeats the run."""
     from siftvton.files import write_text  # here: --help does without OpenCV
 
@@ -98,7 +116,7 @@ def differences(config: Any, path: str | Path) -> list[str]:
     """Where the configuration saved at ``path`` differs from ``config``: ``key: saved -> now``, one a line."""
     schema = type(config)
     saved: dict[str, Any] = {}
-    for key, value, where in _file_values(Path(path)):
+    for key, value, where in _file_values(Path(path), Known([schema])):
         if _entry(schema, key):
             _take(saved, schema, key, value, where)
     now = {key: _value(config, key) for key in keys(schema)}
@@ -135,7 +153,7 @@ def _uninterpolated(value: Any) -> Any:
     return _INTERPOLATION.sub(r"\1\1\\${", value) if isinstance(value, str) else value
 
 
-def _file_values(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Any, str]]:
+def _file_values(path: Path, known: Known, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Any, str]]:
     """The file's leaves as (dotted key, value, file); a file named by its top-level key ``base`` comes first."""
     path = Path(_shipped(str(path)))
     named = f"{above[-1]}: base: " if above else "--config "
@@ -146,9 +164,9 @@ def _file_values(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str
             raise UsageError(f"{path}: base={_shown(base)}: a path is required")
         if path.resolve() in (each.resolve() for each in above):
             raise UsageError(f"{path}: base={base}: leads back to this file; a base cannot build on itself")
-        yield from _file_values(path.parent / _expanded(base, f"{path}: base={base}"), (*above, path))
+        yield from _file_values(path.parent / _expanded(base, f"{path}: base={base}"), known, (*above, path))
     seen: set[str] = set()
-    for key, value in _leaves(content, str(path)):
+    for key, value in _leaves(content, str(path), known):
         if key in seen:
             raise UsageError(f"{path}: {key} is given twice")
         seen.add(key)
@@ -175,20 +193,20 @@ def _read(path: Path, named: str) -> dict[str, Any]:
     return content
 
 
-def _leaves(content: dict[str, Any], path: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(content: dict[str, Any], path: str, known: Known, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The dotted keys of sections and the entries of dictionaries; an empty section has none."""
     for name, value in content.items():
         key = prefix + name
-        if key in SECTIONS:
+        if key in known.sections:
             if not isinstance(value, dict | None):
                 raise UsageError(
-                    f"{path}: {key}={_shown(value)}: {key} is a section; give its keys, e.g. {SECTIONS[key]}"
+                    f"{path}: {key}={_shown(value)}: {key} is a section; give its keys, e.g. {known.sections[key]}"
                 )
-            yield from _leaves(value or {}, path, f"{key}.")
-        elif isinstance(value, dict) and key in DICTIONARIES:
+            yield from _leaves(value or {}, path, known, f"{key}.")
+        elif isinstance(value, dict) and key in known.dictionaries:
             yield from ((f"{key}.{entry}", each) for entry, each in value.items())
         elif isinstance(value, dict) and value:
-            yield from _leaves(value, path, f"{key}.")
+            yield from _leaves(value, path, known, f"{key}.")
         else:
             yield key, value
 
@@ -321,7 +339,7 @@ def _escaped(value: Any) -> Any:
 
 def _shipped(path: str) -> str:
     """What ships with the code is found from any folder; every other path starts where the script was started."""
-    there = CHECKOUT / path
+    there = ROOT / path
     return str(there) if path.startswith(SHIPPED) and not os.path.exists(path) and os.path.exists(there) else path
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from siftvton.config import ModelConfig
 from siftvton.model import build
-from siftvton.pipeline import TryOnPipeline
+from siftvton.model.config import ModelConfig
+from siftvton.sampling.pipeline import TryOnPipeline
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from siftvton.correspondence import Correspondences
 from siftvton.model.published import PREFIXES, published_name, to_published
-from siftvton.pipeline import TryOnPipeline
+from siftvton.sampling.pipeline import TryOnPipeline
 
 
 def random_matches(count: int, frame: tuple[int, int], seed: int = 0) -> Correspondences:

@@ -7,7 +7,7 @@ import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 
-from siftvton.config import Train
+from siftvton.training.config import Train
 from siftvton.training.loop import train
 
 

@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from siftvton import cli
-from siftvton.config import Train
 from siftvton.errors import InputError, UsageError
 from siftvton.locks import LOCK, only_writer
+from siftvton.training.config import Train
 
 CHECKOUT = Path(__file__).parents[1]
 

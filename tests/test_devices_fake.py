@@ -15,16 +15,17 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from siftvton.config import SupervisionConfig
 from siftvton.data.dataset import TryOnBatch
-from siftvton.data.layout import Pair
+from siftvton.data.pairs import Pair
 from siftvton.evaluation.attention_error import layer_errors
 from siftvton.evaluation.attention_maps import at_timestep, network_of
 from siftvton.model import build
+from siftvton.model.inputs import noised
 from siftvton.model.network import TryOnNetwork
-from siftvton.pipeline import TryOnPipeline
+from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision import ReferenceAttention
-from siftvton.training.step import noised, step_losses
+from siftvton.training.config import SupervisionConfig
+from siftvton.training.step import step_losses
 
 FRAME = (32, 48)
 
@@ -87,8 +88,8 @@ def test_sampling(pipeline: TryOnPipeline, dtype: torch.dtype, monkeypatch: pyte
         predictions.extend(predict(latents, torch.tensor(981, device=latents.device)))
         return latents
 
-    monkeypatch.setattr("siftvton.pipeline.guided_sampling", one_step)
-    monkeypatch.setattr("siftvton.pipeline.not_finite", lambda pictures: [])
+    monkeypatch.setattr("siftvton.sampling.pipeline.guided_sampling", one_step)
+    monkeypatch.setattr("siftvton.sampling.pipeline.not_finite", lambda pictures: [])
     with on_cuda(pipeline.to(dtype)):
         result = pipeline(**given(2), generators=generators(1, 2))
     assert result.shape == (2, 3, *FRAME)

@@ -14,7 +14,7 @@ import pytest
 from PIL import EpsImagePlugin, Image, ImageOps
 
 from siftvton import files
-from siftvton.data.layout import read_pairs
+from siftvton.data.pairs import read_pairs
 from siftvton.errors import InputError, UsageError
 from siftvton.files import (
     is_file,

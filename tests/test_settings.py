@@ -9,23 +9,17 @@ from pathlib import Path
 import pytest
 
 from siftvton import cli
-from siftvton.config import (
-    SCRIPTS,
-    Data,
-    Evaluate,
-    EvaluateToy,
-    Experiment,
-    Infer,
-    PreprocessSift,
-    Train,
-    TrainAutoencoder,
-    VisualizeAttention,
-    keys,
-    number_kind,
-    option,
-    require_ranges,
-)
+from siftvton.commands import SCRIPTS
+from siftvton.commands.evaluate import Evaluate
+from siftvton.commands.evaluate_toy import EvaluateToy
+from siftvton.commands.infer import Infer
+from siftvton.commands.preprocess_sift import PreprocessSift
+from siftvton.commands.visualize_attention import VisualizeAttention
+from siftvton.data.config import Data
 from siftvton.errors import UsageError
+from siftvton.experiment.config import Experiment
+from siftvton.options import keys, number_kind, option, require_ranges
+from siftvton.training.config import Train, TrainAutoencoder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

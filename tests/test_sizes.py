@@ -8,15 +8,19 @@ import torch
 from examples import generators
 from torch.nn import functional
 
-from siftvton.config import SupervisionConfig
 from siftvton.correspondence import Correspondences, write_matches
 from siftvton.data.dataset import TryOnDataset, collate
-from siftvton.data.layout import MATCHES, SplitFolder, in_setting, matches_path, split_pairs
-from siftvton.data.synthetic.write import write_world
+from siftvton.data.layouts.base import MATCHES
+from siftvton.data.layouts.vitonhd import SplitFolder, split_pairs
+from siftvton.data.match_folder import matches_path
+from siftvton.data.pairs import in_setting
 from siftvton.model import build
+from siftvton.model.inputs import noised
 from siftvton.model.network import TryOnNetwork
-from siftvton.pipeline import TryOnPipeline
-from siftvton.training.step import noised, step_losses
+from siftvton.sampling.pipeline import TryOnPipeline
+from siftvton.toy.world.write import write_world
+from siftvton.training.config import SupervisionConfig
+from siftvton.training.step import step_losses
 
 
 @pytest.mark.parametrize("size", [(1024, 768), (256, 384)])

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from siftvton.correspondence import Correspondences
-from siftvton.data.layout import MID_GREY
+from siftvton.data.layouts.polarity import MID_GREY
 
 PROBABILITY = 0.5  # of the flip, of either placement and of either recolouring
 SHIFT = 0.2  # largest shift, as a share of width and height

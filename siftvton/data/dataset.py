@@ -17,19 +17,10 @@ from torch.utils.data import Dataset
 
 from siftvton.correspondence import Correspondences, read_matches
 from siftvton.data.augment import AugmentationDraws, ItemPictures, augment, inside
-from siftvton.data.layout import (
-    AGNOSTIC,
-    AGNOSTIC_MASK,
-    DENSEPOSE,
-    GARMENT,
-    IMAGE,
-    WORN_MASK,
-    Pair,
-    SplitFolder,
-    is_white,
-    matches_path,
-    require_frame,
-)
+from siftvton.data.layouts.base import AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARMENT, IMAGE, WORN_MASK, Split
+from siftvton.data.layouts.polarity import is_white
+from siftvton.data.match_folder import matches_path, require_frame
+from siftvton.data.pairs import Pair
 from siftvton.data.sides import garment_faults, person_faults, read_densepose
 from siftvton.draws import torch_generator
 from siftvton.errors import InputError
@@ -111,7 +102,7 @@ def collate(items: Sequence[TryOnItem]) -> TryOnBatch:
 
 
 class TryOnDataset(Dataset[TryOnItem]):
-    """The items of a list of pairs (VITON-HD's layout), for training and for sampling.
+    """The items of a list of pairs, for training and for sampling.
 
     An item is asked for by ``(epoch, index)``; everything drawn for it depends on the seed, the epoch and the index
     alone. ``index`` by itself means epoch 0.
@@ -119,7 +110,7 @@ class TryOnDataset(Dataset[TryOnItem]):
 
     def __init__(
         self,
-        folder: SplitFolder,
+        split: Split,
         pairs: Sequence[Pair],
         height: int,
         width: int,
@@ -132,8 +123,8 @@ class TryOnDataset(Dataset[TryOnItem]):
     ) -> None:
         """
         Args:
-            folder: where the files lie.
-            pairs: person and garment as tried on (:func:`siftvton.data.layout.in_setting`).
+            split: where the files are.
+            pairs: person and garment as tried on (``split.pairs(setting)``).
             height: of every picture, pixels.
             width: of every picture, pixels.
             matches: folder of correspondences of the paired setting; None: items have no matches.
@@ -150,8 +141,8 @@ class TryOnDataset(Dataset[TryOnItem]):
                 f"{matches}: no such folder of matches; run scripts/preprocess_sift.py, or name the folder of the "
                 "published files by data.matches"
             )
-        assert matches is None or all(pair.worn for pair in pairs), "matches are of worn garments"
-        self.folder = folder
+        assert matches is None or all(split.is_worn(pair) for pair in pairs), "matches are of worn garments"
+        self.split = split
         self.pairs = list(pairs)
         self.size = (height, width)
         self.matches = matches
@@ -202,7 +193,7 @@ class TryOnDataset(Dataset[TryOnItem]):
         for pair in self.pairs:
             wanted = [(kind, pair.person) for kind in person_kinds] + [(GARMENT, pair.garment)]
             missing += [
-                self.folder.candidates(kind, name)[0] for kind, name in wanted if self.folder.find(kind, name) is None
+                self.split.candidates(kind, name)[0] for kind, name in wanted if self.split.find(kind, name) is None
             ]
             if self.matches is not None and not is_file(matches_path(self.matches, pair.person)):
                 missing.append(matches_path(self.matches, pair.person))
@@ -213,11 +204,11 @@ class TryOnDataset(Dataset[TryOnItem]):
     def _read(self, pair: Pair) -> ItemPictures:
         """The item's files at the training size, once they are known to fit each other."""
         kinds = (*PERSON_KINDS, WORN_MASK) if self.worn_mask else PERSON_KINDS
-        path = {kind: self.folder.require(kind, pair.person) for kind in kinds}
+        path = {kind: self.split.require(kind, pair.person) for kind in kinds}
         image, agnostic = read_image(path[IMAGE]), read_image(path[AGNOSTIC])
         densepose, mask = read_densepose(path[DENSEPOSE]), read_grey(path[AGNOSTIC_MASK])
         worn = read_grey(path[WORN_MASK]) if self.worn_mask else None
-        path[GARMENT] = self.folder.require(GARMENT, pair.garment)
+        path[GARMENT] = self.split.require(GARMENT, pair.garment)
         garment = read_image(path[GARMENT])
         person = person_faults(image, agnostic=agnostic, agnostic_mask=mask, densepose=densepose, worn_mask=worn)
         for fault in (*person, *garment_faults(garment)):
@@ -250,6 +241,11 @@ class TryOnDataset(Dataset[TryOnItem]):
 def _signed(picture: np.ndarray) -> Tensor:
     """(H, W, 3) uint8 -> (3, H, W) float32 in [−1, 1]."""
     return torch.from_numpy(picture).permute(2, 0, 1).contiguous().float().div_(127.5).sub_(1)
+
+
+def as_picture(values: Tensor) -> np.ndarray:
+    """(3, H, W) in [−1, 1] -> (H, W, 3) uint8."""
+    return ((values.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
 def _share(mask: np.ndarray) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from siftvton.correspondence import Correspondences, Frame, read_matches
-from siftvton.data.layout import (
+from siftvton.data.layouts.base import (
     AGNOSTIC,
     AGNOSTIC_MASK,
     DENSEPOSE,
@@ -20,9 +20,9 @@ from siftvton.data.layout import (
     IMAGE,
     MATCHES,
     WORN_MASK,
-    SplitFolder,
-    matches_path,
+    Split,
 )
+from siftvton.data.match_folder import matches_path
 from siftvton.data.sides import (
     SAME_PROPORTIONS,
     Fault,
@@ -79,8 +79,8 @@ class Finding:
 class _Files:
     """Reads the files that belong to one picture and keeps what is wrong with them."""
 
-    def __init__(self, folder: SplitFolder, name: str, kinds: Collection[str]) -> None:
-        self.folder, self.name, self.kinds = folder, name, kinds
+    def __init__(self, split: Split, name: str, kinds: Collection[str]) -> None:
+        self.split, self.name, self.kinds = split, name, kinds
         self.paths: dict[str, Path] = {}
         self.findings: list[Finding] = []
 
@@ -89,7 +89,7 @@ class _Files:
         if kind not in self.kinds:
             return None
         try:
-            path = self.folder.find(kind, self.name)
+            path = self.split.find(kind, self.name)
             if path is not None:
                 self.paths[kind] = path
                 return reader(path)
@@ -97,7 +97,7 @@ class _Files:
             path = self._path(kind)
             self.add(kind, "cannot be read", "save, convert or download it again", str(error).removeprefix(f"{path}: "))
             return None
-        there = os.path.isdir(self.folder.folder / kind)
+        there = os.path.isdir(self.split.folder / kind)
         self.add(kind, NO_FILE if there else NO_FOLDER, SOURCES[kind])
         return None
 
@@ -111,19 +111,17 @@ class _Files:
         self.findings.append(Finding(kind, self.name, self._path(kind), title, remedy, detail, remark))
 
     def _path(self, kind: str) -> Path:
-        return self.paths.get(kind) or self.folder.candidates(kind, self.name)[0]
+        return self.paths.get(kind) or self.split.candidates(kind, self.name)[0]
 
 
-def inspect_person(
-    folder: SplitFolder, name: str, kinds: Collection[str], proportions: float | None = None
-) -> list[Finding]:
+def inspect_person(split: Split, name: str, kinds: Collection[str], proportions: float | None = None) -> list[Finding]:
     """Look at the files of the person picture ``name``.
 
     Args:
         kinds: which to look for, of image, agnostic-v3.2, agnostic-mask, image-densepose, gt_cloth_warped_mask.
         proportions: height / width that pictures will be resized to; None: as they are.
     """
-    files = _Files(folder, name, kinds)
+    files = _Files(split, name, kinds)
     photo = files.read(IMAGE, read_image)
     _check_proportions(files, IMAGE, photo, proportions)
     files.judge(
@@ -138,11 +136,9 @@ def inspect_person(
     return files.findings
 
 
-def inspect_garment(
-    folder: SplitFolder, name: str, kinds: Collection[str], proportions: float | None = None
-) -> list[Finding]:
+def inspect_garment(split: Split, name: str, kinds: Collection[str], proportions: float | None = None) -> list[Finding]:
     """Look at the files of the garment picture ``name``; ``kinds`` of cloth, cloth-mask, cloth_parse-bytedance."""
-    files = _Files(folder, name, kinds)
+    files = _Files(split, name, kinds)
     garment = files.read(GARMENT, read_image)
     _check_proportions(files, GARMENT, garment, proportions)
     files.judge(

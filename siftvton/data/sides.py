@@ -15,21 +15,17 @@ import cv2
 import numpy as np
 
 from siftvton.correspondence.regions import BODY_PARTS, GARMENT_PARTS, PART_COLOURS
-from siftvton.data.layout import (
+from siftvton.data.layouts.base import (
     AGNOSTIC,
     AGNOSTIC_MASK,
     DENSEPOSE,
     GARMENT,
     GARMENT_MASK,
     GARMENT_PARSING,
-    GREY_TOLERANCE,
     IMAGE,
-    MID_GREY,
     WORN_MASK,
-    grey_shares,
-    is_inverted,
-    is_white,
 )
+from siftvton.data.layouts.polarity import GREY_TOLERANCE, MID_GREY, grey_shares, is_inverted, is_white
 from siftvton.errors import InputError
 from siftvton.files import decoded
 

@@ -1,8 +1,7 @@
 """What a person's points look at on the garment, as pictures (the paper's Fig. 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
 import torch
 from diffusers.models.attention_processor import Attention
@@ -10,16 +9,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from siftvton.correspondence import Correspondences
-from siftvton.data.dataset import TryOnBatch
+from siftvton.data.dataset import TryOnBatch, TryOnDataset, as_picture, collate
+from siftvton.data.pairs import Pair
+from siftvton.drawing import POINTS, contact_sheet, draw_attention, spread_points
 from siftvton.draws import torch_generator
+from siftvton.errors import InputError, UsageError
+from siftvton.model.inputs import Noised, noised_at
 from siftvton.model.network import TryOnNetwork
-from siftvton.pipeline import TryOnPipeline
+from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision.attention import attention_rows, observe
-from siftvton.supervision.reference import cells, grid_of
-from siftvton.training.step import Noised, noised_at
+from siftvton.supervision.reference import Grid, ReferenceAttention, cells, grid_of
 
-POINTS = 3  # query points a person
-LOOKED_AT, TRUTH = (255, 40, 0), (0, 200, 0)  # red first
+SHEET_ROWS = 6
 
 
 @torch.no_grad()
@@ -54,17 +55,13 @@ def mean_maps(
     seed: int,
 ) -> np.ndarray:
     """:func:`attention_maps`, averaged over timesteps that the photo is noised to as well (the paper: t < η)."""
-    network = network_of(pipeline)
+    network = pipeline.network()
     on_device = batch.to(pipeline.device)
     maps = [
         attention_maps(network, on_device, at_timestep(pipeline, batch, time, seed), points, layers)
         for time in timesteps
     ]
     return np.mean(maps, axis=0)
-
-
-def network_of(pipeline: TryOnPipeline) -> TryOnNetwork:
-    return TryOnNetwork(**{name: p for name, p in pipeline.components.items() if name not in ("vae", "scheduler")})
 
 
 def at_timestep(pipeline: TryOnPipeline, batch: TryOnBatch, timestep: int, seed: int) -> Noised:
@@ -74,48 +71,69 @@ def at_timestep(pipeline: TryOnPipeline, batch: TryOnBatch, timestep: int, seed:
     return noised_at(pipeline.vae, pipeline.scheduler, batch.to(pipeline.device), times, keep, generators)
 
 
-def spread_points(known: Correspondences, count: int = POINTS) -> Correspondences:
-    """``count`` of the points, each as far as can be from those before it; the first is the middlemost."""
-    if len(known) <= count:
-        return known
-    chosen = [int(np.linalg.norm(known.person - known.person.mean(axis=0), axis=1).argmin())]
-    while len(chosen) < count:
-        distance = np.linalg.norm(known.person[:, None] - known.person[chosen], axis=2).min(axis=1)
-        chosen.append(int(distance.argmax()))
-    return Correspondences(known.person[chosen], known.garment[chosen], known.frame)
-
-
-def draw_attention(
-    photo: np.ndarray,
-    garment: np.ndarray,
-    points: Correspondences,
-    maps: np.ndarray,
-    height: int = 256,
-    true_places: bool = True,
-) -> list[np.ndarray]:
-    """The photo with its points numbered, then the garment under each point's map, its true place circled green.
+def maps_sheet(
+    pipeline: TryOnPipeline,
+    dataset: TryOnDataset,
+    points_of: Callable[[Pair], Correspondences],
+    layers: Sequence[str],
+    timesteps: Sequence[int],
+    seed: int,
+) -> np.ndarray:
+    """What a few points of the first persons look at, averaged over layers and timesteps, as a sheet of pictures.
 
     Args:
-        photo, garment: (H, W, 3) uint8. maps: (points, H, W). height: of the drawings, pixels.
-        true_places: whether those of ``points`` on the garment are known.
+        points_of: the points of a pair whose places on the garment are known; a pair without any is left out.
     """
-    size = (height, round(height * photo.shape[1] / photo.shape[0]))
-    shown = points.resized(size)
-    person = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_CUBIC)
-    flat = cv2.resize(garment, size[::-1], interpolation=cv2.INTER_CUBIC)
-    drawings = [person]
-    for number, (place, true, weights) in enumerate(zip(shown.person, shown.garment, maps, strict=True), start=1):
-        corner = (int(place[0]), int(place[1]))
-        cv2.circle(person, corner, 4, LOOKED_AT, -1, cv2.LINE_AA)
-        beside = 6 if corner[0] + 20 < size[1] else -16
-        cv2.putText(
-            person, str(number), (corner[0] + beside, corner[1] + 4), cv2.FONT_HERSHEY_SIMPLEX, 0.45, LOOKED_AT, 1,
-            cv2.LINE_AA,
-        )  # fmt: skip
-        heat = cv2.resize(weights / weights.max(), size[::-1], interpolation=cv2.INTER_LINEAR)[..., None]
-        pale = 0.5 * flat + 127.5 * 0.5
-        looked = (pale * (1 - heat) + np.array(LOOKED_AT) * heat).clip(0, 255).astype(np.uint8)
-        if true_places:
-            cv2.circle(looked, (int(true[0]), int(true[1])), 7, TRUTH, 2, cv2.LINE_AA)
-        drawings.append(looked)
-    return drawings
+    rows: list[list[np.ndarray]] = []
+    captions: list[list[str]] = []
+    for index, pair in enumerate(dataset.pairs):
+        if len(rows) == SHEET_ROWS:
+            break
+        points = spread_points(points_of(pair))
+        if not len(points):
+            continue
+        batch = collate([dataset[index]])
+        maps = mean_maps(pipeline, batch, points, layers, timesteps, seed)
+        drawings = draw_attention(as_picture(batch.image[0]), as_picture(batch.garment[0]), points, maps)
+        rows.append(drawings)
+        captions.append([f"person {pair.person_id}", *(f"point {n}" for n in range(1, len(drawings)))])
+    return contact_sheet(rows, captions)
+
+
+def query_points(given: Sequence[int] | None, worn: np.ndarray) -> Correspondences:
+    """The query points of a photo.
+
+    Args:
+        given: x, y, x, y, … in pixels; None: points of ``worn`` that are far from each other.
+        worn: (height, width) booleans.
+
+    Raises:
+        InputError: nothing is worn. UsageError: a point is not on the photo.
+    """
+    size = (worn.shape[0], worn.shape[1])
+    if given is None:
+        painted = np.argwhere(worn)[:, ::-1].astype(np.float64)
+        if not len(painted):
+            raise InputError("nothing of the torso is to be painted; name points=[x, y, …]")
+        return spread_points(Correspondences(painted, painted, size), POINTS)
+    xy = np.array(given, np.float64)
+    if len(xy) % 2 or not ((xy >= 0).all() and (xy.reshape(-1, 2) < size[::-1]).all()):
+        raise UsageError(
+            f"points={list(given)}: x, y in turn are required, inside {size[1]} × {size[0]} pixels (width × height)"
+        )
+    return Correspondences(xy.reshape(-1, 2), xy.reshape(-1, 2), size)
+
+
+def reference_maps(matches: Correspondences, grid: Grid) -> tuple[Correspondences, np.ndarray]:
+    """The middles of the person's cells with the most matches, and p of Eq. 1 of each, (cells, rows, columns)."""
+    reference = ReferenceAttention.from_correspondences([matches]).at(grid, grid)
+    rows, count = np.unique(reference.row.numpy(), return_counts=True)
+    chosen = rows[np.argsort(-count, kind="stable")[:POINTS]]
+    maps = np.zeros((len(chosen), grid[0] * grid[1]), np.float32)
+    for place, row in enumerate(chosen):
+        entries = reference.row.numpy() == row
+        maps[place, reference.key.numpy()[entries]] = reference.weight.numpy()[entries]
+    cell_rows, cell_columns = np.divmod(reference.row_cells[0].numpy()[chosen], grid[1])
+    step = np.array([matches.frame[1] / grid[1], matches.frame[0] / grid[0]])
+    middles = (np.stack([cell_columns, cell_rows], axis=1) + 0.5) * step - 0.5
+    return Correspondences(middles, middles, matches.frame), maps.reshape(-1, *grid)

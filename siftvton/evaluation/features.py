@@ -19,7 +19,7 @@ from tqdm import tqdm
 from siftvton.errors import InputError
 from siftvton.evaluation.pictures import Pictures, PictureSet
 from siftvton.files import read_image
-from siftvton.model.loading import load_part
+from siftvton.sampling.loading import load_part
 
 AUTOENCODER_WEIGHTS = "diffusion_pytorch_model.safetensors"
 LATENT_GRID = 4  # cells a side that the autoencoder's latents are averaged to

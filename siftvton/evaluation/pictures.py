@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from siftvton.data import layout
-from siftvton.data.layout import Pair
+from siftvton.data.layouts.base import IMAGE, Split
+from siftvton.data.pairs import Pair
 from siftvton.errors import InputError, UsageError
 from siftvton.files import is_file, read_image
 
@@ -53,15 +53,13 @@ class Pictures(Dataset[Tensor]):
         return torch.from_numpy(picture).permute(2, 0, 1)  # ................. (3, height, width)
 
 
-def results_of(
-    name: str, place: str | Path, listed: Sequence[Pair], setting: str, limit: int | None = None
-) -> PictureSet:
+def results_of(name: str, place: str | Path, split: Split, setting: str, limit: int | None = None) -> PictureSet:
     """The results, one for each pair.
 
     Args:
         place: a folder of ``<person id>_<garment id>.jpg`` (or ``.png``); or a path with ``{person}`` and
             ``{garment}`` where a method's own names have these ids, e.g. ``ladi/{person}.jpg``.
-        listed: the pairs as the pair list has them.
+        split: the split whose persons and garments the results show.
         setting: ``paired`` or ``unpaired``.
         limit: only the first so many pairs; None: all.
 
@@ -74,7 +72,7 @@ def results_of(
     folder = _folder(str(place))
     if not os.path.isdir(folder):
         raise InputError(f"predictions.{name}: {folder}: no such folder; scripts/infer.py writes one")
-    pairs = tried_on(listed, setting, limit)
+    pairs = split.pairs(setting)[:limit]
     found = {pair: _find(str(place), pair) for pair in pairs}
     missing = [pair for pair in pairs if found[pair] is None]
     if missing:
@@ -84,27 +82,22 @@ def results_of(
         shown = _some([str(path.relative_to(folder)) if own_names else path.stem for path in names])
         suffixes = "" if own_names else f" ({' or '.join(RESULT_SUFFIXES)})"
         usual = "correct the path, or make them" if own_names else "scripts/infer.py makes those that are missing"
-        raise InputError(f"{lacks}{suffixes}: {shown}; {_remedy(str(place), listed, setting, limit) or usual}")
+        raise InputError(f"{lacks}{suffixes}: {shown}; {_remedy(str(place), split, setting, limit) or usual}")
     shared = [path.name for path, count in Counter(found.values()).items() if path is not None and count > 1]
     if shared:
         raise InputError(f"predictions.{name}: {place} gives several pairs one result: {_some(shared)}")
     return measured(name, folder, [path for path in found.values() if path is not None])
 
 
-def tried_on(listed: Sequence[Pair], setting: str, limit: int | None) -> list[Pair]:
-    """The first ``limit`` pairs as tried on."""
-    return layout.in_setting(listed, setting)[:limit]
-
-
-def photos_of(data: layout.SplitFolder, pairs: Sequence[Pair]) -> PictureSet:
+def photos_of(split: Split, pairs: Sequence[Pair]) -> PictureSet:
     """The persons' photos, each person once.
 
     Raises:
         InputError: a photo is missing or cannot be decoded, or sizes differ.
     """
     persons = dict.fromkeys(pair.person for pair in pairs)
-    paths = [data.require(layout.IMAGE, person) for person in persons]
-    return measured("photos", data.folder / layout.IMAGE, paths)
+    paths = [split.require(IMAGE, person) for person in persons]
+    return measured("photos", split.folder / IMAGE, paths)
 
 
 def measured(name: str, folder: Path, paths: Sequence[Path]) -> PictureSet:
@@ -161,12 +154,12 @@ def _find(place: str, pair: Pair) -> Path | None:
     return files[0] if files else None
 
 
-def _remedy(place: str, listed: Sequence[Pair], setting: str, limit: int | None) -> str | None:
+def _remedy(place: str, split: Split, setting: str, limit: int | None) -> str | None:
     """Names the other setting where all the files that are there belong to it."""
     other = "paired" if setting == "unpaired" else "unpaired"
-    if any(_find(place, pair) for pair in tried_on(listed, setting, limit)):
+    if any(_find(place, pair) for pair in split.pairs(setting)[:limit]):
         return None
-    if all(_find(place, pair) for pair in tried_on(listed, other, limit)):
+    if all(_find(place, pair) for pair in split.pairs(other)[:limit]):
         return f"all {other} ones are there: did you mean setting={other}?"
     return None
 

@@ -17,18 +17,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from siftvton.config import Experiment
 from siftvton.errors import InputError, UsageError
-from siftvton.experiment.match_sets import write_match_sets
-from siftvton.experiment.table import BASE, PRIMARY, read_entry, write_report
+from siftvton.experiment.config import Experiment
+from siftvton.experiment.results import BASE, PRIMARY, read_entry, write_report
 from siftvton.files import read_json, write_json
+from siftvton.toy.match_sets import write_match_sets
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 ARM = re.compile(r"[\w.-]*\w")  # names folders and files
 Run = tuple[str, int, str]  # arm, seed, train.py's keys
 
 
-def experiment(config: Experiment) -> None:
+def experiment(config: Experiment) -> str:
     """Train and measure what is not yet measured; write the tables after every arm.
 
     Raises:
@@ -65,7 +64,7 @@ def experiment(config: Experiment) -> None:
                 write_json(_measures_path(config, arm, seed), run | entry)
                 write_report(config)
                 bar.update()
-    print(write_report(config), end="")
+    return write_report(config)
 
 
 def _at_once(config: Experiment, runs: Sequence[Run]) -> Iterator[tuple[str, int, str, dict[str, Any]]]:
@@ -121,9 +120,9 @@ def _prepare(config: Experiment) -> None:
     """The toy world and every set of matches."""
     run = partial(_run, config, log=Path(config.output) / "prepare.txt", threads=_cores())
     matches = _matches(config)
-    run("make_toy_data.py", f"output={config.data.root}")
+    run("make_toy_data", f"output={config.data.root}")
     for preset in ("published", "paper"):
-        run("preprocess_sift.py", "data.split=train", f"preset={preset}", f"output={matches / preset}")
+        run("preprocess_sift", "data.split=train", f"preset={preset}", f"output={matches / preset}")
     write_match_sets(config.data.root, matches / "published", matches)
 
 
@@ -141,15 +140,15 @@ def _measured(config: Experiment, arm: str, seed: int, keys: str, threads: int) 
     return {"measures": measures, "per_image": {PRIMARY: errors}}
 
 
-def _trained(run_script: Callable, folder: Path, seed: int, keys: Sequence[str]) -> dict[str, float]:
+def _trained(run: Callable, folder: Path, seed: int, keys: Sequence[str]) -> dict[str, float]:
     """Images a second, start and end included; nothing of a run that was stopped in between."""
-    run = folder / "run"
-    afresh, began = not run.exists(), time.perf_counter()
-    run_script("train.py", f"output={run}", f"train.seed={seed}", *keys)
+    output = folder / "run"
+    afresh, began = not output.exists(), time.perf_counter()
+    run("train", f"output={output}", f"train.seed={seed}", *keys)
     seconds = time.perf_counter() - began
     if not afresh:
         return {}
-    last = max((run / "checkpoints").glob("update-*"), default=run / "checkpoints")
+    last = max((output / "checkpoints").glob("update-*"), default=output / "checkpoints")
     update, images = (_number(last / "progress.json", name) for name in ("update", "images"))
     return {"images_per_second": update * images / seconds}
 
@@ -159,9 +158,9 @@ def _sampled(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The measures of one setting's results, and the print error of each that has a print."""
     results, toy, scores = folder / setting, folder / "toy" / setting, folder / "scores" / setting
-    run("infer.py", split, f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}")
-    run("evaluate_toy.py", split, f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
-    run("evaluate.py", split, f"setting={setting}", f"predictions.{arm}={results}", f"output={scores}")
+    run("infer", split, f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}")
+    run("evaluate_toy", split, f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
+    run("evaluate", split, f"setting={setting}", f"predictions.{arm}={results}", f"output={scores}")
     means = ("print_error", "print_similarity", "colour_distance")
     measures = {name: _number(toy / "toy.json", name, "value") for name in means}
     of_set = _at(scores / "metrics.json", "results", arm, "scores")
@@ -173,7 +172,7 @@ def _sampled(
 
 def _attention(run: Callable, folder: Path, split: str) -> dict[str, float]:
     output = folder / "attention"
-    run("attention_error.py", split, f"checkpoint={folder / 'run' / 'model'}", f"output={output}")
+    run("attention_error", split, f"checkpoint={folder / 'run' / 'model'}", f"output={output}")
     report = output / "attention_error.json"
     measures = {}
     for name in ("attention_error_px", "attention_pck"):
@@ -200,9 +199,9 @@ def _number(path: Path, *names: str) -> float:
     return value
 
 
-def _run(config: Experiment, script: str, *keys: str, log: Path, threads: int) -> None:
-    root = [] if script == "make_toy_data.py" else [f"data.root={config.data.root}"]  # its output is the root
-    command = [sys.executable, str(SCRIPTS / script), "--config", config.settings, *root, *keys]
+def _run(config: Experiment, name: str, *keys: str, log: Path, threads: int) -> None:
+    root = [] if name == "make_toy_data" else [f"data.root={config.data.root}"]  # its output is the root
+    command = [sys.executable, "-m", "siftvton", name, "--config", config.settings, *root, *keys]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {' '.join(command)}\n")
@@ -211,4 +210,4 @@ def _run(config: Experiment, script: str, *keys: str, log: Path, threads: int) -
         done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
     if done.returncode:
         last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1]
-        raise InputError(f"{script} {' '.join(keys)} failed: {last} ({log} has all of it)")
+        raise InputError(f"{name} {' '.join(keys)} failed: {last} ({log} has all of it)")

@@ -5,8 +5,8 @@ from typing import Any
 from diffusers import AutoencoderKL, PNDMScheduler
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from siftvton.config import ModelConfig
 from siftvton.errors import UsageError
+from siftvton.model.config import ModelConfig
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
 from siftvton.model.unet import TryOnUNet

@@ -4,10 +4,10 @@ import math
 import os
 from pathlib import Path
 
-from siftvton.config import Train
 from siftvton.correspondence import read_matches
-from siftvton.data.layout import MATCHES, SplitFolder, matches_path, split_pairs
+from siftvton.data.match_folder import matches_path
 from siftvton.errors import InputError, UsageError
+from siftvton.training.config import Train
 
 
 def updates_of(config: Train, pairs: int, images: int) -> int:
@@ -33,16 +33,16 @@ def arithmetic(config: Train) -> str:
         f"{images} images an update"
     ]
     try:
-        pairs = split_pairs(data.root, "train", data.validation_pairs, data.split_seed)
+        split = data.open().split("train")
+        pairs = split.listed()
         updates = updates_of(config, len(pairs), images)
         lines.append(
             f"{len(pairs)} training pairs: {len(pairs) / images:.1f} updates an epoch; {updates} updates = "
             f"{updates * images / len(pairs):.1f} epochs, {updates * images} images"
         )
         if config.supervision.weight:
-            folder = Path(data.matches) if data.matches else SplitFolder(data.root, "train").folder / MATCHES
-            frame = (data.matches_frame[0], data.matches_frame[1])
-            counts = [len(read_matches(matches_path(folder, pair.person), frame)) for pair in pairs]
+            folder = Path(data.matches) if data.matches else split.matches
+            counts = [len(read_matches(matches_path(folder, pair.person), data.frame)) for pair in pairs]
             share = sum(map(bool, counts)) / len(counts)
             lines.append(
                 f"{sum(counts) / len(counts):.1f} matches an image; {share:.0%} of the images have any, "

@@ -12,25 +12,23 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from siftvton import cli
-from siftvton.config import TrainAutoencoder
-from siftvton.data.dataset import TryOnDataset
-from siftvton.data.layout import SplitFolder, in_setting, split_pairs
+from siftvton.data.dataset import TryOnDataset, as_picture
+from siftvton.drawing import contact_sheet
 from siftvton.draws import numpy_generator, seed_of, torch_generator
 from siftvton.errors import UsageError
 from siftvton.files import write_image, write_json, written_whole
-from siftvton.inference import picture
 from siftvton.model import build
-from siftvton.model.loading import load_part
-from siftvton.model.network import draw_latents
+from siftvton.model.inputs import draw_latents
 from siftvton.pool import loader_workers
+from siftvton.sampling.loading import load_part
+from siftvton.settings import save_configuration
 from siftvton.training import checkpoints
+from siftvton.training.config import TrainAutoencoder
 from siftvton.training.guards import diverged, not_finite, stop_on_signals, writing
 from siftvton.training.identity import claim, data_of
 from siftvton.training.launch import accelerator_of
 from siftvton.training.resume import require_same
 from siftvton.training.state import StreamSampler
-from siftvton.visualize import contact_sheet
 
 KINDS = ("image", "garment", "agnostic", "densepose")
 CROPS = ("image", "image", "garment", "garment", "agnostic", "densepose")  # of a pair; the last two are easy
@@ -131,7 +129,7 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
         checkpoints.restore(accelerator, candidates, progress, run, learned)
     schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP, config.updates, last_epoch=progress.update - 1)
     with writing(output):
-        cli.save(config, output / "train_autoencoder.yaml")
+        save_configuration(config, output / "train_autoencoder.yaml")
     batch = config.batch_size
     sampler = StreamSampler(len(crops), config.seed, progress.update * batch, config.updates * batch)
     loader = DataLoader(crops, batch_size=batch, sampler=sampler, **loader_workers(config.workers))
@@ -210,10 +208,9 @@ def _loss(config: TrainAutoencoder, vae: AutoencoderKL, pictures: Tensor, keys: 
 
 def _items(config: TrainAutoencoder, split: str) -> TryOnDataset:
     data = config.data
-    pairs = in_setting(split_pairs(data.root, split, data.validation_pairs, data.split_seed), "paired")
+    chosen = data.open().split(split)
     augmented = data.augment and split == "train"
-    folder = SplitFolder(data.root, split)
-    items = TryOnDataset(folder, pairs, data.height, data.width, augmented=augmented, seed=config.seed)
+    items = TryOnDataset(chosen, chosen.pairs("paired"), data.height, data.width, augmented=augmented, seed=config.seed)
     items.require_files()
     return items
 
@@ -252,7 +249,7 @@ def _report(config: TrainAutoencoder, vae: AutoencoderKL, output: Path, device: 
         for kind, value in zip(KINDS, (-10 * error.log10()).tolist(), strict=True):
             psnr[kind].append(value)
         if index < SHEET_ROWS:
-            rows.append([picture(x) for pair in zip(values[:2], results[:2], strict=True) for x in pair])
+            rows.append([as_picture(x) for pair in zip(values[:2], results[:2], strict=True) for x in pair])
             captions.append(["photo", "reconstructed", "garment", "reconstructed"])
     means = {kind: float(np.mean(values)) for kind, values in psnr.items() if values}
     write_json(output / "psnr.json", {"pairs": len(items), "psnr_db": means})

@@ -21,7 +21,9 @@ from diffusers import AutoencoderKL, PNDMScheduler
 from torch import Tensor, uint8
 
 from siftvton.data.dataset import PERSON_KINDS, TryOnDataset
-from siftvton.data.layout import GARMENT, WORN_MASK, Pair, matches_path
+from siftvton.data.layouts.base import GARMENT, WORN_MASK
+from siftvton.data.match_folder import matches_path
+from siftvton.data.pairs import Pair
 from siftvton.devices import errors_shared, on_main
 from siftvton.errors import InputError, UsageError, first_line
 from siftvton.files import read_bytes, write_text
@@ -102,11 +104,11 @@ def data_of(
     Raises:
         InputError: a file is missing or cannot be read.
     """
-    folder, pairs = dataset.folder, dataset.pairs
+    split, pairs = dataset.split, dataset.pairs
     kinds = (*PERSON_KINDS, WORN_MASK) if dataset.worn_mask else PERSON_KINDS
     try:
-        pictures = {kind: [folder.require(kind, pair.person).stat().st_size for pair in pairs] for kind in kinds}
-        pictures[GARMENT] = [folder.require(GARMENT, pair.garment).stat().st_size for pair in pairs]
+        pictures = {kind: [split.require(kind, pair.person).stat().st_size for pair in pairs] for kind in kinds}
+        pictures[GARMENT] = [split.require(GARMENT, pair.garment).stat().st_size for pair in pairs]
         matches = (
             [_digest(read_bytes(matches_path(dataset.matches, pair.person))) for pair in pairs]
             if dataset.matches

@@ -13,26 +13,26 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from siftvton import cli
-from siftvton.config import Train
 from siftvton.data.dataset import TryOnBatch, collate
-from siftvton.data.layout import split_pairs
 from siftvton.devices import errors_shared, on_main
 from siftvton.errors import DivergedError, InputError
 from siftvton.files import read_image
 from siftvton.model import hub
-from siftvton.model.loading import save
-from siftvton.pipeline import TryOnPipeline
+from siftvton.model.inputs import Noised, noised
 from siftvton.pool import loader_workers
+from siftvton.sampling.loading import save
+from siftvton.sampling.pipeline import TryOnPipeline
+from siftvton.settings import save_configuration
 from siftvton.training import checkpoints, identity, records
 from siftvton.training.arithmetic import updates_of
+from siftvton.training.config import Train
 from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
 from siftvton.training.identity import Identity, RunData
 from siftvton.training.launch import accelerator_of
 from siftvton.training.parts import empty_batch, model_parts, training_set
 from siftvton.training.resume import candidates_of
 from siftvton.training.state import StreamSampler, learning_rate_factor, select_trainable
-from siftvton.training.step import Noised, noised, step_losses
+from siftvton.training.step import step_losses
 from siftvton.training.validation import Validation, pipeline_of
 
 SHEET_OPTIONS: dict[str, dict] = {"tensorboard": {"dataformats": "NHWC"}, "wandb": {}}  # trackers that take pictures
@@ -107,8 +107,7 @@ class _Run:
 
     def data(self) -> RunData:
         """What an update computes from besides the configuration."""
-        data = self.config.data
-        held_out = split_pairs(data.root, "validation", data.validation_pairs, data.split_seed)
+        held_out = self.config.data.open().split("validation").listed()
         return identity.data_of(self.dataset, held_out, self.vae, self.noise_schedule)
 
     def begin(self) -> None:
@@ -128,7 +127,7 @@ class _Run:
         """Write the configuration and cut the logs; returns whether the present weights are validated."""
         update, settings = self.progress.update, self.config.train
         with writing(self.output):
-            cli.save(self.config, self.output / "train.yaml")
+            save_configuration(self.config, self.output / "train.yaml")
         records.cut(self.output / records.METRICS, update)
         validations = records.cut(self.output / records.VALIDATION, update)
         scores = [entry["unpaired"] for entry in validations if entry.get("unpaired") is not None]

@@ -5,32 +5,31 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler
 
-from siftvton.config import Train
 from siftvton.correspondence import Correspondences
 from siftvton.data.dataset import CLIP_SIZE, TryOnBatch, TryOnDataset, TryOnItem, collate
-from siftvton.data.layout import MATCHES, Pair, SplitFolder, in_setting, split_pairs
+from siftvton.data.pairs import Pair
 from siftvton.draws import seed_of
 from siftvton.errors import UsageError
 from siftvton.model import build
-from siftvton.model.loading import load, load_part
 from siftvton.model.network import TryOnNetwork
+from siftvton.sampling.loading import load, load_part
+from siftvton.training.config import Train
 
 
 def training_set(config: Train) -> TryOnDataset:
     """The training pairs with their matches, after a look that every file is there."""
     data = config.data
-    pairs = split_pairs(data.root, "train", data.validation_pairs, data.split_seed)
-    folder = SplitFolder(data.root, "train")
+    split = data.open().split("train")
     matches = None
     if config.supervision.weight:
-        matches = data.matches or folder.folder / MATCHES
+        matches = data.matches or split.matches
     dataset = TryOnDataset(
-        folder,
-        in_setting(pairs, "paired"),
+        split,
+        split.pairs("paired"),
         data.height,
         data.width,
         matches=matches,
-        matches_frame=(data.matches_frame[0], data.matches_frame[1]),
+        matches_frame=data.frame,
         worn_mask=config.supervision.atv_weight > 0,
         augmented=data.augment,
         seed=config.train.seed,
@@ -43,8 +42,7 @@ def model_parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMSchedul
     """The frozen autoencoder, the network to train, and the noise schedule."""
     if config.model.pretrained:
         pipeline = load(config.model.pretrained)
-        parts = {name: getattr(pipeline, name) for name in pipeline.components if name not in ("vae", "scheduler")}
-        return pipeline.vae, TryOnNetwork(**parts), pipeline.scheduler
+        return pipeline.vae, pipeline.network(), pipeline.scheduler
     if not config.model.autoencoder:
         raise UsageError(
             "model.autoencoder=null: training from scratch needs a trained autoencoder's folder "

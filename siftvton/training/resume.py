@@ -4,10 +4,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from siftvton import cli
-from siftvton.config import Train
 from siftvton.errors import InputError, UsageError
+from siftvton.settings import differences
 from siftvton.training import checkpoints
+from siftvton.training.config import Train
 
 # What may change between the starts of one run: none of it changes a draw, or what an update computes from it. A
 # run's length may change, too, unless the learning rate follows it.
@@ -63,7 +63,7 @@ def require_same(config: Any, saved: Path, checkpoint: Path, free: Collection[st
             f"{saved}: no such file, so the configuration of {checkpoint} is not known; restore it, or name another "
             "output"
         )
-    changed = [line for line in cli.differences(config, saved) if line.partition(":")[0] not in free]
+    changed = [line for line in differences(config, saved) if line.partition(":")[0] not in free]
     if changed:
         raise UsageError(
             f"{saved.parent} holds a run of another configuration ({'; '.join(changed)}); name another output"

@@ -8,31 +8,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler
-from torch import Generator, Tensor, nn
+from diffusers import PNDMScheduler
+from torch import Tensor, nn
 
-from siftvton.config import SupervisionConfig
 from siftvton.data.dataset import TryOnBatch
-from siftvton.draws import torch_generator
-from siftvton.model.network import TryOnNetwork, draw_latents, draw_noise, keep_mask_at
+from siftvton.model.inputs import Noised
+from siftvton.model.network import TryOnNetwork
 from siftvton.supervision import Recorder, ReferenceAttention, regularise, supervise
 from siftvton.supervision.losses import min_snr_weight, noise_error, training_loss
-
-
-@dataclass(frozen=True)
-class Noised:
-    """A batch as the network is given it, and what it has to predict.
-
-    Attributes:
-        sample: (B, 13, h, w). target: (B, 4, h, w), ε or v. garment_latent: (B, 4, h, w).
-        timestep: (B,) of 0…999. keep: (B,) bool, False where the conditioning is dropped.
-    """
-
-    sample: Tensor
-    target: Tensor
-    garment_latent: Tensor
-    timestep: Tensor
-    keep: Tensor
+from siftvton.training.config import SupervisionConfig
 
 
 @dataclass(frozen=True)
@@ -47,40 +31,6 @@ class StepLosses:
     sift: Tensor
     atv: Tensor
     sift_at: dict[int, Tensor]
-
-
-def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed: int, dropout: float) -> Noised:
-    """Draw timestep, dropout, latents and noise of each image, keyed by (seed, epoch, index)."""
-    generators = [torch_generator(seed, epoch, index, "training") for epoch, index in batch.key]
-    steps = scheduler.config.num_train_timesteps
-    timestep = torch.cat([torch.randint(steps, (1,), generator=g) for g in generators])
-    keep = torch.cat([torch.rand(1, generator=g) >= dropout for g in generators])
-    return noised_at(vae, scheduler, batch, timestep, keep, generators)
-
-
-def noised_at(
-    vae: AutoencoderKL,
-    scheduler: PNDMScheduler,
-    batch: TryOnBatch,
-    timestep: Tensor,
-    keep: Tensor,
-    generators: Sequence[Generator],
-) -> Noised:
-    """Draw each image's latents and noise from its generator, and noise it to its timestep (B,)."""
-    timestep, keep = (values.to(batch.image.device) for values in (timestep, keep))
-    with torch.no_grad():
-        latent, agnostic, densepose, garment = (
-            draw_latents(vae, pictures, generators)
-            for pictures in (batch.image, batch.agnostic, batch.densepose, batch.garment)
-        )
-    noise = draw_noise(latent, generators)
-    noisy = scheduler.add_noise(latent, noise, timestep)
-    keep_mask = keep_mask_at(batch.keep_mask, latent.shape[-2:])  #                   (B, 1, h, w)
-    target = noise
-    if scheduler.config.prediction_type == "v_prediction":
-        alpha = scheduler.alphas_cumprod.to(noise)[timestep].view(-1, 1, 1, 1)
-        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latent
-    return Noised(torch.cat([noisy, agnostic, keep_mask, densepose], dim=1), target, garment, timestep, keep)
 
 
 @contextmanager

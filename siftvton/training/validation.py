@@ -16,22 +16,24 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from diffusers import AutoencoderKL, PNDMScheduler
 
-from siftvton.config import Train
 from siftvton.correspondence import read_matches
-from siftvton.data.dataset import TryOnDataset, collate
-from siftvton.data.layout import IMAGE, MATCHES, Pair, SplitFolder, in_setting, matches_path, split_pairs
+from siftvton.data.dataset import TryOnDataset, as_picture, collate
+from siftvton.data.layouts.base import IMAGE
+from siftvton.data.match_folder import matches_path
+from siftvton.data.pairs import Pair
 from siftvton.devices import errors_shared, on_main
+from siftvton.drawing import SHEET_ROWS, contact_sheet
 from siftvton.evaluation import metrics, weights
 from siftvton.evaluation.attention_error import MEASURES, always, measure
 from siftvton.evaluation.features import AutoencoderFeatures, InceptionFeatures
 from siftvton.evaluation.pictures import PictureSet
 from siftvton.evaluation.scoring import Distance, score_pictures, score_sets
 from siftvton.files import read_image, write_image
-from siftvton.inference import SHEET_ROWS, generate, picture
 from siftvton.model.network import TryOnNetwork
-from siftvton.pipeline import TryOnPipeline
+from siftvton.sampling.batch import generate
+from siftvton.sampling.pipeline import TryOnPipeline
+from siftvton.training.config import Train
 from siftvton.training.guards import StopRequest, writing
-from siftvton.visualize import contact_sheet
 
 GUIDANCE = 1.5  # the paper's §4.1
 SETTINGS = ("unpaired", "paired")
@@ -57,9 +59,9 @@ class Validation:
         data, settings = config.data, config.train
         self.config, self.accelerator = config, accelerator
         self.stop = StopRequest()  # looked at between batches
-        self.folder = SplitFolder(data.root, "validation")
-        pairs = split_pairs(data.root, "validation", data.validation_pairs, data.split_seed)
-        self.pairs = pairs[: settings.validation_pictures] if settings.validate_every else []
+        self.split = data.open().split("validation")
+        listed = self.split.listed()
+        self.pairs = listed[: settings.validation_pictures] if settings.validate_every else []
         self._dataset("unpaired").require_files()
         self._dataset("paired").require_files()
         self.inception = self.lpips = None
@@ -111,7 +113,7 @@ class Validation:
 
     def _dataset(self, setting: str) -> TryOnDataset:
         data = self.config.data
-        return TryOnDataset(self.folder, in_setting(self.pairs, setting), data.height, data.width)
+        return TryOnDataset(self.split, self.split.in_setting(self.pairs, setting), data.height, data.width)
 
     def _own(self, count: int) -> list[range]:
         """This process's share of ``count`` pairs, a micro-batch each."""
@@ -138,10 +140,12 @@ class Validation:
 
     def _scores(self, pipeline: TryOnPipeline, pictures: Path) -> dict[str, float]:
         settings, device = self.config.train, self.accelerator.device
-        size = (self.config.data.height, self.config.data.width)
-        photos = self._set("photos", [self.folder.require(IMAGE, pair.person) for pair in self.pairs])
+        size = self.config.data.size
+        photos = self._set("photos", [self.split.require(IMAGE, pair.person) for pair in self.pairs])
         unpaired, paired = (
-            self._set(name, [pictures / name / f"{pair.result_id}.png" for pair in in_setting(self.pairs, name)])
+            self._set(
+                name, [pictures / name / f"{pair.result_id}.png" for pair in self.split.in_setting(self.pairs, name)]
+            )
             for name in SETTINGS
         )
         scores: dict[str, float] = {}
@@ -165,17 +169,16 @@ class Validation:
     def _attention(self, pipeline: TryOnPipeline) -> list[list[list[float]]]:
         """(own images, layers, 5): the attention error against the matches of the validation pairs that have some."""
         data = self.config.data
-        folder = Path(data.matches) if data.matches else self.folder.folder / MATCHES
-        frame = (data.matches_frame[0], data.matches_frame[1])
-        paths = {pair: matches_path(folder, pair.person) for pair in in_setting(self.pairs, "paired")}
-        matches = {pair: read_matches(path, frame) for pair, path in paths.items() if path.is_file()}
+        folder = Path(data.matches) if data.matches else self.split.matches
+        paths = {pair: matches_path(folder, pair.person) for pair in self.split.in_setting(self.pairs, "paired")}
+        matches = {pair: read_matches(path, data.frame) for pair, path in paths.items() if path.is_file()}
         known = [pair for pair, found in matches.items() if len(found)]
         layers = pipeline.unet.hooked_layers(self.config.supervision.layers)
 
         def read(pair: Pair) -> Any:
             return always(matches[pair])
 
-        dataset = TryOnDataset(self.folder, known, data.height, data.width)
+        dataset = TryOnDataset(self.split, known, data.height, data.width)
         own = self._own(len(known))
         if not own:
             return []
@@ -188,6 +191,8 @@ class Validation:
         rows, captions = [], []
         for index, pair in enumerate(dataset.pairs[:SHEET_ROWS]):
             item = dataset[index]
-            rows.append([picture(item.image), picture(item.garment), read_image(folder / f"{pair.result_id}.png")])
+            rows.append(
+                [as_picture(item.image), as_picture(item.garment), read_image(folder / f"{pair.result_id}.png")]
+            )
             captions.append([f"person {pair.person_id}", f"garment {pair.garment_id}", "result"])
         return contact_sheet(rows, captions)

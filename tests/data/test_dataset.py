@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from siftvton.data.dataset import TryOnDataset, TryOnItem, collate
-from siftvton.data.layout import SplitFolder, in_setting, split_pairs
+from siftvton.data.layouts.vitonhd import SplitFolder, split_pairs
+from siftvton.data.pairs import in_setting
 from siftvton.errors import InputError
 from siftvton.files import read_image, write_image
 

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from siftvton.config import CheckData, CheckedData, PreprocessSift, SiftData
+from siftvton.commands.check_data import CheckData, CheckedData, check
+from siftvton.commands.preprocess_sift import PreprocessSift, preprocess
 from siftvton.correspondence.regions import PART_COLOURS, densepose_labels
-from siftvton.data.check import check
+from siftvton.data.config import SiftData
 from siftvton.data.dataset import TryOnDataset
-from siftvton.data.layout import Pair, SplitFolder
+from siftvton.data.layouts.vitonhd import SplitFolder
+from siftvton.data.pairs import Pair
 from siftvton.data.sides import garment_faults, person_faults, read_densepose
-from siftvton.data.synthetic.write import write_world
 from siftvton.errors import InputError
 from siftvton.files import read_grey, read_image, write_image
-from siftvton.preprocessing import preprocess
+from siftvton.toy.world.write import write_world
 
 PAIR = Pair("a_00.jpg", "a_00.jpg")
 MASK, AGNOSTIC, DENSEPOSE = "agnostic-mask/a_00_mask.png", "agnostic-v3.2/a_00.jpg", "image-densepose/a_00.png"

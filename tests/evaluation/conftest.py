@@ -8,7 +8,8 @@ import torch
 from diffusers import AutoencoderKL
 from stand_ins import HEIGHT, PERSONS, WIDTH, alexnet_state, picture, save_inception
 
-from siftvton.config import Evaluate, HeldOutData
+from siftvton.commands.evaluate import Evaluate
+from siftvton.data.config import HeldOutData
 from siftvton.evaluation import weights
 from siftvton.files import write_image, write_text
 

@@ -10,15 +10,17 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention
 
-from siftvton.config import AttentionError, HeldOutData
-from siftvton.data.synthetic.write import write_world
+from siftvton.commands.attention_error import AttentionError, attention_error
+from siftvton.data.config import HeldOutData
 from siftvton.errors import InputError
 from siftvton.evaluation import attention_error as module
-from siftvton.evaluation.attention_error import attention_error, exact_positions, position_errors, summary
+from siftvton.evaluation.attention_error import position_errors, summary
 from siftvton.evaluation.attention_maps import spread_points
 from siftvton.files import read_image
-from siftvton.model.loading import save
+from siftvton.sampling.loading import save
 from siftvton.supervision.attention import attention_rows, keys
+from siftvton.toy.exact_maps import exact_positions
+from siftvton.toy.world.write import write_world
 
 GRID, FRAME = (4, 3), (128, 96)  # cells of 32 × 32 pixels; 512 × 384 is four times as large
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from stand_ins import picture
 
-from siftvton.data.layout import Pair, SplitFolder
+from siftvton.data.layouts.vitonhd import SplitFolder
+from siftvton.data.pairs import Pair
 from siftvton.errors import InputError, UsageError
 from siftvton.evaluation.pictures import Pictures, photos_of, results_of
 from siftvton.files import write_image

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from siftvton import cli
-from siftvton.config import SCRIPTS, Experiment
+from siftvton.commands import SCRIPTS
 from siftvton.errors import InputError, UsageError
 from siftvton.experiment import arms
 from siftvton.experiment.arms import experiment
-from siftvton.experiment.table import PRIMARY
+from siftvton.experiment.config import Experiment
+from siftvton.experiment.results import PRIMARY
 from siftvton.files import write_json, write_text
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -5,10 +5,11 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import nn
 
-from siftvton.config import ModelConfig
 from siftvton.model import build
+from siftvton.model.config import ModelConfig
 from siftvton.model.image_context import ImageContext
-from siftvton.model.network import TryOnNetwork, clip_pixels, draw_latents, keep_mask_at
+from siftvton.model.inputs import clip_pixels, draw_latents, keep_mask_at
+from siftvton.model.network import TryOnNetwork
 from siftvton.model.single_token import SingleTokenProcessor, unused_parameters
 from siftvton.model.unet import TryOnUNet
 

@@ -23,8 +23,8 @@ import torch
 from omegaconf import OmegaConf
 
 from siftvton.errors import InputError
-from siftvton.model.loading import read_checkpoint
 from siftvton.model.unpickling import REBUILDERS, STORAGES, Stub
+from siftvton.sampling.loading import read_checkpoint
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3).half()}
 

@@ -8,8 +8,8 @@ import torch
 from golden_weights import state_dict
 from torch import Tensor
 
-from siftvton.model.loading import from_published
-from siftvton.pipeline import TryOnPipeline
+from siftvton.sampling.loading import from_published
+from siftvton.sampling.pipeline import TryOnPipeline
 
 pytestmark = pytest.mark.slow
 

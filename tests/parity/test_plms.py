@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from siftvton.model.build import scheduler
-from siftvton.pipeline import guided_sampling
+from siftvton.sampling.pipeline import guided_sampling
 
 GUIDANCE = 1.5
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from siftvton.correspondence import find_correspondences
-from siftvton.data import layout
+from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_PARSING, IMAGE
+from siftvton.data.layouts.vitonhd import SplitFolder, folder_pairs
+from siftvton.data.pairs import in_setting
 from siftvton.files import read_grey, read_image, read_labels
 
 TOLERANCE = 0.01  # pixels
@@ -16,16 +18,16 @@ TOLERANCE = 0.01  # pixels
 def test_matches_from_pixels_are_the_published_ones(golden: Callable[[str], Path]) -> None:
     published = json.loads(golden("preprocess_sample.json").read_text())
     root = golden("preprocess_sample")
-    folder = layout.SplitFolder(root, "train")
-    pairs = layout.in_setting(layout.folder_pairs(root, "train"), "paired")
+    folder = SplitFolder(root, "train")
+    pairs = in_setting(folder_pairs(root, "train"), "paired")
     assert {pair.person_id for pair in pairs} == set(published)
     for pair in pairs:
         ours = find_correspondences(
-            read_image(folder.require(layout.IMAGE, pair.person)),
-            read_image(folder.require(layout.GARMENT, pair.garment)),
-            densepose=read_image(folder.require(layout.DENSEPOSE, pair.person)),
-            agnostic_mask=read_grey(folder.require(layout.AGNOSTIC_MASK, pair.person)),
-            parsing=read_labels(folder.require(layout.GARMENT_PARSING, pair.garment)),
+            read_image(folder.require(IMAGE, pair.person)),
+            read_image(folder.require(GARMENT, pair.garment)),
+            densepose=read_image(folder.require(DENSEPOSE, pair.person)),
+            agnostic_mask=read_grey(folder.require(AGNOSTIC_MASK, pair.person)),
+            parsing=read_labels(folder.require(GARMENT_PARSING, pair.garment)),
         )
         theirs = np.array(published[pair.person_id]).reshape(-1, 2, 2)
         np.testing.assert_allclose(

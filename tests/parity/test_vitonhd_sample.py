@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from siftvton.data.dataset import TryOnDataset
-from siftvton.data.layout import SplitFolder, in_setting, split_pairs
-from siftvton.model.network import keep_mask_at
+from siftvton.data.layouts.vitonhd import SplitFolder, split_pairs
+from siftvton.data.pairs import in_setting
+from siftvton.model.inputs import keep_mask_at
 
 
 def test_inputs(golden: Callable[[str], Path]) -> None:

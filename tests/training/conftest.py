@@ -9,12 +9,15 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
-from siftvton.config import ModelConfig, OptimisationConfig, SupervisionConfig, Train, TrainData
 from siftvton.correspondence import Correspondences, write_matches
-from siftvton.data import layout
+from siftvton.data.config import TrainData
+from siftvton.data.layouts.base import AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARMENT, IMAGE, MATCHES, WORN_MASK
+from siftvton.data.match_folder import matches_path
 from siftvton.draws import numpy_generator
 from siftvton.files import write_image
 from siftvton.model import build
+from siftvton.model.config import ModelConfig
+from siftvton.training.config import OptimisationConfig, SupervisionConfig, Train
 
 HEIGHT, WIDTH = 64, 48
 
@@ -32,17 +35,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask[16:48, 12:36] = 255
         agnostic = np.where(mask[..., None] > 0, 128, photo).astype(np.uint8)
         for kind, picture in (
-            (layout.IMAGE, photo),
-            (layout.AGNOSTIC, agnostic),
-            (layout.DENSEPOSE, np.zeros_like(photo)),
-            (layout.GARMENT, garment),
-            (layout.WORN_MASK, mask),
+            (IMAGE, photo),
+            (AGNOSTIC, agnostic),
+            (DENSEPOSE, np.zeros_like(photo)),
+            (GARMENT, garment),
+            (WORN_MASK, mask),
         ):
             write_image(train / kind / name, picture)
-        write_image(train / layout.AGNOSTIC_MASK / f"{stem}_mask.png", mask)
+        write_image(train / AGNOSTIC_MASK / f"{stem}_mask.png", mask)
         points = draw.random((2, 12, 2)) * np.array([WIDTH - 1, HEIGHT - 1])
         matches = Correspondences(points[0], points[1], (HEIGHT, WIDTH))
-        write_matches(layout.matches_path(train / layout.MATCHES, name), matches)
+        write_matches(matches_path(train / MATCHES, name), matches)
     (root / "train_pairs.txt").write_text("".join(f"{name} {name}\n" for name in names))
     return root
 

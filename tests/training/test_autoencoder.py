@@ -9,10 +9,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from siftvton.config import PictureData, TrainAutoencoder
+from siftvton.data.config import PictureData
 from siftvton.errors import DivergedError, InputError, UsageError
 from siftvton.model import build
-from siftvton.model.loading import load_part
+from siftvton.sampling.loading import load_part
 from siftvton.training import autoencoder
 from siftvton.training.autoencoder import (
     Crops,
@@ -25,6 +25,7 @@ from siftvton.training.autoencoder import (
     reconstruction_loss,
     train_autoencoder,
 )
+from siftvton.training.config import TrainAutoencoder
 
 
 def test_scaled_latents_have_unit_variance(configuration):

@@ -13,10 +13,10 @@ from accelerate import Accelerator
 from runs import metrics, run, same_weights
 from safetensors.torch import load_file, save_file
 
-from siftvton.config import Train
 from siftvton.errors import InputError
 from siftvton.files import sha256
 from siftvton.training import checkpoints, manifest
+from siftvton.training.config import Train
 from siftvton.training.loop import train
 
 made: dict[str, Path] = {}

@@ -9,9 +9,10 @@ import torch
 from diffusers import AutoencoderKL
 from runs import metrics, run
 
-from siftvton.config import Train
-from siftvton.data.layout import DENSEPOSE, IMAGE, MATCHES, split_pairs
+from siftvton.data.layouts.base import DENSEPOSE, IMAGE, MATCHES
+from siftvton.data.layouts.vitonhd import split_pairs
 from siftvton.errors import InputError, UsageError
+from siftvton.training.config import Train
 from siftvton.training.loop import train
 
 

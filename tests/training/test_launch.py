@@ -5,10 +5,11 @@ import torch
 from accelerate import Accelerator
 from runs import metrics, run
 
-from siftvton.config import PictureData, TrainAutoencoder
+from siftvton.data.config import PictureData
 from siftvton.devices import PATIENCE, SHARDING
 from siftvton.errors import UsageError
 from siftvton.training.autoencoder import train_autoencoder
+from siftvton.training.config import TrainAutoencoder
 from siftvton.training.launch import accelerator_of
 from siftvton.training.loop import train
 

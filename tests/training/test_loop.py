@@ -14,8 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from siftvton import cli
 from siftvton.errors import InputError, UsageError
 from siftvton.model.garment_encoder import GarmentEncoder
-from siftvton.model.loading import load
 from siftvton.model.unet import TryOnUNet
+from siftvton.sampling.loading import load
 from siftvton.training import loop, records
 from siftvton.training.loop import train
 

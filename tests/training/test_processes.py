@@ -12,7 +12,8 @@ import torch
 from runs import metrics, run
 
 from siftvton import cli
-from siftvton.data.layout import IMAGE, split_pairs
+from siftvton.data.layouts.base import IMAGE
+from siftvton.data.layouts.vitonhd import split_pairs
 from siftvton.training import validation
 from siftvton.training.validation import Validation
 

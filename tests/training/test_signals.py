@@ -13,7 +13,7 @@ import torch
 from runs import metrics, run, same_weights, validations
 
 from siftvton import cli
-from siftvton.data.layout import IMAGE
+from siftvton.data.layouts.base import IMAGE
 from siftvton.errors import InputError
 from siftvton.training import guards, validation
 from siftvton.training.guards import stop_on_signals

@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from siftvton.config import SupervisionConfig
 from siftvton.data.dataset import TryOnBatch, collate
 from siftvton.model import build
-from siftvton.model.network import TryOnNetwork, keep_mask_at
+from siftvton.model.inputs import Noised, keep_mask_at, noised
+from siftvton.model.network import TryOnNetwork
 from siftvton.training import step, validation
+from siftvton.training.config import SupervisionConfig
 from siftvton.training.loop import _Run, training_set
-from siftvton.training.step import Noised, noised, step_losses
+from siftvton.training.step import step_losses
 
 
 @pytest.fixture

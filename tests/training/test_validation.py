@@ -8,7 +8,8 @@ import torch
 from runs import metrics, run, same_weights, validations, weights
 from stand_ins import alexnet_state, allow_inception, save_inception
 
-from siftvton.data.layout import IMAGE, split_pairs
+from siftvton.data.layouts.base import IMAGE
+from siftvton.data.layouts.vitonhd import split_pairs
 from siftvton.errors import InputError, UsageError
 from siftvton.training.loop import train
 from siftvton.training.validation import Validation
@@ -86,6 +87,6 @@ def test_validation_steps_that_do_not_fit_are_named_before_training(configuratio
 
 
 def test_a_validation_picture_that_is_not_finite_ends_in_one_line(configuration, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("siftvton.pipeline.not_finite", lambda pictures: [1])
+    monkeypatch.setattr("siftvton.sampling.pipeline.not_finite", lambda pictures: [1])
     with pytest.raises(InputError, match=r"\d_00: the result is NaN or infinite"):
         train(configuration(validate_every=2))

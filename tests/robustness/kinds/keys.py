@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from robustness.harness import Bench, Case, Verdict, judged, run_script
 
-from siftvton.config import SCRIPTS
+from siftvton.commands import SCRIPTS
 
 # Name -> the value as it is typed after the `=`, or as YAML.
 NUMBERS = {

@@ -16,21 +16,31 @@ from robustness.harness import Bench, Case, Verdict, judged, judged_call
 from robustness.mutations import IN_PLACE, PDF, POSTSCRIPT, SVG, flips, truncations
 from robustness.world import HEIGHT, WIDTH
 
-from siftvton.data import layout
 from siftvton.data.dataset import TryOnDataset, TryOnItem
-from siftvton.data.layout import Pair, SplitFolder
+from siftvton.data.layouts.base import (
+    AGNOSTIC,
+    AGNOSTIC_MASK,
+    DENSEPOSE,
+    GARMENT,
+    GARMENT_MASK,
+    GARMENT_PARSING,
+    IMAGE,
+    WORN_MASK,
+)
+from siftvton.data.layouts.vitonhd import SplitFolder
+from siftvton.data.pairs import Pair
 from siftvton.errors import InputError
 
 PERSON = "00000_00.jpg"
 ROLES = {
-    "photo": (layout.IMAGE, "00000_00.jpg"),
-    "agnostic": (layout.AGNOSTIC, "00000_00.jpg"),
-    "mask": (layout.AGNOSTIC_MASK, "00000_00_mask.png"),
-    "densepose": (layout.DENSEPOSE, "00000_00.jpg"),
-    "garment": (layout.GARMENT, "00000_00.jpg"),
-    "garment mask": (layout.GARMENT_MASK, "00000_00.jpg"),
-    "parsing": (layout.GARMENT_PARSING, "00000_00.png"),
-    "worn mask": (layout.WORN_MASK, "00000_00.jpg"),
+    "photo": (IMAGE, "00000_00.jpg"),
+    "agnostic": (AGNOSTIC, "00000_00.jpg"),
+    "mask": (AGNOSTIC_MASK, "00000_00_mask.png"),
+    "densepose": (DENSEPOSE, "00000_00.jpg"),
+    "garment": (GARMENT, "00000_00.jpg"),
+    "garment mask": (GARMENT_MASK, "00000_00.jpg"),
+    "parsing": (GARMENT_PARSING, "00000_00.png"),
+    "worn mask": (WORN_MASK, "00000_00.jpg"),
 }
 IN_ITEMS = ("photo", "agnostic", "mask", "densepose", "garment", "worn mask")
 IN_PREPROCESSING = ("photo", "agnostic", "mask", "densepose", "garment", "garment mask", "parsing")
@@ -306,7 +316,7 @@ def _in_check(role: str, change: Change, bench: Bench) -> Verdict:
 
 def _in_evaluate(setting: str, name: str, change: Change, bench: Bench) -> Verdict:
     """Results that are the photos themselves, one of them in another form."""
-    results, photos = bench.inputs / "results", bench.world.data / "test" / layout.IMAGE
+    results, photos = bench.inputs / "results", bench.world.data / "test" / IMAGE
     results.mkdir()
     for person, garment in (("00000_00", "00001_00"), ("00001_00", "00000_00")):
         worn = person if setting == "paired" else garment

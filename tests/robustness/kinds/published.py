@@ -27,7 +27,7 @@ from robustness.mutations import IN_PLACE, flips, truncations
 from safetensors.torch import save_file
 
 from siftvton.errors import InputError
-from siftvton.model.loading import read_checkpoint
+from siftvton.sampling.loading import read_checkpoint
 
 STATE = OrderedDict({"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3).half()})
 KIND = "published checkpoints"

@@ -11,7 +11,7 @@ import numpy as np
 from robustness.harness import Bench, Case, Verdict, judged
 
 from siftvton.correspondence.regions import densepose_labels
-from siftvton.data import layout
+from siftvton.data.layouts.base import AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARMENT_MASK, GARMENT_PARSING, IMAGE
 from siftvton.files import read_grey, read_image, write_image
 
 PERSON = "00000_00"
@@ -23,10 +23,10 @@ class Sides:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.photo = folder / layout.IMAGE / f"{PERSON}.jpg"
-        self.agnostic = folder / layout.AGNOSTIC / f"{PERSON}.jpg"
-        self.mask = folder / layout.AGNOSTIC_MASK / f"{PERSON}_mask.png"
-        self.densepose = folder / layout.DENSEPOSE / f"{PERSON}.jpg"
+        self.photo = folder / IMAGE / f"{PERSON}.jpg"
+        self.agnostic = folder / AGNOSTIC / f"{PERSON}.jpg"
+        self.mask = folder / AGNOSTIC_MASK / f"{PERSON}_mask.png"
+        self.densepose = folder / DENSEPOSE / f"{PERSON}.jpg"
 
     def labels(self) -> np.ndarray:
         """(height, width) DensePose's part numbers, 0 to 24."""
@@ -99,7 +99,7 @@ def cases() -> Iterator[Case]:
                 yield Case("side pictures", f"{script}: {name}", partial(_contradiction, script, change))
     for name, change in READABLE.items():
         yield Case("side pictures", f"infer: {name}", partial(_readable, change, "channels" in name))
-    for kind in (layout.AGNOSTIC, layout.AGNOSTIC_MASK, layout.DENSEPOSE, layout.GARMENT_MASK, layout.GARMENT_PARSING):
+    for kind in (AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARMENT_MASK, GARMENT_PARSING):
         for suffix in SUFFIXES:
             yield Case("side pictures", f"{kind} as {suffix}", partial(_suffix, kind, suffix))
 
@@ -147,9 +147,7 @@ def _suffix(kind: str, suffix: str, bench: Bench) -> Verdict:
     """The same pixels under another suffix, in preprocess_sift, which goes without a side picture that it misses."""
     root = bench.copy("data")
     (path,) = (root / "train" / kind).glob(f"{PERSON}*")
-    picture = (
-        read_image(path) if kind in (layout.AGNOSTIC, layout.DENSEPOSE, layout.GARMENT_PARSING) else read_grey(path)
-    )
+    picture = read_image(path) if kind in (AGNOSTIC, DENSEPOSE, GARMENT_PARSING) else read_grey(path)
     path.unlink()
     write_image(path.with_suffix(suffix), picture)
     finished = bench.run("preprocess_sift", f"data.root={root}", "workers=1")
@@ -157,6 +155,6 @@ def _suffix(kind: str, suffix: str, bench: Bench) -> Verdict:
     def found() -> str:
         lines = (bench.output / "matches.md").read_text().splitlines()
         sides = next(line for line in lines if line.startswith("Side pictures found"))
-        return "" if kind == layout.AGNOSTIC or sides.count(" 3") >= 4 else f"not found: {sides}"
+        return "" if kind == AGNOSTIC or sides.count(" 3") >= 4 else f"not found: {sides}"
 
     return judged(finished, [path.stem], found, refusable=False)

@@ -1,0 +1,77 @@
+"""The commands: one module for each, with its configuration and its function.
+
+``python scripts/<name>.py``, ``siftvton <name>`` and ``python -m siftvton <name>`` run the same module. Every schema is
+read at each start, since one configuration file may hold keys of several commands; so a module imports heavy libraries
+inside its function.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from siftvton.locks import only_writer
+from siftvton.options import require_ranges
+
+NAMES = (
+    "preprocess_sift",
+    "train",
+    "infer",
+    "evaluate",
+    "check_data",
+    "convert_checkpoint",
+    "attention_error",
+    "visualize_attention",
+    "visualize_reference",
+    "compare_results",
+    "make_toy_data",
+    "evaluate_toy",
+    "train_autoencoder",
+    "experiment",
+    "report",
+)
+
+
+def _output(config: Any) -> Path:
+    return Path(config.output)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command's module gives as ``COMMAND``.
+
+    Attributes:
+        schema: the configuration's dataclass; its docstring is the first line of ``--help``.
+        function: does the work; the text that it returns is printed.
+        default: the file in ``configs/`` that is read where ``--config`` is not given.
+        summary: what ``--dry-run`` says besides the configuration, as YAML comments.
+        output: the path that the command writes to.
+        lock: holds that path for one run at a time.
+    """
+
+    schema: type
+    function: Callable[[Any], str | None]
+    default: str
+    summary: Callable[[Any], str] | None = None
+    output: Callable[[Any], Path] = _output
+    lock: Callable[[Path], AbstractContextManager[None]] = only_writer
+
+
+def command(name: str) -> Command:
+    """The command of that name, one of :data:`NAMES`."""
+    found = import_module(f"{__name__}.{name}").COMMAND
+    assert isinstance(found, Command)
+    return found
+
+
+def schemas() -> list[type]:
+    """Every command's configuration.
+
+    Raises:
+        TypeError: a numeric key has no finite range.
+    """
+    found = [command(name).schema for name in NAMES]
+    require_ranges(found)
+    return found

@@ -1,0 +1,91 @@
+"""Measure how far the hooked layers of a checkpoint look from where they should, and draw what they look at."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from siftvton.commands import Command
+from siftvton.data.config import HeldOutData, MatchesFrame
+from siftvton.errors import InputError
+from siftvton.evaluation.config import NoisedPhotos
+from siftvton.options import MANY, option
+
+
+@dataclass
+class AttentionError(NoisedPhotos, MatchesFrame):
+    """Measure how far the hooked layers look from where they should."""
+
+    checkpoint: str = option(
+        "outputs/train/model", "a saved pipeline's folder, or a published .ckpt or .safetensors", path=True
+    )
+    data: HeldOutData = field(default_factory=HeldOutData)
+    matches: str | None = option(
+        None,
+        "folder of correspondences; null: <folder>/exact_map where there is one, else <folder>/sift_matching",
+        path=True,
+    )
+    layers: str = option("middle", "which hooked layers of each resolution", choices=("middle", "all"))
+    limit: int | None = option(None, "use only the first so many pairs; null: all", minimum=1, maximum=MANY)
+    batch_size: int = option(4, "pictures at once", minimum=1, maximum=10**6)
+    output: str = option("outputs/attention_error", "folder for the tables and the maps", path=True)
+
+
+def attention_error(config: AttentionError) -> str:
+    """Measure a checkpoint; writes ``attention_error.json``, ``attention_error.md`` and ``attention_maps.png``.
+
+    Returns:
+        The Markdown table.
+
+    Raises:
+        InputError: data or checkpoint cannot be read, or nothing is known of any pair.
+        UsageError: the size does not fit the model.
+    """
+    import torch
+    from tqdm import tqdm
+
+    from siftvton.data.dataset import TryOnDataset
+    from siftvton.devices import device_of
+    from siftvton.evaluation.attention_error import markdown, measure, summary
+    from siftvton.evaluation.attention_maps import maps_sheet
+    from siftvton.files import write_image, write_json, write_text
+    from siftvton.sampling.loading import load
+    from siftvton.settings import save_configuration
+    from siftvton.toy.exact_maps import known_places
+
+    height, width = config.data.size
+    split = config.data.open().split(config.data.split)
+    dataset = TryOnDataset(split, split.pairs("paired")[: config.limit], height, width)
+    places_of = known_places(split, config.matches, config.frame)
+    pipeline = load(config.checkpoint)
+    pipeline.require_size(height, width)
+    pipeline.to(device_of(config.device))
+    layers = pipeline.unet.hooked_layers(config.layers)
+    everyone = range(len(dataset))
+    batches = [everyone[first : first + config.batch_size] for first in range(0, len(dataset), config.batch_size)]
+    progress = tqdm(batches, unit="batch")
+    errors, grids = measure(pipeline, dataset, places_of, layers, config.timesteps, config.seed, progress)
+    broken = torch.isinf(errors).any(dim=2).any(dim=0).tolist()
+    if any(broken):
+        first = dataset.pairs[broken.index(True)].person_id
+        raise InputError(
+            f"{config.checkpoint}: the attention is NaN or infinite for {sum(broken)} of {len(broken)} persons, e.g. "
+            f"{first}; check the weights"
+        )
+    report = summary(errors.numpy(), layers, grids)
+    output = Path(config.output)
+    write_json(output / "attention_error.json", report)
+    sheet = maps_sheet(
+        pipeline,
+        dataset,
+        lambda pair: places_of(pair)((height // 2, width // 2)),
+        layers,
+        config.timesteps,
+        config.seed,
+    )
+    write_image(output / "attention_maps.png", sheet)
+    table = markdown(report)
+    write_text(output / "attention_error.md", table)
+    save_configuration(config, output / "attention_error.yaml")
+    return table
+
+
+COMMAND = Command(AttentionError, attention_error, "vitonhd.yaml")

@@ -1,0 +1,66 @@
+"""Say what is missing or wrong in a data folder, and which script needs it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from siftvton.commands import Command
+from siftvton.data.config import CheckedData
+from siftvton.errors import InputError
+from siftvton.options import MANY, option
+
+
+@dataclass
+class CheckData:
+    """Say what is missing or wrong in a data folder, and which script needs it."""
+
+    data: CheckedData = field(default_factory=CheckedData)
+    preview: int = option(12, "pairs to draw with mask, DensePose and matches laid over", minimum=0, maximum=MANY)
+    output: str = option("outputs/check_data", "folder for the report and the previews", path=True)
+
+
+def check_data(config: CheckData) -> str:
+    """Inspect the data; write ``report.md`` and draw ``previews.png``.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: the folder is missing, or, after every file was checked, a script is not ready.
+        UsageError: the matches were measured in another frame.
+    """
+    import os
+
+    from siftvton.data.layouts.base import MATCHES
+    from siftvton.data.match_folder import require_frame
+    from siftvton.data.previews import preview_sheet
+    from siftvton.data.readiness import inspect_part, parts_of, report
+    from siftvton.files import write_image, write_text
+    from siftvton.settings import save_configuration
+
+    data, output = config.data, Path(config.output)
+    root, frame = Path(data.root), data.frame
+    if not os.path.isdir(root):
+        raise InputError(f"data.root={root}: no such folder; data/README.md describes the folders")
+    matches = Path(data.matches) if data.matches else root / "train" / MATCHES
+    require_frame(matches, frame)
+    layout = data.open()
+    parts = parts_of(layout, data.split)
+    for part in parts:
+        inspect_part(part, layout, data.height / data.width, matches, frame)
+    text, ready = report(root, parts)
+
+    save_configuration(config, output / "check_data.yaml")
+    write_text(output / "report.md", text)
+    drawn = [(part, row) for part in parts for row in part.rows[:1] if row.pairs]
+    if config.preview and drawn:
+        part, row = drawn[0]
+        listed = row.pairs[: config.preview]
+        write_image(output / "previews.png", preview_sheet(layout.split(part.name), listed, matches, frame))
+        text += f"\n{len(listed)} pairs of {part.name} are drawn in {output / 'previews.png'}\n"
+    if not ready:
+        print(text, end="")
+        raise InputError(f"{root}: not ready for every script; {output / 'report.md'} says what to do")
+    return text
+
+
+COMMAND = Command(CheckData, check_data, "vitonhd.yaml")

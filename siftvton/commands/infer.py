@@ -1,0 +1,105 @@
+"""Try garments on persons: ``python scripts/infer.py --config configs/vitonhd.yaml key=value …``"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from siftvton.commands import Command
+from siftvton.data.config import HeldOutData
+from siftvton.errors import InputError, UsageError
+from siftvton.options import MANY, option
+from siftvton.sampling.config import ExecutionConfig, SamplingConfig
+
+
+@dataclass
+class Infer(SamplingConfig):
+    """Try garments on persons (paper §4.1: PLMS, 50 steps, guidance 1.5)."""
+
+    checkpoint: str = option(
+        "outputs/train/model", "a saved pipeline's folder, or a published .ckpt or .safetensors", path=True
+    )
+    data: HeldOutData = field(default_factory=HeldOutData)
+    setting: str = option("unpaired", "paired: the worn garment; unpaired: the list's", choices=("paired", "unpaired"))
+    output: str = option("outputs/infer", "folder for the pictures", path=True)
+    limit: int | None = option(None, "use only the first so many pairs; null: all", minimum=1, maximum=MANY)
+    batch_size: int = option(4, "pictures at once", minimum=1, maximum=10**6)
+    format: str = option("jpg", "format of the pictures; jpg at quality 95", choices=("jpg", "png"))
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    strict: bool = option(False, "stop at the first pair that fails, instead of listing it")
+
+
+SAME_RESULT = ("device", "compile", "channels_last", "vae_slicing", "offload")  # keys that change results by rounding
+WEIGHTS = "weights.sha256"  # beside the results: the digest of the weights that made them
+
+
+def infer(config: Infer) -> None:
+    """Write ``<person id>_<garment id>.<format>`` for each pair; pairs whose picture is there are skipped.
+
+    Several processes share the list. What one of them cannot do ends all of them.
+
+    Raises:
+        UsageError: the output folder holds results of another configuration, or the size or the number of steps is
+            not allowed.
+        InputError: the checkpoint or the data cannot be read; or, after all others are done, some pairs failed.
+    """
+    import torch
+    from accelerate.utils import gather_object
+
+    from siftvton.data.dataset import TryOnDataset
+    from siftvton.devices import errors_shared, on_main, process_state
+    from siftvton.files import write_text
+    from siftvton.sampling.execution import place, use_scheduler
+    from siftvton.sampling.loading import load
+    from siftvton.sampling.results import Results, write_results
+    from siftvton.settings import save_configuration
+
+    state = process_state()
+    output, (height, width) = Path(config.output), config.data.size
+    results = Results(output, config.format, config.data.size)
+    digest = on_main(lambda: _require_same_results(config, output))
+    with errors_shared():
+        split = config.data.open().split(config.data.split)
+        pairs = split.pairs(config.setting)[: config.limit]
+        dataset = TryOnDataset(split, pairs, height, width)
+        pipeline = load(config.checkpoint, getattr(torch, config.execution.dtype))
+        use_scheduler(pipeline, config.scheduler)
+        pipeline.require_size(height, width)
+        pipeline.require_steps(config.steps)
+        pipeline.set_progress_bar_config(disable=True)
+        place(pipeline, config.execution)
+
+    def record() -> None:
+        save_configuration(config, output / "infer.yaml")
+        write_text(output / WEIGHTS, digest)
+
+    on_main(record)
+    with errors_shared():
+        waiting = results.waiting(pairs, state)
+        own = write_results(pipeline, dataset, waiting, results, config, config.batch_size, config.strict)
+    failures: list[tuple[int, str]] = sorted(gather_object(list(own.items())))
+    on_main(lambda: results.write_sheet(dataset))
+    if failures and state.is_main_process:
+        lines = [f"{pairs[index].result_id}: {reason}" for index, reason in failures]
+        raise InputError(f"{len(failures)} of {len(pairs)} pairs failed:\n  " + "\n  ".join(lines))
+
+
+def _require_same_results(config: Infer, output: Path) -> str:
+    """The weights' digest, once it is clear that the results in ``output`` come from them and this configuration."""
+    from siftvton.files import read_bytes
+    from siftvton.sampling.loading import weights_digest
+    from siftvton.settings import differences
+
+    digest = weights_digest(config.checkpoint)
+    saved, weights = output / "infer.yaml", output / WEIGHTS
+    free = ("limit", "batch_size", "strict", "output", *(f"execution.{key}" for key in SAME_RESULT))
+    changed = differences(config, saved) if saved.is_file() else []
+    changed = [line for line in changed if line.partition(":")[0] not in free]
+    if weights.is_file() and read_bytes(weights) != digest.encode():
+        changed.append(f"checkpoint={config.checkpoint}: other weights")
+    if changed:
+        raise UsageError(
+            f"output={output}: holds results of another configuration ({'; '.join(changed)}); use another folder"
+        )
+    return digest
+
+
+COMMAND = Command(Infer, infer, "vitonhd.yaml")

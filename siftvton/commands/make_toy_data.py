@@ -1,0 +1,41 @@
+"""Write the toy world in VITON-HD's layout."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from siftvton.commands import Command
+from siftvton.options import LARGEST_SEED, LARGEST_SIDE, WORKERS, option
+
+
+@dataclass
+class MakeToyData:
+    """Write the toy world in VITON-HD's layout."""
+
+    output: str = option("data/toy", "folder to write", path=True)
+    train_pairs: int = option(64, "training pairs", minimum=1, maximum=10**6)
+    test_pairs: int = option(16, "test pairs", minimum=2, maximum=10**6)
+    height: int = option(512, "height of every picture, pixels", minimum=64, maximum=LARGEST_SIDE)
+    width: int = option(384, "width of every picture, pixels", minimum=48, maximum=LARGEST_SIDE)
+    seed: int = option(0, "seed for the world", minimum=0, maximum=LARGEST_SEED)
+    exact_map: bool = option(False, "also write each person-to-garment map")
+    workers: int = option(0, "number of processes; 0: one for each core", minimum=0, maximum=WORKERS)
+
+
+def make_toy_data(config: MakeToyData) -> None:
+    from siftvton.settings import save_configuration
+    from siftvton.toy.world.write import write_world
+
+    write_world(
+        config.output,
+        train_pairs=config.train_pairs,
+        test_pairs=config.test_pairs,
+        seed=config.seed,
+        height=config.height,
+        width=config.width,
+        exact_map=config.exact_map,
+        workers=config.workers,
+    )
+    save_configuration(config, Path(config.output) / "make_toy_data.yaml")
+
+
+COMMAND = Command(MakeToyData, make_toy_data, "toy.yaml")

@@ -1,0 +1,122 @@
+"""Match each pair's photo with its garment's picture and write the correspondences (paper §3.1)."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from siftvton.commands import Command
+from siftvton.data.config import SiftData
+from siftvton.errors import InputError, UsageError
+from siftvton.options import MANY, WORKERS, option
+
+
+@dataclass
+class PreprocessSift:
+    """Match each training pair's photo with its garment's picture (paper §3.1)."""
+
+    data: SiftData = field(default_factory=SiftData)
+    output: str | None = option(
+        None, "folder for the match files; null: <root>/<split's folder>/sift_matching", path=True
+    )
+    preset: str = option(
+        "published",
+        "filters: the paper's text, or those of the published files",
+        choices=("published", "paper"),
+    )
+    regions: str = option(
+        "separate",
+        "search torso and arms one by one as published, or at once and sort the matches by where they lie",
+        choices=("separate", "joint"),
+    )
+    workers: int = option(0, "number of processes; 0: one for each core", minimum=0, maximum=WORKERS)
+    preview: int = option(12, "pairs to draw with their kept and dropped matches", minimum=0, maximum=MANY)
+    strict: bool = option(False, "stop at the first pair that fails, instead of listing it")
+
+
+def preprocess_sift(config: PreprocessSift) -> str:
+    """Match every pair of a split's folder that has no match file yet.
+
+    The output folder holds, beside the match files, ``preprocess_sift.yaml`` (the configuration), ``counts.jsonl``
+    (what each filter left, one line for each pair), ``matches.md`` (their sum), ``previews/`` and ``previews.jpg``.
+
+    Returns:
+        The table of the counts.
+
+    Raises:
+        InputError: a folder or the pair list is missing or empty; or, after all other pairs are done (at once if
+            ``strict``), a pair failed.
+        UsageError: the output folder belongs to another configuration.
+    """
+    import os
+
+    from siftvton.data.layouts.base import GARMENT, IMAGE
+    from siftvton.data.match_counts import recorded, report
+    from siftvton.data.match_jobs import is_done, job_of, match_all, write_sheet
+    from siftvton.files import write_text
+
+    split = config.data.open().split(config.data.split)
+    for kind in (IMAGE, GARMENT):
+        if not os.path.isdir(split.folder / kind):
+            raise InputError(f"{split.folder / kind}: no such folder; data/README.md describes the folders")
+    pairs = split.matched_pairs()
+    output = output_folder(config)
+    _claim(output, config)
+    jobs, failed = [], []
+    for index, pair in enumerate(pairs):
+        try:
+            preview = index < config.preview
+            joint = config.regions == "joint"
+            jobs.append(job_of(split, pair, output, config.data.frame, config.preset, joint, preview))
+        except InputError as error:
+            if config.strict:
+                raise
+            failed.append(str(error))
+
+    counts = recorded(output / "counts.jsonl", jobs)
+    to_do = [job for job in jobs if not is_done(job, counts.get(job.person_id))]
+    if len(to_do) < len(jobs):
+        print(f"{len(jobs) - len(to_do)} of {len(jobs)} pairs are done already")
+    new, failures = match_all(to_do, config.workers or os.cpu_count() or 1, output / "counts.jsonl", config.strict)
+    counts |= new
+
+    finished = [job for job in jobs if job.person_id not in failures]
+    write_sheet(output / "previews.jpg", [job for job in finished if job.preview], counts)
+    failed += [failures[job.person_id] for job in jobs if job.person_id in failures]
+    of_finished = [counts[job.person_id] for job in finished]
+    table = report(config.data.split, config.data.frame, config.preset, jobs, of_finished, failed)
+    write_text(output / "matches.md", table)
+    if failed:
+        print(table, end="")
+        raise InputError(
+            f"{len(failed)} of {len(pairs)} pairs failed, as listed; repair their files, then start the same command "
+            "again"
+        )
+    return table
+
+
+def output_folder(config: PreprocessSift) -> Path:
+    """Where the match files go: the folder that is named, or the one in the split's folder."""
+    return Path(config.output) if config.output else config.data.open().split(config.data.split).matches
+
+
+def _claim(output: Path, config: PreprocessSift) -> None:
+    """Make the output folder and save the configuration there, unless it holds the matches of another one."""
+    from siftvton.data.match_folder import MATCHES_ENDING, MATCHES_NOTE
+    from siftvton.files import is_file
+    from siftvton.settings import differences, save_configuration
+
+    saved = output / MATCHES_NOTE
+    if is_file(saved):
+        keys = ("preset", "regions", "data.matches_frame")
+        changed = [line for line in differences(config, saved) if line.startswith(keys)]
+        if changed:
+            raise UsageError(
+                f"output={output}: holds matches of other settings ({'; '.join(changed)}); use another folder"
+            )
+    elif any(output.glob(f"*{MATCHES_ENDING}")):
+        raise UsageError(
+            f"output={output}: holds match files but no {saved.name}, so they were not made here; use another folder"
+        )
+    save_configuration(replace(config, output=str(output)), saved)
+
+
+COMMAND = Command(PreprocessSift, preprocess_sift, "vitonhd.yaml", output=output_folder)

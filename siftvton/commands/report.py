@@ -1,0 +1,22 @@
+"""Gather what ``make demo`` made into one page: ``python scripts/report.py output=outputs/demo``"""
+
+from dataclasses import dataclass
+
+from siftvton.commands import Command
+from siftvton.options import option
+
+
+@dataclass
+class Report:
+    """Gather what `make demo` made into one page."""
+
+    output: str = option("outputs/demo", "folder that the demo's commands wrote to", path=True)
+
+
+def report(config: Report) -> str:
+    from siftvton.toy.showcase import write_page
+
+    return f"{write_page(config.output)}: open it in a browser"
+
+
+COMMAND = Command(Report, report, "toy.yaml")

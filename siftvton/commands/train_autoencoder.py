@@ -1,0 +1,13 @@
+"""Train a small autoencoder for the toy model: ``python scripts/train_autoencoder.py key=value …``"""
+
+from siftvton.commands import Command
+from siftvton.training.config import TrainAutoencoder
+
+
+def train_autoencoder(config: TrainAutoencoder) -> None:
+    from siftvton.training import autoencoder
+
+    autoencoder.train_autoencoder(config)
+
+
+COMMAND = Command(TrainAutoencoder, train_autoencoder, "toy.yaml")

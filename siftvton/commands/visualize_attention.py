@@ -1,0 +1,91 @@
+"""Draw what points of a photo look at on the garment, one row for each checkpoint."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from siftvton.commands import Command
+from siftvton.data.config import HeldOutData
+from siftvton.errors import InputError, UsageError
+from siftvton.evaluation.config import NoisedPhotos
+from siftvton.options import LARGEST_SIDE, option
+
+if TYPE_CHECKING:
+    from siftvton.data.layouts.base import Split
+    from siftvton.data.pairs import Pair
+
+
+@dataclass
+class VisualizeAttention(NoisedPhotos):
+    """Draw what points of a photo look at on the garment, for one checkpoint or several (paper Fig. 4)."""
+
+    checkpoints: dict[str, str] = option({}, "checkpoints.<name>=<a folder or a published file>; a row each", path=True)
+    data: HeldOutData = field(default_factory=HeldOutData)
+    person: str | None = option(None, "id in the split's list; null: the first")
+    garment: str | None = option(None, "id of another garment in the split's folder; null: the worn one")
+    points: list[int] | None = option(
+        None,
+        "query points x, y, x, y, … in pixels of data.height × data.width; null: three on the torso",
+        minimum=0,
+        maximum=LARGEST_SIDE,
+    )
+    layers: str = option("all", "which hooked layers of each resolution are averaged", choices=("middle", "all"))
+    output: str = option("outputs/figures", "folder for attention.png", path=True)
+
+
+def visualize_attention(config: VisualizeAttention) -> str:
+    """Write ``attention.png``: what points of a photo look at, one row for each checkpoint (paper Fig. 4).
+
+    Raises:
+        InputError: the data or a checkpoint cannot be read.
+        UsageError: no checkpoint is given, or a point is not on the photo.
+    """
+    import numpy as np
+
+    from siftvton.data.dataset import TryOnDataset, as_picture, collate
+    from siftvton.data.torso import torso_of
+    from siftvton.devices import device_of
+    from siftvton.drawing import contact_sheet, draw_attention
+    from siftvton.evaluation.attention_maps import mean_maps, query_points
+    from siftvton.files import write_image
+    from siftvton.sampling.loading import load
+    from siftvton.settings import save_configuration
+
+    if not config.checkpoints:
+        raise UsageError("checkpoints: none is given; use checkpoints.<name>=<folder or file>")
+    height, width = config.data.size
+    split = config.data.open().split(config.data.split)
+    pair = _pair(config, split)
+    batch = collate([TryOnDataset(split, [pair], height, width)[0]])
+    painted = torso_of(split, pair, config.data.size) & (batch.keep_mask[0, 0].numpy() == 0)
+    points = query_points(config.points, painted)
+    rows, captions = [], []
+    for name, checkpoint in config.checkpoints.items():
+        pipeline = load(checkpoint)
+        pipeline.require_size(height, width)
+        pipeline.to(device_of(config.device))
+        layers = pipeline.unet.hooked_layers(config.layers)
+        maps = mean_maps(pipeline, batch, points, layers, config.timesteps, config.seed)
+        if not np.isfinite(maps).all():
+            raise InputError(f"checkpoints.{name}={checkpoint}: the attention is NaN or infinite; check the weights")
+        photo, garment = as_picture(batch.image[0]), as_picture(batch.garment[0])
+        rows.append(draw_attention(photo, garment, points, maps, true_places=False))
+        captions.append([name, *(f"point {number}" for number in range(1, len(points) + 1))])
+    path = Path(config.output) / "attention.png"
+    write_image(path, contact_sheet(rows, captions))
+    save_configuration(config, path.with_suffix(".yaml"))
+    return str(path)
+
+
+def _pair(config: VisualizeAttention, split: "Split") -> "Pair":
+    """The person that is asked for, or the first; with the garment that is asked for, or the worn one."""
+    from siftvton.data.pairs import Pair
+
+    pairs = split.pairs("paired")
+    person = next((pair.person for pair in pairs if config.person in (None, pair.person_id)), None)
+    if person is None:
+        raise UsageError(f"person={config.person}: not in the {split.name} list, e.g. {pairs[0].person_id}")
+    return Pair(person, f"{config.garment}{Path(person).suffix}" if config.garment else person)
+
+
+COMMAND = Command(VisualizeAttention, visualize_attention, "vitonhd.yaml")

@@ -1,0 +1,115 @@
+"""How many matches each filter left, pair by pair: the record of a matching run, and its table."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from siftvton.correspondence import Frame
+from siftvton.correspondence.filters import PRESETS, Preset
+from siftvton.correspondence.regions import BODY_PARTS, WHOLE
+from siftvton.data.match_jobs import SIDES, Counts, Job, kept_of
+from siftvton.files import read_bytes
+from siftvton.tables import markdown_table
+
+REGIONS = (*BODY_PARTS, WHOLE)
+
+
+def recorded(path: Path, jobs: Sequence[Job]) -> dict[str, Counts]:
+    """Pair -> counts as the lines of ``path`` tell.
+
+    A damaged line says nothing, nor does one of a pair matched with other side pictures than are there now: such
+    pairs are redone.
+
+    Raises:
+        InputError: ``path`` cannot be read.
+    """
+    if not os.path.lexists(path):
+        return {}
+    known = {job.person_id: job for job in jobs}
+    records = {}
+    for line in read_bytes(path).decode("utf-8", "replace").splitlines():
+        try:
+            entry = json.loads(line)
+            job = known[entry["pair"]]
+            if entry["sides"] == job.sides and _are_counts(entry["regions"], job):
+                records[job.person_id] = entry["regions"]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue
+    return records
+
+
+def _are_counts(regions: dict[str, dict[str, int]], job: Job) -> bool:
+    """Whether every region of the job has a number for stages of its preset, first and last among them, none growing.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it has another form.
+    """
+    stages = PRESETS[job.preset].stages
+    if set(regions) != (set(BODY_PARTS) if job.densepose else {WHOLE}):
+        return False
+    for left in regions.values():
+        numbers = [left[stage] for stage in stages if stage in left]
+        whole = len(numbers) == len(left) and {"ratio", "minimum"} <= set(left)
+        if not whole or any(type(number) is not int for number in numbers):
+            return False
+        if numbers != sorted(numbers, reverse=True) or not 0 <= numbers[0] < 10**9:
+            return False
+    return True
+
+
+def left_after(counts: Iterable[Counts], preset: Preset) -> dict[str, dict[str, int]]:
+    """The matches that each stage left over a set of pairs: stage -> region -> number.
+
+    A stage that did not run on a pair's region left what was there.
+    """
+    totals = {stage: dict.fromkeys(REGIONS, 0) for stage in preset.stages}
+    for pair in counts:
+        for region, left in pair.items():
+            number = left["ratio"]
+            for stage in preset.stages:
+                number = left.get(stage, number)
+                totals[stage][region] += number
+    return totals
+
+
+def report(
+    split: str, frame: Frame, preset: str, jobs: Sequence[Job], counts: Sequence[Counts], failed: Sequence[str]
+) -> str:
+    """Markdown: what was found, the stages' table, the failures."""
+    kept = np.array([kept_of(pair) for pair in counts], int)
+    lines = [f"# Matches of {split}, preset `{preset}`, frame {frame[0]} × {frame[1]}", ""]
+    if len(kept):
+        lines += [
+            f"{len(kept)} pairs, {(kept > 0).sum()} with a match ({(kept > 0).mean():.1%}); matches a pair: "
+            f"mean {kept.mean():.1f}, median {np.median(kept):g}, most {kept.max()}.",
+            "",
+        ]
+    there = [f"{side.replace('_', ' ')} {sum(side in job.sides for job in jobs)}" for side in SIDES]
+    lines += [f"Side pictures found, of {len(jobs)}: {', '.join(there)}; a wider area stands in for a missing one.", ""]
+    lines += _table(left_after(counts, PRESETS[preset]))
+    if failed:
+        lines += ["", f"{len(failed)} pairs failed:", "", *(f"- {reason}" for reason in failed)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(totals: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Stages down; dropped, left and share left over all regions, then left in each region that had matches."""
+    regions = [region for region in REGIONS if totals["ratio"][region]]
+    titles = ["stage", "dropped", "left", "share left", *(f"{region.replace('_', ' ')} left" for region in regions)]
+    rows = []
+    found = before = sum(totals["ratio"].values())
+    for stage, left in totals.items():
+        total = sum(left.values())
+        cells = [
+            "ratio test" if stage == "ratio" else stage.replace("_", " "),
+            "" if stage == "ratio" else str(before - total),
+            str(total),
+            f"{total / found:.1%}" if found else "",
+            *(str(left[region]) for region in regions),
+        ]
+        rows.append(cells)
+        before = total
+    return markdown_table(titles, rows)

@@ -1,0 +1,260 @@
+"""One evaluation: every picture is checked, what the weights at hand allow is computed, the report is written."""
+
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from siftvton.devices import device_of
+from siftvton.errors import InputError, UsageError
+from siftvton.evaluation import metrics, weights
+from siftvton.evaluation.config import Evaluate
+from siftvton.evaluation.features import (
+    AUTOENCODER_WEIGHTS,
+    AutoencoderFeatures,
+    InceptionFeatures,
+    load_autoencoder,
+)
+from siftvton.evaluation.pictures import PictureSet, photos_of, results_of, size_text
+from siftvton.evaluation.report import METRICS, PUBLISHED, markdown
+from siftvton.evaluation.scoring import Distance, Scores, score_pictures, score_sets
+from siftvton.files import sha256, write_json, write_text
+from siftvton.settings import save_configuration
+from siftvton.tables import csv_text
+
+LIBRARIES = ("torch", "torchvision", "torchmetrics", "clean-fid", "opencv-python-headless", "pillow", "numpy")
+
+
+def evaluate(config: Evaluate) -> str:
+    """Score the configuration's folders of results and write the report to ``config.output``.
+
+    Writes ``per_image_<name>.csv``, ``metrics.json``, ``table.md`` and ``config.yaml``, once all is computed.
+
+    Returns:
+        The Markdown table.
+
+    Raises:
+        InputError, UsageError: a folder, picture, weights file or key is missing or wrong; nothing is written. Or a
+            score is NaN or infinite; the others are written.
+    """
+    evaluation = Evaluation(config)
+    scores = evaluation.score()
+    evaluation.drop_what_is_not_finite(scores)
+    report = evaluation.report(scores)
+    table = markdown(report)
+    output = Path(config.output)
+    for stale in output.glob("per_image_*.csv"):
+        stale.unlink()
+    for results in evaluation.sets:
+        rows = evaluation.rows(results, scores[results.name])
+        write_text(output / f"per_image_{results.name}.csv", csv_text(rows))
+    write_json(output / "metrics.json", report)
+    write_text(output / "table.md", table)
+    save_configuration(config, output / "config.yaml")
+    if evaluation.not_finite:
+        raise InputError(f"{'; '.join(evaluation.not_finite)}; {output / 'table.md'} has the other scores")
+    return table
+
+
+class Evaluation:
+    """The pictures that a configuration names, checked, and what became of each metric."""
+
+    def __init__(self, config: Evaluate) -> None:
+        """Raises InputError or UsageError where a folder, a picture or a key is missing or wrong."""
+        _check_names(config.predictions)
+        if Path(config.output).is_file():
+            raise UsageError(f"output={config.output}: is a file; name a folder")
+        self.config = config
+        self.device = device_of(config.device)
+        self.size = config.data.size
+        split = config.data.open().split(config.data.split)
+        self.pairs = split.pairs(config.setting)[: config.limit]
+        self.sets = [
+            results_of(name, place, split, config.setting, config.limit) for name, place in config.predictions.items()
+        ]
+        # The reference of a distance between sets stays the same, however few results are scored.
+        self.photos = photos_of(split, self.pairs if config.setting == "paired" else split.listed())
+        self.weights: dict[str, dict[str, Any]] = {}  # metric -> file, SHA-256, whether it is the published one
+        self.not_run: dict[str, str] = {}  # metric -> reason
+        self.not_finite: list[str] = []  # a line for each score that is NaN or infinite
+
+    def score(self) -> dict[str, Scores]:
+        """Compute what can be computed, by the results' name.
+
+        Raises:
+            InputError: a weights file is wrong, or no metric could be computed.
+        """
+        scores = self._paired() if self.config.setting == "paired" else self._unpaired()
+        if not any(score.of_set for score in scores.values()):
+            raise InputError("no metric could be computed: " + "; ".join(dict.fromkeys(self.not_run.values())))
+        return scores
+
+    def drop_what_is_not_finite(self, scores: Mapping[str, Scores]) -> None:
+        """Take every metric out of which one value is NaN or infinite, and note it."""
+        for name, found in scores.items():
+            for key in [key for key in found.of_set if not _all_finite(found, key)]:
+                file = self.weights.get(key, {}).get("file", "the pictures")
+                self.not_finite.append(f"{METRICS[key].title} of {name} is NaN or infinite; check {file}")
+                self.not_run[key] = self.not_finite[-1]
+                for values in (found.of_set, found.intervals, found.of_pictures):
+                    values.pop(key, None)
+
+    def _paired(self) -> dict[str, Scores]:
+        config = self.config
+        lpips = None
+        if min(self.size) < metrics.LPIPS_MINIMUM_SIZE:
+            self.not_run["lpips"] = (
+                f"AlexNet needs pictures of at least {metrics.LPIPS_MINIMUM_SIZE} pixels a side, "
+                f"these are compared at {size_text(self.size)}"
+            )
+        else:
+            lpips = self._network(weights.ALEXNET, config.alexnet, weights.load_lpips, ["lpips"])
+        return score_pictures(self.sets, self.photos, self.size, lpips, config.batch_size, config.workers, self.device)
+
+    def _unpaired(self) -> dict[str, Scores]:
+        config = self.config
+        scores = {results.name: Scores() for results in self.sets}
+        load_inception = partial(weights.load_inception, allowed=config.inception_sha256)
+        inception = self._network(weights.INCEPTION, config.inception, load_inception, ["fid", "kid"])
+        kid = partial(metrics.kernel_distances, seed=config.seed)
+        if inception is not None:
+            features_of = InceptionFeatures(inception, config.batch_size, config.workers, self.device)
+            self._add(scores, features_of, {"fid": metrics.frechet_distance, "kid": kid})
+        if config.autoencoder is not None:
+            autoencoder = load_autoencoder(config.autoencoder, self.device)
+            distances: dict[str, Distance] = {
+                "autoencoder_frechet": metrics.frechet_distance,
+                "autoencoder_kernel": kid,
+            }
+            self._record(Path(config.autoencoder) / AUTOENCODER_WEIGHTS, list(distances))
+            encoded = AutoencoderFeatures(autoencoder, self.size, config.batch_size, config.workers, self.device)
+            self._add(scores, encoded, distances)
+        return scores
+
+    def _add(
+        self,
+        scores: Mapping[str, Scores],
+        features_of: Callable[[PictureSet], np.ndarray],
+        distances: Mapping[str, Distance],
+    ) -> None:
+        def finite_features(pictures: PictureSet) -> np.ndarray:
+            features = features_of(pictures)
+            if not np.isfinite(features).all():
+                file = self.weights[next(iter(distances))]["file"]
+                raise InputError(f"{file}: gives NaN or infinite features of {pictures.name}; get the file again")
+            return features
+
+        for name, found in score_sets(self.sets, self.photos, finite_features, distances).items():
+            scores[name].of_set.update(found.of_set)
+            scores[name].intervals.update(found.intervals)
+
+    def _network(
+        self,
+        file: weights.PublishedFile,
+        given: str | None,
+        load: Callable[[Path, torch.device], nn.Module],
+        columns: list[str],
+    ) -> nn.Module | None:
+        """The network behind ``columns``; None, and the reason noted, where its weights are nowhere to be had."""
+        try:
+            path = weights.locate(file, given)
+        except weights.MissingWeightsError as error:
+            titles = ", ".join(METRICS[key].title for key in columns)
+            print(f"warning: {titles} not run: {error}", file=sys.stderr)
+            self.not_run.update(dict.fromkeys(columns, str(error)))
+            return None
+        network = load(path, self.device)
+        self._record(path, columns, weights.is_published(file, path))
+        return network
+
+    def _record(self, path: Path, columns: list[str], published: bool | None = None) -> None:
+        entry = {"file": str(path), "sha256": sha256(path), "published": published}
+        self.weights.update(dict.fromkeys(columns, entry))
+
+    def report(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
+        """What ``metrics.json`` holds: the protocol, each metric's definition and weights, each set's scores."""
+        config = self.config
+        columns = [key for key in METRICS if key in self.not_run or any(key in s.of_set for s in scores.values())]
+        return {
+            "summary": self._summary(),
+            "protocol": {
+                "setting": config.setting,
+                "split": config.data.split,
+                "limit": config.limit,
+                "results": len(self.pairs),
+                "photos": len(self.photos.paths),
+                "photo_size": list(self.photos.size),
+                "comparison_size": list(self.size),
+                "batch_size": config.batch_size,
+                "seed": config.seed,
+                "device": str(self.device),
+                "versions": {library: version(library) for library in LIBRARIES},
+            },
+            "metrics": {
+                key: {
+                    "title": METRICS[key].title,
+                    "better": METRICS[key].better,
+                    "definition": METRICS[key].definition,
+                    "weights": self.weights.get(key),
+                    "not_run": self.not_run.get(key),
+                }
+                for key in columns
+            },
+            "published": PUBLISHED if config.published else {},
+            "results": {
+                results.name: {
+                    "folder": str(results.folder),
+                    "pictures": len(results.paths),
+                    "size": list(results.size),
+                    "scores": scores[results.name].of_set,
+                    "intervals": scores[results.name].intervals,
+                }
+                for results in self.sets
+            },
+        }
+
+    def rows(self, results: PictureSet, scores: Scores) -> list[dict[str, object]]:
+        """The lines of a set's CSV; only the paired setting has scores of single pictures."""
+        return [
+            {
+                "person": pair.person,
+                "garment": pair.garment,
+                "result": path.name,
+                **{key: column[place] for key, column in scores.of_pictures.items()},
+            }
+            for place, (pair, path) in enumerate(zip(self.pairs, results.paths, strict=True))
+        ]
+
+    def _summary(self) -> str:
+        config, photos = self.config, f"of {size_text(self.photos.size)} pixels (height × width)"
+        if config.setting == "paired":
+            return (
+                f"Paired, {config.data.split} split: each result against the person's photo {photos}, both resized "
+                f"to {size_text(self.size)}. FID and KID belong to the unpaired setting."
+            )
+        return (
+            f"Unpaired, {config.data.split} split: the results as a set against {len(self.photos.paths)} photos "
+            f"{photos}. Fréchet distances grow as pictures get fewer: compare them only at equal numbers. SSIM and "
+            "LPIPS belong to the paired setting."
+        )
+
+
+def _all_finite(scores: Scores, key: str) -> bool:
+    values = [scores.of_set[key], *scores.intervals.get(key, ()), *scores.of_pictures.get(key, ())]
+    return all(map(math.isfinite, values))
+
+
+def _check_names(predictions: Mapping[str, str]) -> None:
+    if not predictions:
+        raise UsageError("predictions: none given; name folders of results by predictions.<name>=<folder>")
+    for name in predictions:
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise UsageError(f"predictions.{name}: a name may have letters, digits, '_', '-' and '.'")

@@ -1,0 +1,95 @@
+"""What an evaluation's columns mean, and its report as a Markdown table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from siftvton.tables import markdown_table
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column: what it is called, which way is better and how it is computed."""
+
+    title: str
+    better: str  # "higher" or "lower"
+    digits: int  # after the decimal point
+    definition: str
+
+
+METRICS = {
+    "ssim": Metric("SSIM", "higher", 4, "mean over pictures of TorchMetrics' SSIM against the photo, data_range=1"),
+    "lpips": Metric("LPIPS", "lower", 4, "mean over pictures of TorchMetrics' LPIPS (AlexNet) against the photo"),
+    "fid": Metric(
+        "FID", "lower", 3, "Fréchet distance of clean-fid's Inception features, every picture read in its own size"
+    ),
+    "kid": Metric(
+        "KID ×1000",
+        "lower",
+        3,
+        "clean-fid's kernel distance on FID's features: 100 subsets of at most 1000 pictures, ×1000",
+    ),
+    "autoencoder_frechet": Metric(
+        "Fréchet distance (autoencoder features)",
+        "lower",
+        4,
+        "Fréchet distance of an autoencoder's posterior means, averaged to 4×4 cells; not FID, and comparable only "
+        "between figures of the same autoencoder",
+    ),
+    "autoencoder_kernel": Metric(
+        "kernel distance ×1000 (autoencoder features)",
+        "lower",
+        3,
+        "KID's formula on the same features; not KID",
+    ),
+}
+# On VITON-HD's test set: the paper's Table 1, and its revised figures.
+PUBLISHED = {
+    "StableVITON": {"ssim": 0.891, "lpips": 0.0752, "fid": 9.304, "kid": 1.397},
+    "SIFT-VTON, first version": {"ssim": 0.888, "lpips": 0.0751, "fid": 8.860, "kid": 1.092},
+    "SIFT-VTON, revised": {"ssim": 0.8889, "lpips": 0.0738, "fid": 8.593, "kid": 0.754},
+}
+ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The table of ``metrics.json``'s content: a row a set of results; below it the protocol and what columns mean."""
+    columns: Mapping[str, Mapping[str, Any]] = report["metrics"]
+    titles = [f"{column['title']} {ARROWS[column['better']]}" for column in columns.values()]
+    rows = []
+    for name, results in report["results"].items():
+        scores, intervals = results["scores"], results["intervals"]
+        cells = [_cell(key, scores[key], intervals.get(key)) if key in scores else "not run" for key in columns]
+        rows.append([name, str(results["pictures"]), *cells])
+    for name, scores in report["published"].items():
+        cells = [_cell(key, scores[key]) if key in scores else "" for key in columns]
+        rows.append([f"{name} (published)", "", *cells])
+    brackets = "In brackets: 95 % intervals by bootstrap, over pictures, or over KID's subsets."
+    lines = [
+        *markdown_table(["results", "pictures", *titles], rows),
+        "",
+        report["summary"],
+        *([brackets] if any(s["intervals"] for s in report["results"].values()) else []),
+        "",
+    ]
+    lines += [f"- {column['title']}: {column['definition']}.{_weights(column)}" for column in columns.values()]
+    for reason in dict.fromkeys(column["not_run"] for column in columns.values() if column["not_run"]):
+        without = [column["title"] for column in columns.values() if column["not_run"] == reason]
+        lines.append(f"- Not run: {', '.join(without)}: {reason}.")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(key: str, value: float, interval: Sequence[float] | None = None) -> str:
+    value_text, *ends = (f"{number:.{METRICS[key].digits}f}" for number in (value, *(interval or ())))
+    return f"{value_text} ({ends[0]} to {ends[1]})" if ends else value_text
+
+
+def _weights(column: Mapping[str, Any]) -> str:
+    """Which file the column's network came from, so that a stand-in shows."""
+    weights = column["weights"]
+    if not weights:
+        return ""
+    stand_in = {True: "", False: ", not the published file", None: ", not compared with a published digest"}
+    name, digest = PurePath(weights["file"]).name, weights["sha256"][:8]
+    return f" Weights: {name} (SHA-256 {digest}…){stand_in[weights['published']]}."

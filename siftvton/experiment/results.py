@@ -1,0 +1,163 @@
+"""What the arms' measures say: means and spreads over seeds, and differences from one arm, image by image."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siftvton.draws import numpy_generator
+from siftvton.errors import InputError, UsageError
+from siftvton.evaluation.intervals import bootstrap
+from siftvton.experiment.config import Experiment
+from siftvton.files import read_json, write_json, write_text
+from siftvton.tables import markdown_table
+
+FLIPS = 10_000  # of the permutation test
+BASE = "base"  # the arm that others may start from
+PRIMARY = "print_error_unpaired"
+SHOWN = {
+    PRIMARY: ("print error, unpaired ↓", 4),
+    "print_error_paired": ("print error, paired ↓", 4),
+    "print_similarity_unpaired": ("print SSIM, unpaired ↑", 3),
+    "ssim_paired": ("SSIM, paired ↑", 3),
+    "frechet_unpaired": ("Fréchet ↓", 2),
+    "kernel_unpaired": ("kernel distance ↓", 2),
+    "attention_error_px": ("attention error, px ↓", 1),
+    "attention_pck": ("attention PCK ↑", 3),
+}
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+Entry = Mapping[str, Any]  # what one arm's file of one seed holds
+
+
+def write_report(config: Experiment) -> str:
+    """Write ``<report>.json`` (arm -> measure -> mean, std, per_seed) and the tables; returns the latter.
+
+    In a ``<report>.md`` that is there, they replace what stands between ``BEGIN`` and ``END``; the rest stays.
+    """
+    arms = _read(Path(config.measures), [BASE, *config.arms])
+    write_json(Path(f"{config.report}.json"), {arm: summary(seeds) for arm, seeds in arms.items()})
+    tables = markdown(arms, {arm: config.references.get(arm, config.reference) for arm in arms})
+    page = Path(f"{config.report}.md")
+    before, after = "", "\n"
+    if page.is_file():
+        try:
+            before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{page}: not UTF-8 text; save it as UTF-8, or name another report") from error
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise UsageError(f"{page}: has no lines {BEGIN} and {END} to put the tables between")
+    write_text(page, f"{before}{BEGIN}\n{tables}{END}{after}")
+    return tables
+
+
+def _read(folder: Path, arms: Sequence[str]) -> dict[str, list[Entry]]:
+    """Arm -> its seeds' entries, by seed, of the arms of which there are any."""
+    found: dict[str, list[Entry]] = {}
+    for arm in arms:
+        names = re.compile(rf"{re.escape(arm)}-seed-\d+\.json")
+        paths = [path for path in folder.glob("*-seed-*.json") if names.fullmatch(path.name)]
+        if paths:
+            found[arm] = sorted(map(read_entry, paths), key=lambda entry: entry["seed"])
+    return found
+
+
+def read_entry(path: Path) -> Entry:
+    """What one arm's file of one seed holds.
+
+    Raises:
+        InputError: it is not what ``experiment`` writes, or a measure is not a finite number.
+    """
+    entry = read_json(path)
+    measures, errors = _part(entry, "measures"), _part(_part(entry, "per_image"), PRIMARY)
+    seed = int(path.stem.rpartition("-")[2])
+    if measures is None or errors is None:
+        wrong = f"has no measures, or no per_image.{PRIMARY}"
+    elif entry.get("seed") != seed:
+        wrong = f"seed is {entry.get('seed')}; {seed} is required"
+    else:
+        values = {f"measures.{name}": value for name, value in measures.items()}
+        values |= {f"per_image.{PRIMARY}.{name}": value for name, value in errors.items()}
+        name = next((name for name, value in values.items() if not _is_finite(value)), None)
+        if name is None:
+            return entry
+        wrong = f"{name} is {values[name]!r}; a finite number is required"
+    raise InputError(f"{path}: {wrong}; delete the file, and the same command measures this arm again")
+
+
+def _part(content: Any, name: str) -> Mapping[str, Any] | None:
+    """A dictionary in a dictionary; None where either is none."""
+    part = content.get(name) if isinstance(content, dict) else None
+    return part if isinstance(part, dict) else None
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def summary(seeds: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+    """Each measure's mean and standard deviation (n − 1) over seeds; no deviation of a single one."""
+    report = {}
+    for name in seeds[0]["measures"]:
+        values = [entry["measures"][name] for entry in seeds if name in entry["measures"]]
+        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        report[name] = {"mean": float(np.mean(values)), "std": deviation, "per_seed": values}
+    return report
+
+
+def paired_differences(arm: Sequence[Entry], reference: Sequence[Entry]) -> np.ndarray:
+    """(seeds, images) the arm's primary measure less the reference's, of the seeds and images that both have."""
+    others = {entry["seed"]: entry["per_image"][PRIMARY] for entry in reference}
+    both = [(entry["per_image"][PRIMARY], others[entry["seed"]]) for entry in arm if entry["seed"] in others]
+    images = sorted(set.intersection(*(own.keys() & other.keys() for own, other in both))) if both else []
+    return np.array([[own[image] - other[image] for image in images] for own, other in both])
+
+
+def sign_flip_test(differences: np.ndarray) -> float:
+    """Two-sided p that images' mean differences lie around 0: their signs are flipped at random.
+
+    An image's seeds are a block: they are averaged first, so that what counts is images, not images times seeds.
+    """
+    means = differences.mean(axis=0)  #                                                      (images,)
+    signs = numpy_generator(0, "sign flips").choice([-1.0, 1.0], size=(FLIPS, len(means)))
+    reached = np.abs(signs @ means) >= abs(means.sum()) - 1e-12
+    return float((reached.sum() + 1) / (FLIPS + 1))
+
+
+def markdown(arms: Mapping[str, Sequence[Entry]], references: Mapping[str, str]) -> str:
+    """A row an arm; below, each arm's difference from its reference."""
+    titles = [title for title, _ in SHOWN.values()]
+    rows = []
+    for arm, seeds in arms.items():
+        values = summary(seeds)
+        cells = [_cell(values.get(name), digits) for name, (_, digits) in SHOWN.items()]
+        rows.append([arm, str(len(seeds)), *cells])
+    differing = []
+    for arm, seeds in arms.items():
+        reference = references[arm]
+        differences = paired_differences(seeds, arms.get(reference, ()))
+        if arm == reference or not differences.size:
+            continue
+        means = differences.mean(axis=0)
+        low, high = bootstrap(means.tolist())
+        each = ", ".join(f"{value:+.4f}" for value in differences.mean(axis=1))
+        p = sign_flip_test(differences)
+        differing.append([arm, reference, each, f"{means.mean():+.4f}", f"{low:+.4f} to {high:+.4f}", f"{p:.4f}"])
+    lines = [
+        *markdown_table(["arm", "seeds", *titles], rows),
+        "",
+        "Print error, unpaired, less another arm's:",
+        "",
+        *markdown_table(["arm", "less", "of each seed", "mean over images", "95 % interval", "p"], differing, 3),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(values: Mapping[str, Any] | None, digits: int) -> str:
+    if values is None:
+        return ""
+    spread = "" if values["std"] is None else f" ± {values['std']:.{digits}f}"
+    return f"{values['mean']:.{digits}f}{spread}"

@@ -1,0 +1,100 @@
+"""How the network's inputs are put together from pictures.
+
+Letters: B images, H × W pixels, h × w latent cells.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL, PNDMScheduler
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from siftvton.data.dataset import TryOnBatch
+from siftvton.draws import torch_generator
+
+# CLIP's pixel mean and deviation (Radford et al. 2021, the paper's [24]), red first, on [0, 1].
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def draw_latents(vae: AutoencoderKL, pictures: Tensor, generators: Sequence[Generator]) -> Tensor:
+    """One draw from the autoencoder's posterior for each picture, scaled to unit variance.
+
+    Args:
+        pictures: (B, 3, H, W) in [−1, 1]. generators: B CPU generators, one a picture.
+
+    Returns:
+        (B, 4, h, w) float32.
+    """
+    posterior = vae.encode(pictures.to(vae.dtype)).latent_dist
+    noise = draw_noise(posterior.mean, generators)
+    return (posterior.mean.float() + posterior.std.float() * noise) * vae.config.scaling_factor
+
+
+def draw_noise(like: Tensor, generators: Sequence[Generator]) -> Tensor:
+    """Standard normal float32 of ``like``'s shape and device, each image from its own CPU generator."""
+    assert len(like) == len(generators)
+    return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like.device)
+
+
+def keep_mask_at(keep_mask: Tensor, size: Sequence[int]) -> Tensor:
+    """The keep-mask (B, 1, H, W) at the latent's size (h, w), by antialiased bilinear resizing."""
+    return functional.interpolate(keep_mask, size=tuple(size), mode="bilinear", antialias=True)
+
+
+def clip_pixels(pictures: Tensor) -> Tensor:
+    """(B, 3, 224, 224) in [−1, 1] -> CLIP's normalised pixels."""
+    mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    return ((pictures + 1) / 2 - mean) / std
+
+
+@dataclass(frozen=True)
+class Noised:
+    """A batch as the network is given it, and what it has to predict.
+
+    Attributes:
+        sample: (B, 13, h, w). target: (B, 4, h, w), ε or v. garment_latent: (B, 4, h, w).
+        timestep: (B,) of 0…999. keep: (B,) bool, False where the conditioning is dropped.
+    """
+
+    sample: Tensor
+    target: Tensor
+    garment_latent: Tensor
+    timestep: Tensor
+    keep: Tensor
+
+
+def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed: int, dropout: float) -> Noised:
+    """Draw timestep, dropout, latents and noise of each image, keyed by (seed, epoch, index)."""
+    generators = [torch_generator(seed, epoch, index, "training") for epoch, index in batch.key]
+    steps = scheduler.config.num_train_timesteps
+    timestep = torch.cat([torch.randint(steps, (1,), generator=g) for g in generators])
+    keep = torch.cat([torch.rand(1, generator=g) >= dropout for g in generators])
+    return noised_at(vae, scheduler, batch, timestep, keep, generators)
+
+
+def noised_at(
+    vae: AutoencoderKL,
+    scheduler: PNDMScheduler,
+    batch: TryOnBatch,
+    timestep: Tensor,
+    keep: Tensor,
+    generators: Sequence[Generator],
+) -> Noised:
+    """Draw each image's latents and noise from its generator, and noise it to its timestep (B,)."""
+    timestep, keep = (values.to(batch.image.device) for values in (timestep, keep))
+    with torch.no_grad():
+        latent, agnostic, densepose, garment = (
+            draw_latents(vae, pictures, generators)
+            for pictures in (batch.image, batch.agnostic, batch.densepose, batch.garment)
+        )
+    noise = draw_noise(latent, generators)
+    noisy = scheduler.add_noise(latent, noise, timestep)
+    keep_mask = keep_mask_at(batch.keep_mask, latent.shape[-2:])  #                   (B, 1, h, w)
+    target = noise
+    if scheduler.config.prediction_type == "v_prediction":
+        alpha = scheduler.alphas_cumprod.to(noise)[timestep].view(-1, 1, 1, 1)
+        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latent
+    return Noised(torch.cat([noisy, agnostic, keep_mask, densepose], dim=1), target, garment, timestep, keep)

@@ -1,0 +1,74 @@
+"""Every script's configuration: the one typed source of defaults.
+
+``configs/*.yaml`` hold differences from these defaults and the reasons for them. A configuration file may hold
+keys of several scripts; each script takes its own. Nothing heavy is imported here, so that ``--help`` is quick and
+preprocessing workers stay small.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import Field, field, fields, is_dataclass
+from typing import Any, get_args
+
+# What several keys share: generous, so that no honest setting is refused, and finite, so that no absurd one passes.
+LARGEST_SIDE = 8192  # of a picture, pixels
+MANY = 10**9  # updates, pairs
+LARGEST_SEED = 2**63 - 1
+LARGEST_WEIGHT = 1e6  # of a loss
+WORKERS = 1024
+MOST_NUMBERS = 1000  # in a list
+
+
+def option(
+    default: Any,
+    text: str,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    length: int | None = None,
+    path: bool = False,
+) -> Any:
+    """A dataclass field with the help text that ``--help`` prints and the values that are allowed.
+
+    Args:
+        minimum, maximum: of a number, or of every number in a list; a key that holds numbers requires both.
+        length: of a list; None: 1 to ``MOST_NUMBERS``.
+        path: a path, in which ``~`` and environment variables are replaced; in a dictionary, each entry is one.
+    """
+    metadata = {
+        "help": text,
+        "choices": choices,
+        "minimum": minimum,
+        "maximum": maximum,
+        "length": length,
+        "path": path,
+    }
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def keys(schema: type, prefix: str = "") -> dict[str, Field[Any]]:
+    """Every dotted key of a schema and its dataclass field."""
+    found: dict[str, Field[Any]] = {}
+    for entry in fields(schema):
+        if is_dataclass(entry.type):
+            found.update(keys(entry.type, f"{prefix}{entry.name}."))  # type: ignore[arg-type]
+        else:
+            found[prefix + entry.name] = entry
+    return found
+
+
+def number_kind(kind: Any) -> type | None:
+    """``int`` or ``float`` where a key of this type holds a number or a list of numbers; else None."""
+    parts = {kind, *get_args(kind), *(inner for part in get_args(kind) for inner in get_args(part))}
+    return float if float in parts else int if int in parts else None
+
+
+def require_ranges(schemas: Iterable[type]) -> None:
+    """Raise TypeError for a key that holds numbers and has no finite range, which would let NaN and infinity pass."""
+    for schema in schemas:
+        for key, entry in keys(schema).items():
+            limits = [entry.metadata["minimum"], entry.metadata["maximum"]]
+            if number_kind(entry.type) and not all(limit is not None and math.isfinite(limit) for limit in limits):
+                raise TypeError(f"{schema.__name__}.{key}: a numeric option requires a finite minimum and maximum")

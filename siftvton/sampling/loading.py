@@ -1,0 +1,261 @@
+"""One ``load`` for everything that can be loaded: a saved pipeline's folder, or a published checkpoint.
+
+Nothing that is loaded may run code: folders are read as JSON and safetensors into classes named here, checkpoints
+with an unpickler that rebuilds tensors alone.
+"""
+
+import hashlib
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from diffusers import AutoencoderKL, ModelMixin, PNDMScheduler
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers.utils.logging import disable_progress_bar
+
+from siftvton.errors import InputError, first_line
+from siftvton.files import sha256, write_json, written_whole
+from siftvton.model import build, published
+from siftvton.model.finite import first_not_finite
+from siftvton.model.garment_encoder import GarmentEncoder
+from siftvton.model.hub import local
+from siftvton.model.image_context import ImageContext
+from siftvton.model.settings import NETWORK, read_settings
+from siftvton.model.unet import TryOnUNet
+from siftvton.model.unpickling import read_tensors
+from siftvton.model.weight_files import (
+    SAFETENSORS,
+    read_json,
+    read_safetensors,
+    read_sharded,
+    require_floats,
+    require_regular,
+    shown,
+)
+from siftvton.sampling.pipeline import TryOnPipeline
+
+PARTS: dict[str, Any] = {
+    "vae": AutoencoderKL,
+    "image_encoder": CLIPVisionModel,
+    "image_context": ImageContext,
+    "garment_encoder": GarmentEncoder,
+    "unet": TryOnUNet,
+}
+# What two parts must agree on: part, its setting, another part, its setting.
+AGREEMENTS = (
+    *(("garment_encoder", key, "unet", key) for key in NETWORK),
+    ("image_context", "context_width", "unet", "context_width"),
+    ("image_context", "width", "image_encoder", "hidden_size"),
+    ("vae", "latent_channels", "unet", "latent_channels"),
+)
+
+disable_progress_bar()  # of the image encoder's few shards
+
+SHARD = "2GB"  # a shard is copied in memory while it is written
+
+
+def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOnPipeline:
+    """Load a pipeline.
+
+    Args:
+        source: a folder written by :func:`save`, or a published ``.ckpt`` or ``.safetensors`` file; a path, or the
+            hub's, see :func:`siftvton.model.hub.local`.
+        dtype: of the weights once loaded, whatever they are stored in; None: as they are stored.
+
+    Raises:
+        InputError: it is missing, damaged, of another shape, or holds NaN or infinite values; or its parts do not
+            fit each other.
+    """
+    source = local(source)
+    if not source.is_dir():
+        return from_published(read_checkpoint(source), source, dtype=dtype)
+    _require_parts(source)
+    schedule = read_settings(source / "scheduler" / "scheduler_config.json", PNDMScheduler)
+    parts = {name: load_part(source / name, kind, dtype) for name, kind in PARTS.items()}
+    for part, setting, other, its in AGREEMENTS:
+        first, second = (getattr(parts[name].config, key) for name, key in ((part, setting), (other, its)))
+        if first != second:
+            raise InputError(f"{source}: {part} has {setting}={first}, but {other} has {its}={second}; they must agree")
+    return TryOnPipeline(**parts, scheduler=PNDMScheduler(**schedule))
+
+
+def _require_parts(folder: Path) -> None:
+    """
+    Raises:
+        InputError: it is another folder, such as a training's or a single part's.
+    """
+    names = ("scheduler", *PARTS)
+    lacking = [name for name in names if not (folder / name).is_dir()]
+    if lacking:
+        near = (folder / "model", folder.parent, folder.parent.parent / "model")
+        found = next((each for each in near if all((each / name).is_dir() for name in names)), None)
+        remedy = f"{found} is one" if found else f"one holds the folders {', '.join(names)}"
+        raise InputError(f"{folder}: is not a saved pipeline, since it has no folder {lacking[0]}; {remedy}")
+
+
+def weights_digest(source: str | Path) -> str:
+    """SHA-256 over a checkpoint's, or a folder's, weights: what tells two trainings under one path apart."""
+    source = local(source)
+    files = sorted(source.glob(f"*/*{SAFETENSORS}")) if source.is_dir() else [source]
+    return hashlib.sha256("".join(sha256(require_regular(file)) for file in files).encode()).hexdigest()
+
+
+def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32) -> Any:
+    """One part of a pipeline from its folder, strictly: ``config.json`` and safetensors, nothing else.
+
+    Args:
+        kind: a class of :data:`PARTS`.
+        dtype: of the weights once loaded; None: as they are stored.
+
+    Raises:
+        InputError: a file is missing or damaged, names or shapes do not fit, a value is NaN or infinite.
+    """
+    settings = read_settings(folder / "config.json", kind)
+    name = "diffusion_pytorch_model" if issubclass(kind, ModelMixin) else "model"
+    stored = {}
+    for stored_name, tensor in read_sharded(folder, name + SAFETENSORS).items():
+        known = _current_name(kind, stored_name)
+        if known in stored:
+            raise InputError(f"{folder}: the weights hold {shown(known)} twice, by an old and a new name")
+        stored[known] = tensor
+    stored.pop("embeddings.position_ids", None)  # 0, 1, 2, …, which old versions of transformers wrote
+    with torch.device("meta"):  # takes no memory, whatever the sizes
+        expected = _make(kind, settings).state_dict()
+    ours = {_current_name(kind, name): (name, tensor.shape) for name, tensor in expected.items()}
+    problems = {
+        "missing": [name for name in ours if name not in stored],
+        "unexpected": [name for name in stored if name not in ours],
+        "of another shape": [
+            f"{name} {list(stored[name].shape)}, expected {list(shape)}"
+            for name, (_, shape) in ours.items()
+            if name in stored and stored[name].shape != shape
+        ],
+    }
+    if any(problems.values()):
+        raise InputError(f"{folder}: the weights do not fit config.json: {published.listed(problems)}")
+    with init_empty_weights(include_buffers=False):  # buffers that no file holds keep their values
+        part = _make(kind, settings)
+    _fill(part, {name: stored[known] for known, (name, _) in ours.items()}, folder, dtype)
+    return part
+
+
+def _make(kind: Any, settings: dict[str, Any]) -> nn.Module:
+    return kind(CLIPVisionConfig(**settings)) if kind is CLIPVisionModel else kind(**settings)
+
+
+def _current_name(kind: Any, name: str) -> str:
+    """A parameter's name without what versions of the libraries wrote differently."""
+    if kind is CLIPVisionModel:
+        return name.removeprefix("vision_model.")  # transformers 4 wrote it, transformers 5 leaves it out
+    if kind is AutoencoderKL:  # diffusers before 0.15
+        for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
+            name = re.sub(rf"(\.attentions\.\d+)\.{old}\.", rf"\1.{new}.", name)
+    return name
+
+
+def _fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: torch.dtype | None) -> None:
+    """Give an empty part its weights, cast to ``dtype``, for inference.
+
+    Raises:
+        InputError: a tensor holds whole numbers, or values that are NaN or infinite once cast.
+    """
+    require_floats(source, tensors)
+    cast = {name: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()}
+    broken = first_not_finite(cast.items())
+    if broken is not None:
+        kind = str(cast[broken].dtype).removeprefix("torch.")
+        raise InputError(
+            f"{source}: {shown(broken)} holds values that are NaN or infinite in {kind}; use other weights"
+        )
+    part.load_state_dict(cast, assign=True)
+    part.eval()
+
+
+def save(pipeline: TryOnPipeline, folder: str | Path) -> None:
+    """Write a pipeline as a folder that :func:`load` reads, whole or not at all.
+
+    Raises:
+        InputError: a weight is NaN or infinite; nothing is written.
+    """
+    for name in PARTS:
+        broken = first_not_finite(getattr(pipeline, name).state_dict().items())
+        if broken is not None:
+            raise InputError(f"{folder}: not written, since {name}.{broken} holds NaN or infinite values")
+    with written_whole(folder) as beside:
+        pipeline.save_pretrained(beside, max_shard_size=SHARD)
+        for path in beside.glob("*/config.json"):  # without the path that a part was read from
+            config = read_json(path)
+            config.pop("_name_or_path", None)
+            write_json(path, config)
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a published checkpoint, by name, memory-mapped where the format allows.
+
+    Raises:
+        InputError: the file is damaged, or is a pickle that would run something.
+    """
+    if _is_safetensors(require_regular(path)):
+        return read_safetensors(path)
+    try:
+        content = read_tensors(path)
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path}: refused, nothing was run: {shown(error)}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a checkpoint ({shown(first_line(error))}); nothing was run"
+        ) from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is not a dictionary of tensors, nor holds one as state_dict")
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise InputError(
+                f"{path}: is not a dictionary of tensors, nor holds one as state_dict; {shown(name)} is no plain tensor"
+            )
+    return content
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file is to be read as safetensors: by its content where that is clear, else by its name."""
+    with path.open("rb") as file:
+        start = file.read(9)  # eight bytes of length, then JSON; PyTorch's files are zip archives
+    return not start.startswith(b"PK") and (start.endswith(b"{") or path.suffix == SAFETENSORS)
+
+
+def from_published(
+    tensors: dict[str, Tensor],
+    source: Path,
+    dtype: torch.dtype | None = torch.float32,
+    make_parts: Callable[[], dict[str, Any]] | None = None,
+) -> TryOnPipeline:
+    """A pipeline from a published checkpoint's tensors.
+
+    Args:
+        source: where they came from, for messages.
+        make_parts: the parts to fill, by default the published model's.
+
+    Raises:
+        InputError: a name or a shape does not fit, or a value is NaN or infinite.
+    """
+    with init_empty_weights(include_buffers=False):  # buffers that no checkpoint holds keep their values
+        parts = (make_parts or build.full_parts)()
+    shapes = {
+        part: {name: tensor.shape for name, tensor in module.state_dict().items()} for part, module in parts.items()
+    }
+    sizes = {
+        "blocks_per_level": parts["unet"].config.blocks_per_level,
+        "vae_levels": len(parts["vae"].config.block_out_channels),
+    }
+    try:
+        renamed = published.from_published(tensors, shapes, **sizes)
+    except ValueError as error:
+        raise InputError(f"{source}: not the published model: {error}") from error
+    for part, module in parts.items():
+        _fill(module, renamed[part], source, dtype)
+    return TryOnPipeline(**parts, scheduler=build.scheduler())

@@ -1,0 +1,133 @@
+"""A folder of results: one picture for each pair, whole or not at all, and a contact sheet."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from accelerate import PartialState
+from tqdm import tqdm
+
+from siftvton.data.dataset import TryOnBatch, TryOnDataset, as_picture, collate
+from siftvton.data.pairs import Pair
+from siftvton.drawing import SHEET_ROWS, contact_sheet
+from siftvton.errors import InputError
+from siftvton.files import read_image, write_image
+from siftvton.sampling.batch import generate, pictures
+from siftvton.sampling.config import SamplingConfig
+from siftvton.sampling.pipeline import NOT_FINITE, NotFiniteError, TryOnPipeline
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where the results are.
+
+    Attributes:
+        folder: holds ``<person id>_<garment id>.<format>`` for each pair.
+        format: jpg or png.
+        size: (height, width) of a result, pixels.
+    """
+
+    folder: Path
+    format: str
+    size: tuple[int, int]
+
+    def path(self, pair: Pair) -> Path:
+        return self.folder / f"{pair.result_id}.{self.format}"
+
+    def is_done(self, pair: Pair) -> bool:
+        """Whether the result is there and whole; it is decoded, in 2 ms (JPEG) or 4 ms (PNG) at 512 × 384."""
+        path = self.path(pair)
+        try:
+            return path.exists() and read_image(path).shape[:2] == self.size
+        except InputError:
+            return False
+
+    def waiting(self, pairs: Sequence[Pair], state: PartialState) -> list[int]:
+        """The places in the list whose results this process has to make.
+
+        The list is divided, not what is missing of it, since the other processes write meanwhile.
+        """
+        own = range(state.process_index, len(pairs), state.num_processes)
+        return [index for index in own if not self.is_done(pairs[index])]
+
+    def write_sheet(self, dataset: TryOnDataset) -> None:
+        """The first results beside their photo and garment; those that cannot be read are left out."""
+        rows: list[list[np.ndarray]] = []
+        captions: list[list[str]] = []
+        for index, pair in enumerate(dataset.pairs):
+            path = self.path(pair)
+            if len(rows) < SHEET_ROWS and path.exists():
+                with suppress(InputError):
+                    item, result = dataset[index], read_image(path)
+                    rows.append([as_picture(item.image), as_picture(item.garment), result])
+                    captions.append([f"person {pair.person_id}", f"garment {pair.garment_id}", "result"])
+        if rows:
+            write_image(self.folder / "sheet" / "contact_sheet.png", contact_sheet(rows, captions))
+
+
+def write_results(
+    pipeline: TryOnPipeline,
+    dataset: TryOnDataset,
+    indices: Sequence[int],
+    results: Results,
+    sampling: SamplingConfig,
+    batch_size: int,
+    strict: bool = False,
+) -> dict[int, str]:
+    """Sample and write the results at these places in the list, with a progress bar.
+
+    Args:
+        batch_size: pictures at once.
+        strict: stop at the first pair that fails.
+
+    Returns:
+        The pairs without a result, by their place in the list, and why: a file cannot be read, or the result is NaN
+        or infinite.
+
+    Raises:
+        InputError: a pair failed and ``strict`` is set, or nothing can be written.
+    """
+    failures: dict[int, str] = {}
+    with tqdm(total=len(indices), unit="picture", disable=not PartialState().is_local_main_process) as progress:
+        for first in range(0, len(indices), batch_size):
+            chunk = indices[first : first + batch_size]
+            items = {}
+            for index in chunk:
+                try:
+                    items[index] = dataset[index]
+                except InputError as error:
+                    if strict:
+                        raise
+                    failures[index] = str(error)
+            if items:
+                failed = _write_batch(pipeline, collate(list(items.values())), results, sampling, strict)
+                failures |= {list(items)[image]: NOT_FINITE for image in failed}
+            progress.update(len(chunk))
+    return failures
+
+
+def _write_batch(
+    pipeline: TryOnPipeline, batch: TryOnBatch, results: Results, sampling: SamplingConfig, strict: bool
+) -> tuple[int, ...]:
+    """Sample and write one batch; returns the places in it whose result is NaN or infinite."""
+    failed: tuple[int, ...] = ()
+    try:
+        drawn = generate(
+            pipeline,
+            batch,
+            sampling.seed,
+            sampling.steps,
+            sampling.guidance,
+            sampling.start,
+            sampling.paste_back,
+        )
+    except NotFiniteError as error:
+        if strict:
+            raise
+        drawn, failed = pictures(error.results), error.images
+    for image, (pair, picture) in enumerate(zip(batch.pair, drawn, strict=True)):
+        if image not in failed:
+            write_image(results.path(pair), picture)
+    return failed

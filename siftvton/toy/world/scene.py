@@ -1,0 +1,92 @@
+"""The picture in the making: colours, and with them what each pixel shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from siftvton.toy.world.frame import WORLD_SIZE, to_pixels, to_world
+from siftvton.toy.world.prints import SHIFT, Points, fill, stroke
+
+FINEST_LINE = 0.4  # pixels; OpenCV draws no line narrower than one
+# Labels of the photo's parsing (those of the LIP data set, as in VITON-HD, and its 10 for the neck).
+HAIR, UPPER_CLOTHES, TROUSERS, NECK, FACE, LEFT_ARM, RIGHT_ARM = 2, 5, 9, 10, 13, 14, 15
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the picture: its slices and its pixels' world points (h, w, 2), float32."""
+
+    rows: slice
+    columns: slice
+    points: np.ndarray
+
+
+class Scene:
+    """Paints from back to front; whatever is painted hides what was there, in the photo and in the labels.
+
+    Attributes:
+        photo: (height, width, 3) uint8.
+        densepose: (height, width) uint8 parts of the body, whatever is worn over it.
+        parsing: (height, width) uint8 what is seen.
+        garment_points: (height, width, 2) float32, the flat garment's world pixels where a garment was painted.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.photo = np.zeros((height, width, 3), np.uint8)
+        self.densepose = np.zeros((height, width), np.uint8)
+        self.parsing = np.zeros((height, width), np.uint8)
+        self.garment_points = np.full((height, width, 2), np.nan, np.float32)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.parsing.shape[0], self.parsing.shape[1]
+
+    def window(self, points: Points, margin: float = 0.0) -> Window:
+        """The part of the picture that holds the world points and ``margin`` world pixels around them."""
+        height, width = self.size
+        where = np.asarray(points, np.float64)
+        corners = np.stack((where.min(0) - margin, where.max(0) + margin))
+        low, high = to_pixels(corners, height, width)
+        limits = np.array((width, height))
+        x0, y0 = np.clip(np.floor(low), 0, limits - 1).astype(int)
+        x1, y1 = np.clip(np.ceil(high) + 1, (x0 + 1, y0 + 1), limits).astype(int)
+        grid = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1)
+        return Window(slice(y0, y1), slice(x0, x1), to_world(grid, height, width).astype(np.float32))
+
+    def polygon(
+        self, points: Points, colour: Sequence[int], parsing: int | None = None, densepose: int | None = None
+    ) -> None:
+        """Fill a polygon of world points; a label that is None is left as it is."""
+        pixels = to_pixels(np.asarray(points, np.float64), *self.size)
+        fill(self.photo, pixels, colour)
+        fixed = np.round(pixels * (1 << SHIFT)).astype(np.int32)
+        for labels, label in ((self.parsing, parsing), (self.densepose, densepose)):
+            if label is not None:
+                cv2.fillPoly(labels, [fixed], label, cv2.LINE_8, SHIFT)
+
+    def label_body(self, points: Points, part: int) -> None:
+        """Give a polygon a DensePose part, painting nothing."""
+        fixed = np.round(to_pixels(np.asarray(points, np.float64), *self.size) * (1 << SHIFT)).astype(np.int32)
+        cv2.fillPoly(self.densepose, [fixed], part, cv2.LINE_8, SHIFT)
+
+    def line(self, points: Points, colour: Sequence[int], width: float) -> None:
+        """Draw a line of a width in world pixels, unless it is far finer than a pixel; labels stay as they are."""
+        thickness = width * self.size[0] / WORLD_SIZE[0]
+        if thickness >= FINEST_LINE:
+            pixels = to_pixels(np.asarray(points, np.float64), *self.size)
+            stroke(self.photo, pixels, colour, max(1, round(thickness)))
+
+    def blend(self, window: Window, colour: np.ndarray, cover: np.ndarray, parsing: int | None = None) -> None:
+        """Lay colours (h, w, 3) or (3,) over a window as far as ``cover`` (h, w), 0..1, says."""
+        part = self.photo[window.rows, window.columns]
+        blended = part + cover[..., None] * (colour - part.astype(np.float32))
+        part[:] = np.clip(blended + 0.5, 0, 255)
+        if parsing is not None:
+            self.parsing[window.rows, window.columns][cover > 0.5] = parsing
+
+    def shade(self, window: Window, factor: np.ndarray) -> None:
+        """Darken a window by a factor (h, w)."""
+        part = self.photo[window.rows, window.columns]
+        part[:] = part * factor[..., None] + 0.5

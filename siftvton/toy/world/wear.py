@@ -1,0 +1,189 @@
+"""How a garment is worn: the exact map from the photo's pixels to the flat garment's.
+
+Each part of the garment is found by its coordinates: those of the torso and of the arm on the person's side, those of
+the flat part on the garment's. Folds move the cloth by a smooth field that vanishes at the seams. The worn outline is
+the flat one seen through the map.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from siftvton.draws import numpy_generator
+from siftvton.toy.world.body import ARMHOLE_SHARE, LONGEST_SHARE, Torso
+from siftvton.toy.world.garments import CENTRE, Garment, half_width, sleeve_point
+from siftvton.toy.world.persons import Person
+from siftvton.toy.world.tube import Tube
+
+FOLDS = 34
+
+
+@dataclass(frozen=True)
+class WornPart:
+    """One part of a garment on some of the photo's pixels.
+
+    Attributes:
+        garment_points: (..., 2) float32, where on the flat garment each pixel looks, world pixels.
+        inside: (...) float32, 0..1: whether the pixel lies within the part's width on the body.
+        shade: (...) float32, factor on the cloth's colour.
+    """
+
+    garment_points: np.ndarray
+    inside: np.ndarray
+    shade: np.ndarray
+
+
+Folds = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def folds_of(person: Person, garment: Garment) -> Folds:
+    """The folds of this garment on this person.
+
+    Returns:
+        A function of world points (..., 2): how far the cloth is moved there, (..., 2) px, and the relief's slope
+        towards the light, (...), about -1..1.
+    """
+    draw = numpy_generator(person.seed, garment.seed, "folds")
+    unit = person.shoulder
+    centres = np.array(person.neck) + draw.uniform((-1.3, -0.1), (1.3, 2.9), (FOLDS, 2)) * unit
+    lengths = draw.uniform(12, 40, FOLDS)
+    angles = np.radians(draw.normal(90, 45, FOLDS))  # across the ridges: most of them run across the body
+    heights = draw.uniform(0.4, 1.0, FOLDS) * draw.choice((-1, 1), FOLDS)
+    reaches = draw.uniform(0.25, 0.6, FOLDS) * unit
+
+    def folds(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        moved = np.zeros(points.shape, np.float32)
+        slope = np.zeros(points.shape[:-1], np.float32)
+        for centre, length, angle, height, reach in zip(centres, lengths, angles, heights, reaches, strict=True):
+            x, y = points[..., 0] - np.float32(centre[0]), points[..., 1] - np.float32(centre[1])
+            right, down = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+            across, along = right * x + down * y, right * y - down * x
+            # a ridge's cross-section is the bell h; the cloth moves by its slope h', which changes by at most
+            # |h''|: the longer the ridge's foot, the further the cloth may move without folding over itself
+            across /= np.float32(0.45 * length)
+            bell = np.float32(height) * np.exp(-0.5 * (across**2 + (along / np.float32(reach)) ** 2))
+            rise = bell * across
+            step = np.float32(person.folds * length / 30)
+            moved[..., 0] += step * right * rise
+            moved[..., 1] += step * down * rise
+            slope += rise * np.float32(right + 2 * down) / 1.4
+        return moved, slope
+
+    return folds
+
+
+def worn_torso(person: Person, torso: Torso, garment: Garment, folds: Folds, points: np.ndarray) -> WornPart:
+    """The torso part at world points (..., 2)."""
+    along, across = torso.coordinates(points)
+    width = _worn_half_width(torso, garment, along)
+    u = across / width
+    edge = np.minimum(np.abs(u), 1)
+    yaw = person.yaw * np.clip(along / torso.armhole, 0, 1)  # the neck stays where it is
+    turned = _round_the_body(u) + yaw * (1 - edge**2)
+    y = np.interp(along, *_heights(torso, garment))
+    # the shoulders' slope on the body and on the flat garment differ; below the armpits that is forgotten
+    scale = torso.unit / garment.shoulder
+    fade = np.clip((torso.armhole - along) / (torso.armhole - torso.drop), 0, 1)
+    slope_share = np.clip((edge - garment.neck_share) / (1 - garment.neck_share), 0, 1)
+    y += slope_share * fade * (garment.drop_share * garment.shoulder - torso.drop / scale)
+    x = CENTRE + turned * half_width(garment, y)
+    moved, slope = folds(points)
+    # where it hangs from the shoulders the cloth lies still, and its side seams are no more than its outline
+    moved *= (np.clip(along / (0.5 * torso.unit), 0, 1) * (1 - edge**4) / scale)[..., None]
+    light = (
+        person.light * (0.14 * person.light_side * np.clip(u, -1, 1) - 0.2 * edge**4) + 0.16 * person.wrinkles * slope
+    )
+    garment_points = np.stack((x, y), -1).astype(np.float32) + moved
+    inside = np.clip((1 - np.abs(u)) * width + 0.5, 0, 1)
+    if person.tucked:
+        inside *= along < torso.waist + 4
+    return WornPart(garment_points, inside.astype(np.float32), (1 + light).astype(np.float32))
+
+
+def _round_the_body(u: np.ndarray) -> np.ndarray:
+    """Where across the flat cloth a share of the visible width lies: cloth at the sides is seen at a slant."""
+    slant = np.arcsin(0.97 * np.clip(np.abs(u), 0, 1)) / np.arcsin(0.97)
+    return np.sign(u) * (0.65 * np.abs(u) + 0.35 * np.where(np.abs(u) < 1, slant, np.abs(u)))
+
+
+def _heights(torso: Torso, garment: Garment) -> tuple[np.ndarray, np.ndarray]:
+    """Distances along the body's axis and the flat garment's heights that belong to them."""
+    scale = torso.unit / garment.shoulder
+    armhole = ARMHOLE_SHARE * torso.unit
+    hem = min(garment.length_share, LONGEST_SHARE - max(garment.hem_curve, 0) / garment.shoulder) * torso.unit
+    stretch = (garment.hem_y - garment.armpit_y) / (hem - armhole)
+    along = np.array((-100, 0, armhole, hem, hem + 100))
+    y = (garment.top - 100 / scale, garment.top, garment.armpit_y, garment.hem_y, garment.hem_y + 100 * stretch)
+    return along, np.array(y)
+
+
+def _worn_half_width(torso: Torso, garment: Garment, along: np.ndarray) -> np.ndarray:
+    """Half the worn torso's width: as the cloth falls, but never inside the body and never far outside it."""
+    grid = np.linspace(-0.5, 3.6, 83) * torso.unit
+    body = torso.half_width(grid)
+    cloth = (
+        garment.ease * torso.unit / garment.shoulder * half_width(garment, np.interp(grid, *_heights(torso, garment)))
+    )
+    below_armpit = np.clip((grid - torso.drop) / (torso.armhole - torso.drop), 0, 1)
+    worn = np.clip(cloth, body + 1.5, loosest_half_width(torso, grid))
+    return np.interp(along, grid, (1 - below_armpit) * torso.unit + below_armpit * worn)
+
+
+def loosest_half_width(torso: Torso, along: np.ndarray) -> np.ndarray:
+    """The widest that any worn torso is, px."""
+    return torso.half_width(along) * 1.16 + 3
+
+
+def worn_sleeve(
+    person: Person, arm: Tube, side: int, garment: Garment, folds: Folds, points: np.ndarray,
+    along: np.ndarray, across: np.ndarray,
+) -> WornPart:  # fmt: skip
+    """A sleeve at world points (..., 2), whose coordinates on the arm are ``along`` and ``across``, px."""
+    scale = garment.sleeve_reach * arm.length / garment.sleeve_length
+    s = along / scale
+    bare = np.interp(along, arm.lengths, arm.radii)
+    flat = np.interp(s, *_flat_sleeve_widths(garment, side))
+    cloth = 0.4 * (1 + garment.ease) * scale * flat
+    loosest = loosest_sleeve(arm, along)
+    width = np.clip(cloth, np.minimum(bare + 1.5, loosest), loosest)
+    t = across / width
+    edge = np.minimum(np.abs(t), 1)
+    moved, slope = folds(points)
+    calm = (1 - edge**4) * np.clip(s / 20, 0, 1) * np.clip((garment.sleeve_length - s) / 20, 0, 1)
+    tangent, normal = _directions(arm, along)
+    shift = moved * calm[..., None]
+    s_moved = np.abs(s) + (shift * tangent).sum(-1) / scale  # cloth turned in at the seam lies upon itself
+    t_moved = np.clip(t, -1.2, 1.2) + (shift * normal).sum(-1) / width
+    garment_points = sleeve_point(garment, side, s_moved, t_moved)
+    light = (
+        person.light * (-0.1 * side * person.light_side * np.clip(t, -1, 1) - 0.26 * edge**3)
+        + 0.16 * person.wrinkles * slope
+    )
+    inside = np.clip((1 - np.abs(t)) * width + 0.5, 0, 1) * seam_cover(along, t)
+    inside *= np.clip(garment.sleeve_length - s_moved + 0.5, 0, 1)
+    return WornPart(garment_points.astype(np.float32), inside.astype(np.float32), (1 + light).astype(np.float32))
+
+
+def seam_cover(along: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """(...) 0..1: the arm or sleeve laps a little over the torso, more so on the shoulder, where the arm's curve
+    turns away from the seam; else the wall would show between them."""
+    return np.clip(along + 3.5 + 8 * np.clip(-t, 0, 1), 0, 1)
+
+
+def loosest_sleeve(arm: Tube, along: np.ndarray) -> np.ndarray:
+    """The widest that any sleeve is, px from the arm's middle; at the armhole none has room to be loose."""
+    bare = np.interp(along, arm.lengths, arm.radii)
+    return bare + 1 + np.clip(along / (0.25 * arm.length), 0, 1) * (0.35 * bare + 4)
+
+
+def _flat_sleeve_widths(garment: Garment, side: int) -> tuple[np.ndarray, np.ndarray]:
+    s = np.linspace(0, garment.sleeve_length, 24)
+    edges = [sleeve_point(garment, side, s, np.full_like(s, t)) for t in (-1.0, 1.0)]
+    return s, np.linalg.norm(edges[1] - edges[0], axis=-1) / 2
+
+
+def _directions(arm: Tube, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    inside = np.clip(along, 0, arm.length)
+    columns = [np.interp(inside, arm.lengths, c).astype(np.float32) for c in (*arm.tangents.T, *arm.normals.T)]
+    return np.stack(columns[:2], -1), np.stack(columns[2:], -1)

@@ -1,0 +1,155 @@
+"""The toy world on disk, in VITON-HD's layout.
+
+Train and test persons are numbered apart, each from ``00000_00.jpg``; garment i is the one that person i wears. The
+training list is paired, the test list's second column is a derangement: nobody meets the own garment there.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from siftvton.data.layouts.base import (
+    AGNOSTIC,
+    AGNOSTIC_MASK,
+    DENSEPOSE,
+    GARMENT,
+    GARMENT_MASK,
+    GARMENT_PARSING,
+    IMAGE,
+    WORN_MASK,
+)
+from siftvton.data.layouts.vitonhd import VitonHD
+from siftvton.draws import numpy_generator
+from siftvton.errors import UsageError
+from siftvton.files import cannot_write, is_file, read_json, write_image, write_json, write_text, written_whole
+from siftvton.pool import in_processes
+from siftvton.toy.world.garments import sample_garment
+from siftvton.toy.world.persons import sample_person
+from siftvton.toy.world.render import Rendering, render
+
+EXACT_MAP = "exact_map"  # beside VITON-HD's folders: <id>.npz
+WORLD_FILE = "world.json"
+
+
+def _white(mask: np.ndarray) -> np.ndarray:
+    return mask.astype(np.uint8) * 255
+
+
+PICTURES: dict[str, Callable[[Rendering], np.ndarray]] = {
+    IMAGE: lambda r: r.photo,
+    DENSEPOSE: lambda r: r.densepose,
+    AGNOSTIC: lambda r: r.agnostic,
+    AGNOSTIC_MASK: lambda r: _white(r.agnostic_mask),
+    GARMENT: lambda r: r.garment,
+    GARMENT_MASK: lambda r: _white(r.garment_mask),
+    GARMENT_PARSING: lambda r: np.repeat(r.garment_parsing[..., None], 3, axis=2),
+    WORN_MASK: lambda r: _white(r.worn_mask),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pair to render, and where its files go."""
+
+    seed: int
+    split: str
+    index: int
+    height: int
+    width: int
+    pictures: dict[str, Path]
+    exact_map: Path | None
+
+    @property
+    def paths(self) -> list[Path]:
+        return [*self.pictures.values(), *([self.exact_map] if self.exact_map else [])]
+
+
+def write_world(
+    folder: str | Path, *, train_pairs: int, test_pairs: int, seed: int = 0, height: int = 512, width: int = 384,
+    exact_map: bool = False, workers: int = 0,
+) -> None:  # fmt: skip
+    """Write the toy world; files that exist are kept, so a stopped call goes on and a larger one adds to it.
+
+    Args:
+        folder: what becomes the data's root.
+        train_pairs, test_pairs: how many persons, each with an own garment.
+        seed: of the world.
+        height, width: of every picture, px.
+        exact_map: also write ``exact_map/<id>.npz``, whose ``person_to_garment`` is (height, width, 2) float16
+            (steps of ¼ px from 256 on), NaN where no garment is seen.
+        workers: processes; 0: one a core.
+
+    Raises:
+        UsageError: fewer than 1 training or 2 test pairs, or the folder holds another world.
+    """
+    folder = Path(folder)
+    if train_pairs < 1 or test_pairs < 2:
+        raise UsageError(f"train_pairs={train_pairs}, test_pairs={test_pairs}: at least 1 and 2 are allowed")
+    _claim(folder, {"seed": seed, "height": height, "width": width})
+    counts = {"train": train_pairs, "test": test_pairs}
+    jobs = []
+    for split, count in counts.items():
+        _make_folder(folder / split)
+        files = VitonHD(folder).split(split)
+        for index in range(count):
+            name = file_name(index)
+            pictures = {kind: files.candidates(kind, name)[0] for kind in PICTURES}
+            map_path = folder / split / EXACT_MAP / f"{Path(name).stem}.npz" if exact_map else None
+            jobs.append(Job(seed, split, index, height, width, pictures, map_path))
+    to_do = [job for job in jobs if not all(is_file(path) for path in job.paths)]
+    with closing(in_processes(write_pair, to_do, workers or os.cpu_count() or 1)) as done:
+        for _ in tqdm(done, total=len(to_do), desc="toy world", unit="pair", disable=not to_do):
+            pass
+    names = [file_name(index) for index in range(train_pairs)]
+    write_text(folder / "train_pairs.txt", "".join(f"{name} {name}\n" for name in names))
+    others = derangement(test_pairs, seed)
+    lines = [f"{file_name(index)} {file_name(int(other))}\n" for index, other in enumerate(others)]
+    write_text(folder / "test_pairs.txt", "".join(lines))
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def file_name(index: int) -> str:
+    return f"{index:05d}_00.jpg"
+
+
+def derangement(count: int, seed: int) -> np.ndarray:
+    """(count,) a permutation of 0…count − 1 without a fixed point: one cycle through a drawn order."""
+    order = numpy_generator(seed, "derangement", count).permutation(count)
+    other = np.empty(count, int)
+    other[order] = np.roll(order, -1)
+    return other
+
+
+def _claim(folder: Path, world: dict[str, int]) -> None:
+    """Make the folder and note whose world it holds."""
+    note = folder / WORLD_FILE
+    if is_file(note):
+        found = read_json(note)
+        if found != world:
+            raise UsageError(f"output={folder}: holds another world ({found}, not {world}); choose another folder")
+    elif any(os.path.lexists(folder / split) for split in ("train", "test")):
+        raise UsageError(f"output={folder}: holds data that is no toy world; choose another folder")
+    write_json(note, world)
+
+
+def write_pair(job: Job) -> None:
+    """Render one pair and write those of its files that are not there."""
+    key = job.seed, job.split, job.index
+    rendering = render(sample_person(*key), sample_garment(*key), job.height, job.width)
+    for kind, path in job.pictures.items():
+        if not is_file(path):
+            write_image(path, PICTURES[kind](rendering))
+    if job.exact_map and not is_file(job.exact_map):
+        with written_whole(job.exact_map) as beside:
+            np.savez_compressed(beside, person_to_garment=rendering.person_to_garment.astype(np.float16))

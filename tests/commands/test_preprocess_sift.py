@@ -1,0 +1,497 @@
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from siftvton.commands import preprocess_sift as preprocessing
+from siftvton.commands.preprocess_sift import Job, PreprocessSift, left_after, preprocess
+from siftvton.correspondence import read_matches
+from siftvton.correspondence.regions import densepose_labels
+from siftvton.data.config import SiftData
+from siftvton.errors import InputError, UsageError
+from siftvton.files import read_image, write_image
+
+SAMPLE = Path(__file__).parent / "golden" / "preprocess_sample"
+SMALL = [256, 192]  # quarters the time where the matches themselves do not matter
+FULL = [512, 384]  # the frame of the published matches
+PUBLISHED = json.loads(SAMPLE.with_suffix(".json").read_text())
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two drawn pairs, a_00 and b_00, with DensePose, agnostic mask and parsing."""
+    return Path(shutil.copytree(SAMPLE, tmp_path / "data"))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "matches"
+
+
+def configuration(root: Path, output: Path | None, **changes: object) -> PreprocessSift:
+    frame = changes.pop("frame", SMALL)
+    values = {"workers": 1, "preview": 0, **changes}
+    data = SiftData(root=str(root), split="train", matches_frame=frame)  # type: ignore[arg-type]
+    return PreprocessSift(data=data, output=str(output) if output else None, **values)  # type: ignore[arg-type]
+
+
+def without_side_pictures(root: Path) -> None:
+    for folder in (root / "train").iterdir():
+        if folder.name not in ("image", "cloth"):
+            shutil.rmtree(folder)
+
+
+# What is written
+
+
+def test_the_published_matches_are_written_with_all_that_belongs_to_them(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preprocess(configuration(root, None, preview=1, frame=FULL))
+    output = root / "train" / "sift_matching"
+    for person, published in PUBLISHED.items():
+        matches = read_matches(output / f"{person}_sift_matches.json", (512, 384))
+        np.testing.assert_allclose(np.stack([matches.person, matches.garment], 1), published, atol=0.01)
+    saved = yaml.safe_load((output / "preprocess_sift.yaml").read_text())
+    assert (saved["output"], saved["preset"], saved["data"]["root"]) == (str(output), "published", str(root))
+    assert [path.name for path in (output / "previews").iterdir()] == ["a_00.jpg"]
+    assert read_image(output / "previews" / "a_00.jpg").shape == (512, 2 * 384 + 8, 3)
+    assert (output / "previews.jpg").is_file()
+    report = (output / "matches.md").read_text()
+    assert report in capsys.readouterr().out
+    assert "2 pairs, 2 with a match (100.0%)" in report
+    assert "densepose 2, agnostic mask 2, parsing 2, garment mask 0" in report
+
+
+def test_a_densepose_label_map_gives_the_published_matches(root: Path, output: Path) -> None:
+    for person in PUBLISHED:
+        path = root / "train" / "image-densepose" / f"{person}.png"
+        write_image(path, densepose_labels(read_image(path)))
+    preprocess(configuration(root, output, frame=FULL))
+    for person, published in PUBLISHED.items():
+        matches = json.loads((output / f"{person}_sift_matches.json").read_text())
+        np.testing.assert_allclose(matches, published, atol=0.01)
+
+
+def test_the_table_adds_up(root: Path, output: Path) -> None:
+    preprocess(configuration(root, output, frame=FULL))
+    rows = [line.strip("| ").split(" | ") for line in (output / "matches.md").read_text().splitlines() if "|" in line]
+    assert rows[0] == ["stage", "dropped", "left", "share left", "torso left", "right arm left", "left arm left"]
+    stages = rows[2:]
+    assert [row[0] for row in stages] == [
+        *("ratio test", "angle", "scale", "colour", "duplicate", "homography", "direction"),
+        *("neighbour garment", "neighbour person", "minimum"),
+    ]
+    assert int(stages[-1][2]) == sum(len(matches) for matches in PUBLISHED.values())
+    before = int(stages[0][2])
+    for _, dropped, left, _, *regions in stages[1:]:
+        assert int(left) == before - int(dropped) == sum(map(int, regions))
+        before = int(left)
+    assert float(stages[-1][3].rstrip("%")) == pytest.approx(100 * before / int(stages[0][2]), abs=0.06)
+
+
+def test_a_stage_that_did_not_run_left_what_was_there() -> None:
+    many = {"ratio": 40, "angle": 30, "scale": 30, "colour": 30, "duplicate": 20, "homography": 18, "minimum": 18}
+    few = {"ratio": 9, "angle": 9, "scale": 8, "colour": 8, "duplicate": 8, "direction": 5}
+    few |= {"neighbour_garment": 5, "neighbour_person": 1, "minimum": 0}
+    totals = left_after([{"torso": many}, {"torso": few, "left_arm": few}], preprocessing.PRESETS["published"])
+    assert [left["torso"] for left in totals.values()] == [49, 39, 38, 38, 28, 26, 23, 23, 19, 18]
+    assert [left["left_arm"] for left in totals.values()] == [9, 9, 8, 8, 8, 8, 5, 5, 1, 0]
+    assert {left["whole"] for left in totals.values()} == {0}
+
+
+@pytest.mark.parametrize("preset", ["published", "paper"])
+def test_photos_alone_are_matched_as_whole_pictures(root: Path, output: Path, preset: str) -> None:
+    without_side_pictures(root)
+    preprocess(configuration(root, output, preset=preset, frame=FULL))
+    report = (output / "matches.md").read_text()
+    assert "densepose 0, agnostic mask 0, parsing 0, garment mask 0" in report
+    assert "| share left | whole left |" in report
+    assert len(read_matches(output / "a_00_sift_matches.json", (512, 384))) > 10
+    assert ("| colour |" in report) == (preset == "published")
+
+
+def test_the_garment_is_the_worn_one_whatever_the_list_pairs(root: Path, output: Path) -> None:
+    (root / "train_pairs.txt").write_text("a_00.jpg b_00.jpg\n")
+    preprocess(configuration(root, output, frame=FULL))
+    matches = json.loads((output / "a_00_sift_matches.json").read_text())
+    np.testing.assert_allclose(matches, PUBLISHED["a_00"], atol=0.01)
+    assert not (output / "b_00_sift_matches.json").exists()
+
+
+def test_a_pair_without_a_match_is_no_failure(root: Path, output: Path) -> None:
+    write_image(root / "train" / "cloth" / "b_00.jpg", np.full((512, 384, 3), 230, np.uint8))
+    preprocess(configuration(root, output, preview=2))
+    assert json.loads((output / "b_00_sift_matches.json").read_text()) == []
+    assert "2 pairs, 1 with a match (50.0%)" in (output / "matches.md").read_text()
+    assert (output / "previews" / "b_00.jpg").is_file()
+
+
+def test_a_set_without_any_match_has_a_table(root: Path, output: Path) -> None:
+    for person in PUBLISHED:
+        write_image(root / "train" / "cloth" / f"{person}.jpg", np.full((512, 384, 3), 230, np.uint8))
+    preprocess(configuration(root, output))
+    assert "| minimum | 0 | 0 |" in (output / "matches.md").read_text()
+
+
+def test_points_are_in_the_frame_that_was_asked_for(root: Path, output: Path) -> None:
+    preprocess(configuration(root, output, frame=[256, 192]))
+    found = read_matches(output / "a_00_sift_matches.json", (256, 192)).resized((512, 384))
+    person, garment = np.moveaxis(np.array(PUBLISHED["a_00"]), 1, 0)
+    nearest = np.linalg.norm(found.person[:, None] - person, axis=2).argmin(axis=1)
+    moved = found.garment - found.person - (garment - person)[nearest]
+    assert np.median(np.linalg.norm(moved, axis=1)) < 12
+
+
+def test_two_processes_write_what_one_writes(root: Path, tmp_path: Path) -> None:
+    preprocess(configuration(root, tmp_path / "one", preview=2))
+    preprocess(configuration(root, tmp_path / "two", preview=2, workers=2))
+    for name in ("a_00_sift_matches.json", "b_00_sift_matches.json", "matches.md", "previews.jpg"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+# Stopping and going on
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The pairs that are matched from now on, as it happens."""
+    done: list[str] = []
+    process = preprocessing.process
+
+    def noted(job: Job) -> preprocessing.Outcome:
+        done.append(job.person_id)
+        return process(job)
+
+    monkeypatch.setattr(preprocessing, "process", noted)
+    return done
+
+
+def test_what_is_done_is_kept_and_still_counted(
+    root: Path, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preprocess(configuration(root, output, preview=2))
+    report = (output / "matches.md").read_text()
+    done = counted(monkeypatch)
+    preprocess(configuration(root, output, preview=2))
+    assert done == []
+    assert (output / "matches.md").read_text() == report
+    assert "2 of 2 pairs are done already" in capsys.readouterr().out
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def drop_a_preview(output: Path) -> None:
+    (output / "previews" / "b_00.jpg").unlink()
+
+
+def cut_a_preview(output: Path) -> None:
+    cut(output / "previews" / "b_00.jpg")
+
+
+def in_the_counts(old: str, new: str) -> Callable[[Path], None]:
+    """Replace text in the line of b_00."""
+
+    def damage(output: Path) -> None:
+        record = output / "counts.jsonl"
+        first, second = record.read_text().splitlines()
+        assert old in second
+        record.write_text(f"{first}\n{second.replace(old, new)}\n")
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda output: (output / "b_00_sift_matches.json").unlink(),
+        lambda output: cut(output / "b_00_sift_matches.json"),
+        lambda output: cut(output / "counts.jsonl"),
+        drop_a_preview,
+        cut_a_preview,
+        in_the_counts('"minimum"', '"minimun"'),
+        in_the_counts('"ratio": ', '"ratio": 0'),
+        in_the_counts('"ratio": ', '"ratio": -'),
+        in_the_counts('"ratio": ', '"ratio": 1e999, "x": '),
+        in_the_counts('"minimum": ', '"minimum": 1'),
+        in_the_counts('"torso"', '"torsi"'),
+        in_the_counts('"regions": {', '"regions": [' + "[" * 100_000 + "{"),
+        in_the_counts('"pair": "b_00"', '"pair": ["b_00"]'),
+        lambda output: (output / "b_00_sift_matches.json").write_text("[]"),
+    ],
+    ids=[
+        *("no file", "file cut short", "counts cut short", "no preview", "preview cut short", "another stage"),
+        *("no number", "below 0", "infinite", "another number", "another region", "deep", "a list", "other matches"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_done_again(
+    root: Path, output: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
+) -> None:
+    preprocess(configuration(root, output, preview=2))
+    report, matches = (output / "matches.md").read_text(), (output / "b_00_sift_matches.json").read_text()
+    damage(output)
+    done = counted(monkeypatch)
+    preprocess(configuration(root, output, preview=2))
+    assert done == ["b_00"]
+    assert (output / "b_00_sift_matches.json").read_text() == matches
+    assert (output / "matches.md").read_text() == report
+    preprocess(configuration(root, output, preview=2))
+    assert done == ["b_00"]
+
+
+def test_a_stop_between_pairs_keeps_the_first(root: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = preprocessing.process
+
+    def stopped(job: Job) -> preprocessing.Outcome:
+        if job.person_id == "b_00":
+            raise KeyboardInterrupt
+        return process(job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preprocessing, "process", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(configuration(root, output))
+    assert (output / "a_00_sift_matches.json").is_file()
+    assert not (output / "matches.md").exists()
+    done = counted(monkeypatch)
+    preprocess(configuration(root, output))
+    assert done == ["b_00"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"preset": "paper"}, "preset: published -> paper"),
+        ({"regions": "joint"}, "regions: separate -> joint"),
+        ({"frame": [512, 384]}, r"data.matches_frame: \[256, 192\] -> \[512, 384\]"),
+    ],
+)
+def test_a_folder_of_another_configuration_is_refused(
+    root: Path, output: Path, changes: dict[str, object], shown: str
+) -> None:
+    preprocess(configuration(root, output))
+    before = {path: path.read_bytes() for path in output.iterdir()}
+    with pytest.raises(UsageError, match=shown):
+        preprocess(configuration(root, output, **changes))
+    assert {path: path.read_bytes() for path in output.iterdir()} == before
+
+
+def test_what_does_not_change_the_matches_may_differ(root: Path, output: Path) -> None:
+    preprocess(configuration(root, output))
+    moved = root.rename(root.with_name("moved"))
+    preprocess(configuration(moved, output, preview=1, strict=True))
+    assert (output / "previews" / "a_00.jpg").is_file()
+
+
+def test_match_files_of_others_are_not_overwritten(root: Path, output: Path) -> None:
+    output.mkdir()
+    (output / "a_00_sift_matches.json").write_text("[]")
+    with pytest.raises(UsageError, match="not made here; choose another folder"):
+        preprocess(configuration(root, output))
+    assert [path.name for path in output.iterdir()] == ["a_00_sift_matches.json"]
+
+
+# Bad input
+
+
+def cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def make_grey(path: Path) -> None:
+    assert cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+
+
+def squash(path: Path) -> None:
+    assert cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), (384, 384)))
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"),
+    [
+        ("image/a_00.jpg", cut_in_half, "cannot be decoded"),
+        ("image/a_00.jpg", Path.unlink, "no such file"),
+        ("image/a_00.jpg", make_grey, "mode L, wanted RGB"),
+        ("cloth/a_00.jpg", cut_in_half, "cannot be decoded"),
+        ("cloth/a_00.jpg", Path.unlink, "no such file"),
+        ("cloth/a_00.jpg", make_grey, "mode L, wanted RGB"),
+        ("image-densepose/a_00.png", cut_in_half, "cannot be decoded"),
+        ("image-densepose/a_00.png", make_grey, "but is no label map"),
+        (
+            "image-densepose/a_00.png",
+            squash,
+            "has other proportions than its photo (384 × 384, the photo 512 × 384, height × width)",
+        ),
+        ("agnostic-mask/a_00_mask.png", cut_in_half, "cannot be decoded"),
+        ("agnostic-mask/a_00_mask.png", squash, "has other proportions than its"),
+        ("cloth_parse-bytedance/a_00.png", squash, "has other proportions than its"),
+    ],
+)
+def test_a_pair_that_fails_is_listed_and_the_others_are_done(
+    root: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    spoil: Callable[[Path], None],
+    said: str,
+) -> None:
+    path = root / "train" / name
+    spoil(path)
+    with pytest.raises(InputError, match="1 of 2 pairs failed") as error:
+        preprocess(configuration(root, output, preview=2))
+    assert error.value.exit_code == 1
+    (listed,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("- ")]
+    assert listed.startswith(f"- {path}: ")
+    assert said in listed
+    assert listed in (output / "matches.md").read_text()
+    assert {file.name for file in output.iterdir()} == {
+        *("b_00_sift_matches.json", "counts.jsonl", "matches.md", "preprocess_sift.yaml", "previews", "previews.jpg")
+    }
+    assert [file.name for file in (output / "previews").iterdir()] == ["b_00.jpg"]
+
+
+def test_a_repaired_pair_is_done_by_the_same_command(root: Path, output: Path) -> None:
+    path = root / "train" / "image" / "a_00.jpg"
+    whole = path.read_bytes()
+    cut_in_half(path)
+    with pytest.raises(InputError):
+        preprocess(configuration(root, output))
+    path.write_bytes(whole)
+    preprocess(configuration(root, output))
+    assert len(read_matches(output / "a_00_sift_matches.json", (256, 192))) > 0
+    assert "failed" not in (output / "matches.md").read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_strict_stops_at_the_first_failure(root: Path, output: Path, workers: int) -> None:
+    for person in PUBLISHED:
+        cut_in_half(root / "train" / "image" / f"{person}.jpg")
+    with pytest.raises(InputError, match=r"image/[ab]_00.jpg: cannot be decoded"):
+        preprocess(configuration(root, output, strict=True, workers=workers))
+    assert not (output / "matches.md").exists()
+
+
+def die(job: Job) -> None:
+    os._exit(1)
+
+
+def test_a_killed_process_is_said_to_be_one(root: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preprocessing, "process", die)
+    with pytest.raises(UsageError, match="workers=2: a process was killed"):
+        preprocess(configuration(root, output, workers=2))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda root: shutil.rmtree(root / "train"), "train: no such folder"),
+        (lambda root: shutil.rmtree(root / "train" / "image"), "image: no such folder"),
+        (lambda root: shutil.rmtree(root / "train" / "cloth"), "cloth: no such folder"),
+        (lambda root: (root / "train_pairs.txt").unlink(), "train_pairs.txt: no such pair list"),
+        (lambda root: (root / "train_pairs.txt").write_text("\n \n"), "train_pairs.txt: holds no pair"),
+    ],
+)
+def test_a_root_that_lacks_something_is_refused_before_anything_is_written(
+    root: Path, output: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    spoil(root)
+    with pytest.raises(InputError, match=said):
+        preprocess(configuration(root, output))
+    assert not output.exists()
+
+
+def test_counts_that_are_no_file_are_refused(root: Path, output: Path) -> None:
+    """A pipe blocked for ever."""
+    output.mkdir()
+    os.mkfifo(output / "counts.jsonl")
+    with pytest.raises(InputError, match=r"counts\.jsonl: is a pipe"):
+        preprocess(configuration(root, output))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), cv2.error("Insufficient memory")])
+def test_a_frame_that_memory_does_not_hold_is_listed(
+    root: Path, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(preprocessing, "match_regions", full)
+    with pytest.raises(InputError, match="2 of 2 pairs failed"):
+        preprocess(configuration(root, output))
+    assert "a_00.jpg: cannot be matched at 256 × 192 (" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["preprocess_sift.yaml", "b_00_sift_matches.json", "counts.jsonl", "matches.md"])
+def test_a_full_disk_ends_the_run_in_one_line(
+    root: Path, output: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The disk is full from the file ``name`` on."""
+    open_file, replace = Path.open, os.replace
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def opened(path: Path, *arguments: Any, **options: Any) -> Any:
+        return full() if path.name == name else open_file(path, *arguments, **options)
+
+    def replaced(source: Path, target: Path) -> None:
+        return full() if Path(target).name == name else replace(source, target)
+
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(os, "replace", replaced)
+    with pytest.raises(InputError, match=rf"{name}: cannot be written \(No space left on device\); free some space"):
+        preprocess(configuration(root, output))
+
+
+def test_side_pictures_with_two_files_are_listed(root: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = root / "train" / "image-densepose"
+    for suffix in (".jpeg", ".JPG"):
+        shutil.copy(folder / "a_00.png", folder / f"a_00{suffix}")
+    with pytest.raises(InputError, match="1 of 2 pairs failed"):
+        preprocess(configuration(root, output))
+    assert "belong to a_00.jpg; keep only one" in capsys.readouterr().out
+    assert (output / "b_00_sift_matches.json").is_file()
+
+
+def test_an_output_that_is_a_file_is_refused(root: Path, output: Path) -> None:
+    output.write_text("a file")
+    with pytest.raises(UsageError, match="matches: cannot be made a folder"):
+        preprocess(configuration(root, output))
+    assert output.read_text() == "a file"
+
+
+def test_a_side_picture_that_came_later_is_used(root: Path, tmp_path: Path) -> None:
+    """Guards a report that said what lies there now, of matches that were made without it."""
+    parsing = root / "train" / "cloth_parse-bytedance"
+    parsing.rename(tmp_path / "away")
+    output = tmp_path / "matches"
+    preprocess(configuration(root, output, frame=FULL))
+    before = {path.name: path.read_text() for path in output.glob("*.json")}
+    (tmp_path / "away").rename(parsing)
+    preprocess(configuration(root, output, frame=FULL))
+    assert {path.name: path.read_text() for path in output.glob("*.json")} != before
+    sides = [json.loads(line)["sides"] for line in (output / "counts.jsonl").read_text().splitlines()]
+    assert [("parsing" in names) for names in sides] == [False, False, True, True]
+
+
+def test_an_inverted_mask_is_listed(root: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask_path = root / "train" / "agnostic-mask" / "a_00_mask.png"
+    mask = cv2.imread(str(mask_path), cv2.IMREAD_GRAYSCALE)
+    photo = read_image(root / "train" / "image" / "a_00.jpg")
+    write_image(
+        root / "train" / "agnostic-v3.2" / "a_00.jpg", np.where(mask[..., None] > 127, 128, photo).astype("uint8")
+    )
+    preprocess(configuration(root, output / "right"))
+    write_image(mask_path, 255 - mask)
+    with pytest.raises(InputError, match="1 of 2 pairs failed"):
+        preprocess(configuration(root, output / "wrong"))
+    assert "a_00_mask.png: has the wrong polarity (0% of its white" in capsys.readouterr().out

@@ -1,0 +1,232 @@
+"""Samplers, and how a pipeline runs: none of it changes what is computed, but half precision."""
+
+from functools import partialmethod
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from examples import generators, given
+from torch import Tensor, nn
+
+from siftvton.errors import UsageError
+from siftvton.model import build
+from siftvton.sampling.config import ExecutionConfig
+from siftvton.sampling.execution import place, use_scheduler
+from siftvton.sampling.pipeline import TryOnPipeline, guided_sampling, with_timesteps
+
+SAMPLERS = ["DDIMScheduler", "DDPMScheduler", "DEISMultistepScheduler", "DPMSolverMultistepScheduler",
+            "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler",
+            "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler",
+            "LMSDiscreteScheduler", "PNDMScheduler", "UniPCMultistepScheduler"]  # fmt: skip
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("name", ["PNDMScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler",
+                                  "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler"])  # fmt: skip
+def test_a_network_that_knows_the_latent_is_followed_to_it(pipeline: TryOnPipeline, name: str, prediction_type: str):
+    """Whatever the sampler's own scaling of the latents: the network sees them at the trained noise level."""
+    pipeline.scheduler = build.scheduler(prediction_type)
+    alphas = pipeline.scheduler.alphas_cumprod
+    use_scheduler(pipeline, name)
+    latent, start = torch.randn(2, 1, 4, 8, 6, generator=torch.Generator().manual_seed(0))
+    levels = []
+
+    def predict(latents: Tensor, timestep: Tensor) -> tuple[Tensor, None]:
+        alpha = alphas[int(timestep)]
+        noise = (latents - alpha.sqrt() * latent) / (1 - alpha).sqrt()
+        levels.append(float(noise.std()))
+        return (noise if prediction_type == "epsilon" else alpha.sqrt() * noise - (1 - alpha).sqrt() * latent), None
+
+    result = guided_sampling(pipeline.scheduler, predict, start, 20, 1.0, [torch.Generator().manual_seed(1)])
+    assert (result - latent).square().mean() < 0.01
+    assert all(0.7 < level < 1.3 for level in levels), levels
+
+
+def test_other_samplers_end_near_plms(pipeline: TryOnPipeline):
+    results = {}
+    for name in ("PNDMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler"):
+        use_scheduler(pipeline, name)
+        results[name] = pipeline(**given(1), generators=generators(1), steps=50).float()
+    for name, result in results.items():
+        assert (result - results["PNDMScheduler"]).abs().mean() < 12, name
+
+
+def sampler(name: str, spacing: str | None) -> Any:
+    """``leading`` is what a saved pipeline's configuration says to every sampler; None: each keeps its own spacing."""
+    config = dict(build.scheduler().config)
+    if spacing:
+        del config["_use_default_values"]
+    return getattr(diffusers, name).from_config(config, clip_sample=False, lower_order_final=True)
+
+
+def end_and_first_timestep(scheduler: Any, steps: int) -> tuple[float, float]:
+    """How far from its latent a network that knows it ends, and where it began."""
+    latent, start = torch.randn(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    alphas = build.scheduler().alphas_cumprod
+    times: list[float] = []
+
+    def predict(latents: Tensor, timestep: Tensor) -> tuple[Tensor, None]:
+        times.append(float(timestep))
+        alpha = alphas[int(timestep)]
+        return (latents - alpha.sqrt() * latent) / (1 - alpha).sqrt(), None
+
+    result = guided_sampling(scheduler, predict, start, steps, 1.0, generators(1))
+    return float((result - latent).square().mean()), times[0]
+
+
+@pytest.mark.parametrize("spacing", [None, "leading"], ids=["own_spacing", "leading"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_sampling_begins_where_the_start_is_noised_to(name: str, spacing: str | None):
+    scheduler = sampler(name, spacing)
+    for steps in (1, 2, 4, 9, 50):
+        error, first = end_and_first_timestep(scheduler, steps)
+        assert 890 <= first <= 999, steps
+        assert error < 0.01, steps
+    for steps in (334, 501, 1000):
+        fixed_stride = name in ("DDIMScheduler", "DDPMScheduler", "PNDMScheduler")
+        if (fixed_stride and steps < 1000) or (name == "DPMSolverSinglestepScheduler" and steps == 1000):
+            with pytest.raises(UsageError, match=f"steps={steps}"):
+                with_timesteps(scheduler, steps)
+            continue
+        times = with_timesteps(scheduler, steps).timesteps
+        assert 890 <= times[0] <= 999, steps
+        assert times[-1] <= 1 + 1000 / steps, steps
+        assert len(times.unique()) >= steps
+
+
+@pytest.mark.parametrize("name", ["DDIMScheduler", "DPMSolverMultistepScheduler", "PNDMScheduler"])
+def test_as_many_steps_as_the_schedule_has_timesteps(name: str):
+    error, first = end_and_first_timestep(sampler(name, None), 1000)
+    assert error < 0.01
+    assert first == 999
+
+
+def test_the_published_numbers_of_steps_keep_their_timesteps():
+    for steps in (10, 20, 25, 30, 50, 100, 250, 500):
+        published = build.scheduler()
+        published.set_timesteps(steps)
+        assert torch.equal(with_timesteps(build.scheduler(), steps).timesteps, published.timesteps)
+
+
+@pytest.mark.parametrize(("steps", "allowed"), [(112, "111 or 113"), (600, "500 or 890"), (0, "1"), (1001, "1000")])
+def test_refused_steps_name_the_nearest_that_are_allowed(steps: int, allowed: str):
+    with pytest.raises(UsageError, match=rf"^steps={steps}: PNDMScheduler cannot divide .*; use {allowed}$"):
+        with_timesteps(build.scheduler(), steps)
+
+
+def test_the_samplers_that_may_be_named(pipeline: TryOnPipeline):
+    """Not among them: one for another scaling of the latents, and one whose noise no generator of ours decides."""
+    with pytest.raises(UsageError, match=f"scheduler=Plms is not allowed; use one of {', '.join(SAMPLERS)}$"):
+        use_scheduler(pipeline, "Plms")
+
+
+@pytest.mark.parametrize(
+    "name", ["DDPMScheduler", "EulerAncestralDiscreteScheduler", "KDPM2AncestralDiscreteScheduler"]
+)
+def test_a_draw_at_every_step_is_each_images_own(name: str):
+    """Of latents, at full strength: a network that predicts no noise leaves what the sampler itself draws."""
+    scheduler = getattr(diffusers, name).from_config(build.scheduler().config, clip_sample=False)
+    start = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def sampled(latents: Tensor, *seeds: int) -> Tensor:
+        return guided_sampling(scheduler, lambda x, t: (torch.zeros_like(x), None), latents, 4, 1.0, generators(*seeds))
+
+    together = sampled(start, 1, 2)
+    torch.testing.assert_close(sampled(start[1:], 2), together[1:])
+    torch.testing.assert_close(sampled(start[:1], 1), together[:1])
+    assert (sampled(start[:1], 3) - together[:1]).abs().mean() > 0.1 * together.abs().mean()
+
+
+def test_the_context_is_projected_once(pipeline: TryOnPipeline):
+    """Its projections do not change over the steps; and nothing of them is kept for the next pictures."""
+    projection = pipeline.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_v
+    calls = []
+    projection.register_forward_hook(lambda *_: calls.append(1))
+    first = pipeline(**given(1), generators=generators(1), steps=4)
+    assert len(calls) == 1
+    with torch.no_grad():
+        projection.weight.mul_(3)
+    assert not torch.equal(pipeline(**given(1), generators=generators(1), steps=4), first)
+
+
+@pytest.mark.parametrize("setting", ["compile", "channels_last", "vae_slicing"])
+def test_the_result_does_not_depend_on_how_it_runs(
+    pipeline: TryOnPipeline, setting: str, monkeypatch: pytest.MonkeyPatch
+):
+    # The default backend also writes and compiles C++, which takes minutes.
+    captured = partialmethod(torch.nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(torch.nn.Module, "compile", captured)
+    plain = pipeline(**given(2), generators=generators(1, 2), steps=2)
+    place(pipeline, ExecutionConfig(device="cpu", **{setting: True}))
+    result = pipeline(**given(2), generators=generators(1, 2), steps=2)
+    assert (result.int() - plain.int()).abs().max() <= 1  # to rounding
+
+
+def smooth(height: int, width: int) -> dict[str, Tensor]:
+    """What a pipeline is called with: pictures without sharp edges, all to be painted."""
+    draw = torch.Generator().manual_seed(0)
+    coarse = torch.rand(4, 3, height // 16, width // 16, generator=draw) * 2 - 1
+    pictures = nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(-1, 1)
+    values = dict(zip(("image", "agnostic", "densepose", "garment"), pictures[:, None], strict=True))
+    return values | {"garment_224": torch.zeros(1, 3, 224, 224), "keep_mask": torch.zeros(1, 1, height, width)}
+
+
+def test_tiles_are_decoded_near_the_whole_and_nothing_is_encoded_in_tiles(
+    pipeline: TryOnPipeline, monkeypatch: pytest.MonkeyPatch
+):
+    """Tiles of 64 pixels for 128 × 96: 6 of them; with diffusers' default of 32 pixels it is 7 levels off, not 3."""
+    monkeypatch.setattr("siftvton.sampling.execution.SAMPLE_SIZE", 64)
+    calls: list[nn.Module] = []
+    for part in (pipeline.vae.encoder, pipeline.vae.decoder):
+        part.register_forward_hook(lambda module, given, out: calls.append(module))
+    whole = pipeline(**smooth(128, 96), generators=generators(1), steps=2)
+    assert calls == [pipeline.vae.encoder] * 3 + [pipeline.vae.decoder]
+    calls.clear()
+    place(pipeline, ExecutionConfig(device="cpu", vae_tiling=True))
+    tiled = pipeline(**smooth(128, 96), generators=generators(1), steps=2)
+    assert calls == [pipeline.vae.encoder] * 3 + [pipeline.vae.decoder] * 6
+    assert (tiled.float() - whole.float()).abs().mean() < 4
+
+
+def test_a_tile_has_512_pixels(pipeline: TryOnPipeline):
+    """As Stable Diffusion's own; guards a 512 × 384 picture decoded in 352 tiles of 4 × 4 latent cells."""
+    with torch.device("meta"):
+        assert build.full_autoencoder().config.sample_size == 512
+    pipeline.vae = build.autoencoder([8, 8, 8, 8], blocks_per_level=1, norm_groups=8)
+    place(pipeline, ExecutionConfig(device="cpu", vae_tiling=True))
+    sizes = []
+    pipeline.vae.decoder.register_forward_hook(lambda module, given, out: sizes.append(tuple(given[0].shape[2:])))
+    with torch.no_grad():
+        pipeline.vae.decode(torch.zeros(1, 4, 64, 48))
+        pipeline.vae.decode(torch.zeros(1, 4, 80, 24))
+    assert sizes == [(64, 48), (64, 24), (32, 24)]
+
+
+def test_channels_lie_last_where_it_is_asked_for(pipeline: TryOnPipeline):
+    place(pipeline, ExecutionConfig(device="cpu", channels_last=True))
+    for part in (pipeline.unet, pipeline.garment_encoder, pipeline.vae):
+        kernels = [
+            module.weight for module in part.modules() if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)
+        ]
+        assert kernels
+        assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+        assert not any(kernel.is_contiguous() for kernel in kernels if kernel.shape[1] > 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_near(pipeline: TryOnPipeline, dtype: torch.dtype):
+    plain = pipeline(**given(1), generators=generators(1), steps=2)
+    result = pipeline.to(dtype)(**given(1), generators=generators(1), steps=2)
+    assert (result.int() - plain.int()).abs().float().mean() < 8
+
+
+def test_offload_without_a_gpu_is_refused(pipeline: TryOnPipeline):
+    with pytest.raises(UsageError, match="offload=true requires a GPU"):
+        place(pipeline, ExecutionConfig(device="cpu", offload=True))
+
+
+@pytest.mark.parametrize("name", ["meta", "hpu", "nonsense"])
+def test_a_device_that_holds_no_values_is_refused(pipeline: TryOnPipeline, name: str):
+    with pytest.raises(UsageError, match=f"device={name}: not on this machine"):
+        place(pipeline, ExecutionConfig(device=name))
