@@ -5,9 +5,9 @@ from siftvton.config import Report
 
 
 def main(config: Report) -> None:
-    from siftvton.report import write_report  # after the command line is checked
+    from siftvton.toy.showcase import write_page  # after the command line is checked
 
-    print(f"{write_report(config.output)}: open it in a browser")
+    print(f"{write_page(config.output)}: open it in a browser")
 
 
 if __name__ == "__main__":
