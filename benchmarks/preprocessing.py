@@ -26,9 +26,9 @@ from siftvton.correspondence import Correspondences, filters, read_matches, sift
 from siftvton.correspondence.matching import BLACK, WHITE, in_frame, joined, painted, regions_in_frame
 from siftvton.data.config import SiftData
 from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, GARMENT_PARSING, IMAGE
-from siftvton.data.layouts.vitonhd import SplitFolder, folder_pairs
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.match_folder import matches_path
-from siftvton.data.pairs import Pair, in_setting
+from siftvton.data.pairs import Pair
 from siftvton.data.sides import read_densepose
 from siftvton.files import read_grey, read_image, read_labels
 from siftvton.toy.world.write import write_world
@@ -80,8 +80,8 @@ def differ(first: Correspondences, second: Correspondences) -> bool:
 
 
 def compare(data: Path, scratch: Path, name: str, suffix: str = "") -> None:
-    folder = SplitFolder(str(data), "train")
-    pairs = in_setting(folder_pairs(str(data), "train"), "paired")
+    folder = VitonHD(str(data)).split("train")
+    pairs = VitonHD(str(data)).split("train").matched_pairs()
     shares: dict[str, int] = {}
     forms: dict[str, Callable[[Path], object]] = {
         "plain loop": lambda output: shares.update(plain_loop(folder, pairs, output)),

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from siftvton import cli
 from siftvton.commands.infer import Infer
 from siftvton.data.dataset import TryOnDataset, picture
-from siftvton.data.layouts.vitonhd import SplitFolder, split_pairs
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.pairs import in_setting
 from siftvton.files import write_image
 from siftvton.sampling.loading import load
@@ -28,10 +28,10 @@ def main(config: Infer) -> None:
     data = config.data
     world = json.loads((Path(data.root) / WORLD).read_text(encoding="utf-8"))
     vae = load(config.checkpoint).vae
-    pairs = in_setting(split_pairs(data.root, "test", data.validation_pairs, data.split_seed), config.setting)[
-        : config.limit
-    ]
-    dataset = TryOnDataset(SplitFolder(data.root, "test"), pairs, data.height, data.width)
+    pairs = in_setting(
+        VitonHD(data.root, data.validation_pairs, data.split_seed).split("test").listed(), config.setting, str
+    )[: config.limit]
+    dataset = TryOnDataset(VitonHD(data.root).split("test"), pairs, data.height, data.width)
     for index, pair in enumerate(tqdm(pairs)):
         person, garment = (int(name.partition("_")[0]) for name in (pair.person_id, pair.garment_id))
         truth = render(

@@ -18,7 +18,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from siftvton.data.dataset import TryOnBatch
 from siftvton.data.pairs import Pair
 from siftvton.evaluation.attention_error import layer_errors
-from siftvton.evaluation.attention_maps import at_timestep, network_of
+from siftvton.evaluation.attention_maps import at_timestep
 from siftvton.model import build
 from siftvton.model.inputs import noised
 from siftvton.model.network import TryOnNetwork
@@ -62,7 +62,7 @@ def losses_on_cuda(pipeline: TryOnPipeline, batch: TryOnBatch) -> list[Tensor]:
     with on_cuda(pipeline):
         batch = batch.to("cuda")
         inputs = noised(pipeline.vae, pipeline.scheduler, batch, seed=0, dropout=0.1)
-        network = network_of(pipeline)
+        network = pipeline.network()
         with step_losses(network, network, pipeline.scheduler, batch, inputs, supervision, 5.0) as losses:
             return [losses.total, losses.noise, losses.sift, losses.atv, *losses.sift_at.values()]
 
@@ -102,7 +102,7 @@ def test_the_attention_measure(pipeline: TryOnPipeline, batch: TryOnBatch):
     with on_cuda(pipeline):
         inputs = at_timestep(pipeline, batch, 450, seed=0)
         places = [lambda _grid, matches=matches: matches for matches in batch.matches]
-        errors, _ = layer_errors(network_of(pipeline), batch.to("cuda"), inputs, places, layers)
+        errors, _ = layer_errors(pipeline.network(), batch.to("cuda"), inputs, places, layers)
     assert inputs.sample.device.type == "cuda"
     assert errors.shape == (len(layers), 2, 5)
 

@@ -19,6 +19,7 @@ from siftvton.data.config import Data
 from siftvton.errors import UsageError
 from siftvton.experiment.config import Experiment
 from siftvton.options import keys, number_kind, option, require_ranges
+from siftvton.settings import differences, save_configuration
 from siftvton.training.config import Train, TrainAutoencoder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -114,7 +115,7 @@ def test_text_that_looks_like_a_number_stays_text(file: Path, tmp_path: Path):
     config = cli.load(VisualizeAttention, file, ["person=00006_00", "garment=null", "checkpoints.a=1e3"])
     assert (config.person, config.garment, config.checkpoints) == ("00006_00", None, {"a": "1e3"})
     assert cli.load(Train, file, ["train.mixed_precision=no"]).train.mixed_precision == "no"
-    cli.save(config, tmp_path / "saved.yaml")
+    save_configuration(config, tmp_path / "saved.yaml")
     assert cli.load(VisualizeAttention, tmp_path / "saved.yaml") == config
 
 
@@ -125,11 +126,11 @@ def test_dictionary_keys_take_any_name(file: Path):
 
 def test_a_saved_configuration_repeats_itself_and_shows_differences(file: Path, tmp_path: Path):
     config = cli.load(Train, file)
-    cli.save(config, tmp_path / "saved.yaml")
+    save_configuration(config, tmp_path / "saved.yaml")
     assert cli.load(Train, tmp_path / "saved.yaml") == config
     other = cli.load(Train, file, ["train.seed=7", "model.channels=[32,32]"])
-    assert cli.differences(config, tmp_path / "saved.yaml") == []
-    assert cli.differences(other, tmp_path / "saved.yaml") == [
+    assert differences(config, tmp_path / "saved.yaml") == []
+    assert differences(other, tmp_path / "saved.yaml") == [
         "model.channels: [320, 640, 1280, 1280] -> [32, 32]",
         "train.seed: 0 -> 7",
     ]
@@ -296,11 +297,11 @@ def test_a_name_may_have_dots_wherever_it_is_given(tmp_path: Path):
     path.write_text("predictions: {sd1.5: a}\npredictions.v2.0: b\n")
     config = cli.load(Evaluate, path, ["predictions.v.3=c", "predictions.x[0]=d"])
     assert config.predictions == {"sd1.5": "a", "v2.0": "b", "v.3": "c", "x[0]": "d"}
-    cli.save(config, tmp_path / "saved.yaml")
+    save_configuration(config, tmp_path / "saved.yaml")
     assert cli.load(Evaluate, tmp_path / "saved.yaml") == config
-    assert cli.differences(config, tmp_path / "saved.yaml") == []
+    assert differences(config, tmp_path / "saved.yaml") == []
     other = cli.load(Evaluate, tmp_path / "saved.yaml", ["predictions.sd1.5=z"])
-    assert [line.split(":")[0] for line in cli.differences(other, tmp_path / "saved.yaml")] == ["predictions"]
+    assert [line.split(":")[0] for line in differences(other, tmp_path / "saved.yaml")] == ["predictions"]
     path.write_text("predictions: {sd1: {5: a}}\n")
     with pytest.raises(UsageError, match=r"predictions\.sd1=\{5: a\}: text is required"):
         cli.load(Evaluate, path)
@@ -328,9 +329,9 @@ def test_paths_have_home_and_variables_replaced_and_nothing_else_has(empty: Path
 def test_a_dollar_or_a_tilde_that_belongs_to_a_name_survives(empty: Path, tmp_path: Path, path: str):
     config = cli.load(Infer, empty, [f"output={path}"])
     assert config.output == path.replace("$$", "$")
-    cli.save(config, tmp_path / "saved.yaml")
+    save_configuration(config, tmp_path / "saved.yaml")
     assert cli.load(Infer, tmp_path / "saved.yaml") == config
-    assert cli.differences(config, tmp_path / "saved.yaml") == []
+    assert differences(config, tmp_path / "saved.yaml") == []
 
 
 @pytest.mark.parametrize(
@@ -384,7 +385,7 @@ def test_any_text_survives_a_round_trip(empty: Path, tmp_path: Path):
     texts += ["".join(draw.choices(alphabet, k=draw.randint(1, 12))) for _ in range(300)]
     for text in texts:
         config = Experiment(arms={"a": text, "b.c": text}, reference=text, base_arm=text, output=f"x{text}x")
-        cli.save(config, tmp_path / "saved.yaml")
+        save_configuration(config, tmp_path / "saved.yaml")
         assert cli.load(Experiment, tmp_path / "saved.yaml") == config, repr(text)
 
 

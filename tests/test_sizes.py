@@ -11,9 +11,8 @@ from torch.nn import functional
 from siftvton.correspondence import Correspondences, write_matches
 from siftvton.data.dataset import TryOnDataset, collate
 from siftvton.data.layouts.base import MATCHES
-from siftvton.data.layouts.vitonhd import SplitFolder, split_pairs
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.match_folder import matches_path
-from siftvton.data.pairs import in_setting
 from siftvton.model import build
 from siftvton.model.inputs import noised
 from siftvton.model.network import TryOnNetwork
@@ -26,11 +25,11 @@ from siftvton.training.step import step_losses
 @pytest.mark.parametrize("size", [(1024, 768), (256, 384)])
 def test_a_step_and_a_sample(pipeline: TryOnPipeline, tmp_path: Path, size: tuple[int, int]):
     write_world(tmp_path, train_pairs=1, test_pairs=2, height=256, width=192, workers=1)
-    pairs = in_setting(split_pairs(tmp_path, "train", 0, 0), "paired")
+    pairs = VitonHD(tmp_path).split("train").pairs("paired")
     matches = Correspondences(np.array([[190.0, 224.0]]), np.array([[186.0, 195.0]]), (512, 384))
     folder = tmp_path / "train" / MATCHES
     write_matches(matches_path(folder, pairs[0].person), matches)
-    dataset = TryOnDataset(SplitFolder(tmp_path, "train"), pairs, *size, matches=folder, matches_frame=(512, 384))
+    dataset = TryOnDataset(VitonHD(tmp_path).split("train"), pairs, *size, matches=folder, matches_frame=(512, 384))
     batch = collate([dataset[0, 0]])
     assert batch.image.shape == batch.garment.shape == (1, 3, *size)
 

@@ -12,7 +12,7 @@ from siftvton.correspondence import Correspondences, write_matches
 from siftvton.correspondence.regions import PART_COLOURS
 from siftvton.data.config import HeldOutData, SiftData
 from siftvton.data.layouts.base import DENSEPOSE
-from siftvton.data.layouts.vitonhd import SplitFolder
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.match_folder import matches_path
 from siftvton.data.pairs import Pair
 from siftvton.errors import InputError, UsageError
@@ -92,7 +92,7 @@ def test_specks_of_the_torsos_colour_are_no_torso(tmp_path: Path):
     labels[100:103, 10:12] = 2
     (tmp_path / "test" / DENSEPOSE).mkdir(parents=True)
     write_image(tmp_path / "test" / DENSEPOSE / "a.png", PART_COLOURS[labels])
-    torso = _torso(SplitFolder(str(tmp_path), "test"), Pair("a.png", "a.png"), (128, 96))
+    torso = _torso(VitonHD(str(tmp_path)).split("test"), Pair("a.png", "a.png"), (128, 96))
     np.testing.assert_array_equal(np.argwhere(torso)[[0, -1]], [[40, 30], [79, 59]])
 
 

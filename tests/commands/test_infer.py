@@ -13,7 +13,6 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from siftvton import cli
 from siftvton.commands.infer import Infer, infer, waiting
 from siftvton.data.config import HeldOutData
 from siftvton.data.layouts.base import AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARMENT, IMAGE
@@ -24,6 +23,7 @@ from siftvton.files import read_grey, read_image, write_image
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.loading import save
 from siftvton.sampling.pipeline import NotFiniteError
+from siftvton.settings import save_configuration
 
 HEIGHT, WIDTH = 64, 48
 PAIRS = [("a.jpg", "b.jpg"), ("b.jpg", "c.jpg"), ("c.jpg", "a.jpg")]
@@ -290,7 +290,7 @@ def test_two_processes_share_the_list(configuration, root: Path, tmp_path: Path)
     Guards processes on a machine without a GPU that each took itself for the only one, and wrote every picture.
     """
     config = configuration("two", execution=ExecutionConfig())
-    cli.save(config, tmp_path / "two.yaml")
+    save_configuration(config, tmp_path / "two.yaml")
     (tmp_path / "counted.py").write_text(COUNTED)
     path = root / "test" / IMAGE / "b.jpg"
     path.write_bytes(path.read_bytes()[:200])

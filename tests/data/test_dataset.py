@@ -8,8 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from siftvton.data.dataset import TryOnDataset, TryOnItem, collate
-from siftvton.data.layouts.vitonhd import SplitFolder, split_pairs
-from siftvton.data.pairs import in_setting
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.errors import InputError
 from siftvton.files import read_image, write_image
 
@@ -18,9 +17,9 @@ SIZE = (64, 48)
 
 
 def training_set(root: Path, size: tuple[int, int] = SIZE, **options: object) -> TryOnDataset:
-    pairs = in_setting(split_pairs(root, "train", 0, 0), "paired")
+    pairs = VitonHD(root).split("train").pairs("paired")
     options = {"matches": root / "train" / "sift_matching", "matches_frame": FRAME, **options}
-    return TryOnDataset(SplitFolder(root, "train"), pairs, *size, **options)
+    return TryOnDataset(VitonHD(root).split("train"), pairs, *size, **options)
 
 
 def matches_file(root: Path) -> Path:
@@ -180,8 +179,8 @@ def test_batch_can_be_pinned(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_unpaired_items_take_the_second_columns_garment(root: Path) -> None:
-    pairs = in_setting(split_pairs(root, "test", 0, 0), "unpaired")
-    item = TryOnDataset(SplitFolder(root, "test"), pairs, *FRAME)[0]
+    pairs = VitonHD(root).split("test").pairs("unpaired")
+    item = TryOnDataset(VitonHD(root).split("test"), pairs, *FRAME)[0]
     np.testing.assert_array_equal(
         (item.garment + 1).mul(127.5).round().permute(1, 2, 0), read_image(root / "test" / "cloth" / "y_00.jpg")
     )

@@ -16,7 +16,7 @@ from siftvton.data.layouts.base import (
     WORN_MASK,
 )
 from siftvton.data.layouts.polarity import grey_shares, is_inverted, is_white
-from siftvton.data.layouts.vitonhd import SplitFolder, folder_pairs, split_pairs
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.match_folder import MATCHES_NOTE, matches_path, require_frame
 from siftvton.data.pairs import Pair, in_setting, read_pairs
 from siftvton.errors import InputError, UsageError
@@ -33,7 +33,7 @@ def persons(pairs: list[Pair]) -> list[str]:
 
 def test_where_every_file_lies(root: Path) -> None:
     """The names that VITON-HD, the published matches and GP-VTON's parsing carry."""
-    folder = SplitFolder(root, "train")
+    folder = VitonHD(root).split("train")
     expected = {
         IMAGE: "image/00006_00.jpg",
         AGNOSTIC: "agnostic-v3.2/00006_00.jpg",
@@ -51,7 +51,7 @@ def test_where_every_file_lies(root: Path) -> None:
 
 
 def test_side_pictures_may_be_png(root: Path) -> None:
-    folder = SplitFolder(root, "train")
+    folder = VitonHD(root).split("train")
     assert folder.find(DENSEPOSE, "a_00.jpg") == root / "train" / "image-densepose" / "a_00.png"
     assert folder.require(WORN_MASK, "a_00.jpg").suffix == ".png"
     assert folder.find(IMAGE, "a_00.png") is None, "a photo has the name that the pair list gives"
@@ -59,19 +59,19 @@ def test_side_pictures_may_be_png(root: Path) -> None:
 
 def test_missing_file_is_named(root: Path) -> None:
     with pytest.raises(InputError, match=r"train/cloth/z_00\.jpg: no such file"):
-        SplitFolder(root, "train").require(GARMENT, "z_00.jpg")
+        VitonHD(root).split("train").require(GARMENT, "z_00.jpg")
 
 
 def test_validation_lies_under_train(root: Path) -> None:
-    assert SplitFolder(root, "validation").folder == root / "train"
-    assert SplitFolder(root, "test").folder == root / "test"
+    assert VitonHD(root).split("validation").folder == root / "train"
+    assert VitonHD(root).split("test").folder == root / "test"
 
 
 def test_unknown_split_and_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"data\.split=val: allowed are train, validation, test"):
-        SplitFolder(tmp_path, "val")
+        VitonHD(tmp_path).split("val")
     with pytest.raises(InputError, match="train: no such folder; data/README"):
-        SplitFolder(tmp_path, "train")
+        VitonHD(tmp_path).split("train")
 
 
 def test_pair_list(tmp_path: Path) -> None:
@@ -102,27 +102,27 @@ def test_bad_pair_list_is_named_with_its_line(tmp_path: Path, content: str, mess
 
 def test_missing_pair_list(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train_pairs\.txt: no such pair list"):
-        split_pairs(tmp_path, "train", 0, 0)
+        VitonHD(tmp_path).split("train").listed()
 
 
 def test_split_is_by_seed_disjoint_and_in_the_lists_order(tmp_path: Path) -> None:
     names = [f"{number:02d}" for number in range(20)]
     write_text(tmp_path / "train_pairs.txt", pairs_text(names))
-    train = persons(split_pairs(tmp_path, "train", 5, seed=1))
-    validation = persons(split_pairs(tmp_path, "validation", 5, seed=1))
+    train = persons(VitonHD(tmp_path, 5, 1).split("train").listed())
+    validation = persons(VitonHD(tmp_path, 5, 1).split("validation").listed())
     assert len(validation) == 5
     assert sorted(train + validation) == names
     assert train == sorted(train)
     assert validation == sorted(validation)
-    assert validation == persons(split_pairs(tmp_path, "validation", 5, seed=1))
-    assert validation != persons(split_pairs(tmp_path, "validation", 5, seed=2))
-    assert split_pairs(tmp_path, "validation", 0, seed=1) == []
+    assert validation == persons(VitonHD(tmp_path, 5, 1).split("validation").listed())
+    assert validation != persons(VitonHD(tmp_path, 5, 2).split("validation").listed())
+    assert VitonHD(tmp_path, 0, 1).split("validation").listed() == []
 
 
 def test_split_needs_a_pair_left_to_train_on(tmp_path: Path) -> None:
     write_text(tmp_path / "train_pairs.txt", pairs_text(["a", "b"]))
     with pytest.raises(UsageError, match=r"data\.validation_pairs=2: .*holds 2 pairs, so 0 to 1 are allowed"):
-        split_pairs(tmp_path, "train", 2, 0)
+        VitonHD(tmp_path, 2, 0).split("train").listed()
 
 
 def test_the_authors_lists_come_first(tmp_path: Path) -> None:
@@ -132,25 +132,25 @@ def test_the_authors_lists_come_first(tmp_path: Path) -> None:
     write_text(tmp_path / "siftvton_val_pairs.txt", pairs_text(["c"]))
     write_text(tmp_path / "siftvton_test_pairs.txt", pairs_text(["y"]))
     for split, expected in (("train", ["b"]), ("validation", ["c"]), ("test", ["y"])):
-        assert persons(split_pairs(tmp_path, split, 1, 0)) == expected
+        assert persons(VitonHD(tmp_path, 1, 0).split(split).listed()) == expected
 
 
 def test_folder_pairs_hold_training_and_validation(tmp_path: Path) -> None:
     write_text(tmp_path / "siftvton_train_pairs.txt", pairs_text(["b"]))
     write_text(tmp_path / "siftvton_val_pairs.txt", pairs_text(["c"]))
-    assert persons(folder_pairs(tmp_path, "train")) == ["b", "c"]
+    assert persons(VitonHD(tmp_path).split("train").whole_folder()) == ["b", "c"]
     write_text(tmp_path / "train_pairs.txt", pairs_text(["a", "b", "c"]))
-    assert persons(folder_pairs(tmp_path, "train")) == ["a", "b", "c"]
+    assert persons(VitonHD(tmp_path).split("train").whole_folder()) == ["a", "b", "c"]
     write_text(tmp_path / "test_pairs.txt", pairs_text(["x"]))
-    assert persons(folder_pairs(tmp_path, "test")) == ["x"]
+    assert persons(VitonHD(tmp_path).split("test").whole_folder()) == ["x"]
 
 
 def test_settings() -> None:
     listed = [Pair("a.jpg", "b.jpg")]
-    assert in_setting(listed, "unpaired") == listed
-    assert in_setting(listed, "paired") == [Pair("a.jpg", "a.jpg")]
+    assert in_setting(listed, "unpaired", str) == listed
+    assert in_setting(listed, "paired", str) == [Pair("a.jpg", "a.jpg")]
     with pytest.raises(UsageError, match="setting=both: allowed are paired, unpaired"):
-        in_setting(listed, "both")
+        in_setting(listed, "both", str)
 
 
 def test_white_begins_at_128() -> None:
@@ -177,13 +177,13 @@ def test_one_of_the_authors_lists_alone_is_refused(tmp_path: Path) -> None:
     (tmp_path / "siftvton_val_pairs.txt").write_text("a.jpg b.jpg\n")
     for split in ("train", "validation"):
         with pytest.raises(InputError, match=r"siftvton_train_pairs\.txt: no such file, though its"):
-            split_pairs(tmp_path, split, 1, 0)
+            VitonHD(tmp_path, 1, 0).split(split).listed()
 
 
 def test_a_list_that_names_nobody_elses_garment_is_exchanged() -> None:
     worn = [Pair(f"{n}.jpg", f"{n}.jpg") for n in range(3)]
-    assert [pair.garment for pair in in_setting(worn, "unpaired")] == ["1.jpg", "2.jpg", "0.jpg"]
-    assert in_setting(in_setting(worn, "unpaired"), "unpaired") == in_setting(worn, "unpaired")
+    assert [pair.garment for pair in in_setting(worn, "unpaired", str)] == ["1.jpg", "2.jpg", "0.jpg"]
+    assert in_setting(in_setting(worn, "unpaired"), "unpaired", str) == in_setting(worn, "unpaired", str)
 
 
 # Names
@@ -258,20 +258,20 @@ def test_a_pair_that_is_listed_again_counts_once(tmp_path: Path) -> None:
 def test_a_garment_is_worn_by_its_id_whatever_the_suffix() -> None:
     listed = [Pair("x.jpg", "x.png"), Pair("y.jpg", "y.png")]
     assert all(pair.worn for pair in listed)
-    assert in_setting(listed, "paired") == listed
-    assert in_setting(listed, "unpaired") == [Pair("x.jpg", "y.png"), Pair("y.jpg", "x.png")]
+    assert in_setting(listed, "paired", str) == listed
+    assert in_setting(listed, "unpaired", str) == [Pair("x.jpg", "y.png"), Pair("y.jpg", "x.png")]
 
 
 def test_a_person_with_two_garments_wears_one() -> None:
     listed = [Pair("a.jpg", "b.jpg"), Pair("a.jpg", "a.png"), Pair("b.jpg", "c.jpg")]
-    assert in_setting(listed, "paired") == [Pair("a.jpg", "a.png"), Pair("b.jpg", "b.jpg")]
-    assert in_setting(listed, "unpaired") == listed
+    assert in_setting(listed, "paired", str) == [Pair("a.jpg", "a.png"), Pair("b.jpg", "b.jpg")]
+    assert in_setting(listed, "unpaired", str) == listed
 
 
 def test_exchanged_garments_give_no_two_results_one_name() -> None:
     listed = [Pair(f"{name}.jpg", f"{name}.jpg") for name in ("a", "b_c", "a_b", "c")]
     with pytest.raises(InputError, match=r"a_b\.jpg c\.jpg and a\.jpg b_c\.jpg .*share their results' name"):
-        in_setting(listed, "unpaired")
+        in_setting(listed, "unpaired", str)
 
 
 # Suffixes
@@ -282,7 +282,7 @@ def test_side_pictures_may_have_any_accepted_suffix(tmp_path: Path, suffix: str)
     kinds = (AGNOSTIC, DENSEPOSE, GARMENT, GARMENT_MASK, GARMENT_PARSING)
     for kind in (*kinds, WORN_MASK, AGNOSTIC_MASK):
         write_text(tmp_path / "test" / kind / f"a{'_mask' * (kind == AGNOSTIC_MASK)}{suffix}", "x")
-    folder = SplitFolder(tmp_path, "test")
+    folder = VitonHD(tmp_path).split("test")
     for kind in (*kinds, WORN_MASK):
         assert folder.require(kind, "a.jpeg").name == f"a{suffix}"
     assert folder.require(AGNOSTIC_MASK, "a.jpeg").name == f"a_mask{suffix}"
@@ -292,7 +292,7 @@ def test_the_listed_name_comes_first_and_of_others_only_one_may_be_there(tmp_pat
     folder_of_kind = tmp_path / "test" / DENSEPOSE
     for suffix in (".png", ".jpeg"):
         write_text(folder_of_kind / f"a{suffix}", "x")
-    folder = SplitFolder(tmp_path, "test")
+    folder = VitonHD(tmp_path).split("test")
     assert folder.find(DENSEPOSE, "a.png") == folder_of_kind / "a.png"
     with pytest.raises(
         InputError, match=r"image-densepose: a\.jpeg and a\.png belong to a\.jpg; keep only one of them"
@@ -308,8 +308,8 @@ def test_persons_are_drawn_and_not_lines(tmp_path: Path) -> None:
     lines = [f"{person:02d}.jpg {garment:02d}.jpg\n" for garment in (0, 1) for person in range(20)]
     write_text(tmp_path / "train_pairs.txt", "".join(lines))
     for seed in range(5):
-        train = split_pairs(tmp_path, "train", 10, seed)
-        validation = split_pairs(tmp_path, "validation", 10, seed)
+        train = VitonHD(tmp_path, 10, seed).split("train").listed()
+        validation = VitonHD(tmp_path, 10, seed).split("validation").listed()
         assert not set(persons(train)) & set(persons(validation))
         assert len(validation) == 10
         assert sorted(train + validation, key=str) == sorted(read_pairs(tmp_path / "train_pairs.txt"), key=str)
@@ -317,16 +317,16 @@ def test_persons_are_drawn_and_not_lines(tmp_path: Path) -> None:
 
 def test_at_least_as_many_pairs_are_drawn_and_one_person_is_left(tmp_path: Path) -> None:
     write_text(tmp_path / "train_pairs.txt", "".join(f"{p}.jpg {g}.jpg\n" for p in "ab" for g in "uvw"))
-    assert len(split_pairs(tmp_path, "validation", 1, 0)) == 3
-    assert len(split_pairs(tmp_path, "train", 3, 0)) == 3
+    assert len(VitonHD(tmp_path, 1, 0).split("validation").listed()) == 3
+    assert len(VitonHD(tmp_path, 3, 0).split("train").listed()) == 3
     with pytest.raises(UsageError, match=r"validation_pairs=4: .*holds 6 pairs, so 0 to 3 are allowed"):
-        split_pairs(tmp_path, "train", 4, 0)
+        VitonHD(tmp_path, 4, 0).split("train").listed()
 
 
 def test_a_list_that_names_each_person_once_is_split_as_ever(tmp_path: Path) -> None:
     """These eight were drawn before persons were: a run that goes on must not be given another split."""
     write_text(tmp_path / "train_pairs.txt", pairs_text([f"{number:02d}" for number in range(30)]))
-    drawn = [int(person) for person in persons(split_pairs(tmp_path, "validation", 8, seed=3))]
+    drawn = [int(person) for person in persons(VitonHD(tmp_path, 8, 3).split("validation").listed())]
     assert drawn == [3, 11, 12, 14, 20, 26, 27, 29]
 
 
@@ -337,7 +337,7 @@ def test_the_authors_lists_must_share_no_person(tmp_path: Path) -> None:
         with pytest.raises(
             InputError, match=r"val_pairs\.txt, line 2: b\.jpg is also trained on .*train_pairs.*line 2"
         ):
-            split_pairs(tmp_path, split, 0, 0)
+            VitonHD(tmp_path).split(split).listed()
 
 
 @pytest.mark.parametrize(
@@ -355,4 +355,4 @@ def test_matches_of_another_frame_are_refused(tmp_path: Path) -> None:
         require_frame(tmp_path, (512, 384))
     (tmp_path / "root" / "train").mkdir(parents=True)
     with pytest.raises(UsageError, match="measured in"):
-        TryOnDataset(SplitFolder(tmp_path / "root", "train"), [], 512, 384, matches=tmp_path)
+        TryOnDataset(VitonHD(tmp_path / "root").split("train"), [], 512, 384, matches=tmp_path)

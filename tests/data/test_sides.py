@@ -14,7 +14,7 @@ from siftvton.commands.preprocess_sift import PreprocessSift, preprocess
 from siftvton.correspondence.regions import PART_COLOURS, densepose_labels
 from siftvton.data.config import SiftData
 from siftvton.data.dataset import TryOnDataset
-from siftvton.data.layouts.vitonhd import SplitFolder
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.pairs import Pair
 from siftvton.data.sides import garment_faults, person_faults, read_densepose
 from siftvton.errors import InputError
@@ -132,7 +132,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_training_and_sampling_refuse_it(root: Path, name: str) -> None:
     spoil, file, said = FAULTS[name]
-    dataset = TryOnDataset(SplitFolder(root, "train"), [PAIR], 96, 72)
+    dataset = TryOnDataset(VitonHD(root).split("train"), [PAIR], 96, 72)
     assert dataset[0].pair == PAIR
     spoil(root)
     with pytest.raises(InputError, match=f"train/{file}: .*{said}") as error:
@@ -163,14 +163,14 @@ def test_the_data_check_lists_it(root: Path, tmp_path: Path, name: str, capsys: 
 
 def test_a_worn_mask_of_other_proportions_stops_the_training_that_reads_it(root: Path) -> None:
     change(root, "gt_cloth_warped_mask/a_00.png", lambda mask: np.ascontiguousarray(mask.T))
-    dataset = TryOnDataset(SplitFolder(root, "train"), [PAIR], 96, 72, worn_mask=True)
+    dataset = TryOnDataset(VitonHD(root).split("train"), [PAIR], 96, 72, worn_mask=True)
     with pytest.raises(InputError, match=r"gt_cloth_warped_mask/a_00\.png: has other proportions than its photo"):
         dataset[0]
 
 
 def test_an_inverted_worn_mask_stops_the_training_that_reads_it(root: Path) -> None:
     change(root, "gt_cloth_warped_mask/a_00.png", lambda mask: 255 - mask)
-    folder = SplitFolder(root, "train")
+    folder = VitonHD(root).split("train")
     assert TryOnDataset(folder, [PAIR], 96, 72)[0].worn_mask is None
     with pytest.raises(InputError, match=r"gt_cloth_warped_mask/a_00\.png: has the wrong polarity"):
         TryOnDataset(folder, [PAIR], 96, 72, worn_mask=True)[0]
@@ -204,7 +204,7 @@ def rendering_with_palette(labels: np.ndarray) -> Image.Image:
 
 @pytest.mark.parametrize("form", [grey, in_greys, in_other_colours, rendering_with_palette])
 def test_label_maps_give_what_their_rendering_gives(root: Path, form: Callable[[np.ndarray], Image.Image]) -> None:
-    dataset = TryOnDataset(SplitFolder(root, "train"), [PAIR], 96, 72)
+    dataset = TryOnDataset(VitonHD(root).split("train"), [PAIR], 96, 72)
     expected = dataset[0].densepose
     labels = label_map(root)
     form(labels).save(root / "train" / DENSEPOSE)
@@ -240,13 +240,13 @@ def test_a_mask_that_is_only_wider_or_narrower_than_what_is_painted_passes(
     root: Path, change_mask: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> None:
     change(root, MASK, lambda mask: change_mask(mask, np.ones((5, 5), np.uint8)))
-    assert no_faults(SplitFolder(root, "train"), PAIR.person, PAIR.garment) == []
+    assert no_faults(VitonHD(root).split("train"), PAIR.person, PAIR.garment) == []
 
 
 @pytest.mark.parametrize("height", [128, 256])
 def test_the_toy_world_passes(tmp_path: Path, height: int) -> None:
     write_world(tmp_path, train_pairs=6, test_pairs=2, height=height, width=height * 3 // 4, workers=1)
-    folder = SplitFolder(tmp_path, "train")
+    folder = VitonHD(tmp_path).split("train")
     for index in range(6):
         assert no_faults(folder, f"{index:05d}_00.jpg", f"{index:05d}_00.jpg") == []
 
@@ -257,7 +257,7 @@ def test_vitonhds_own_files_pass(sample: str) -> None:
     root = Path(os.environ.get("SIFTVTON_GOLDEN", "nowhere")) / sample
     if not root.is_dir():
         pytest.skip("set SIFTVTON_GOLDEN to a folder that has VITON-HD's own files")
-    folder = SplitFolder(root, "test")
+    folder = VitonHD(root).split("test")
     persons, garments = (sorted(path.name for path in (folder.folder / kind).iterdir()) for kind in ("image", "cloth"))
     for number, garment in enumerate(garments):
         assert no_faults(folder, persons[number % len(persons)], garment) == []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from stand_ins import picture
 
-from siftvton.data.layouts.vitonhd import SplitFolder
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.pairs import Pair
 from siftvton.errors import InputError, UsageError
 from siftvton.evaluation.pictures import Pictures, photos_of, results_of
@@ -107,7 +107,7 @@ def test_a_missing_folder_names_the_key(tmp_path):
 def test_each_persons_photo_counts_once(tmp_path):
     for name in ("a.jpg", "b.jpg", "unlisted.jpg"):
         write_image(tmp_path / "test/image" / name, picture(name))
-    photos = photos_of(SplitFolder(tmp_path, "test"), [*PAIRS, Pair("a.jpg", "y.jpg")])
+    photos = photos_of(VitonHD(tmp_path).split("test"), [*PAIRS, Pair("a.jpg", "y.jpg")])
     assert [path.name for path in photos.paths] == ["a.jpg", "b.jpg"]
 
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from siftvton.correspondence import find_correspondences
 from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_PARSING, IMAGE
-from siftvton.data.layouts.vitonhd import SplitFolder, folder_pairs
-from siftvton.data.pairs import in_setting
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.files import read_grey, read_image, read_labels
 
 TOLERANCE = 0.01  # pixels
@@ -18,8 +17,8 @@ TOLERANCE = 0.01  # pixels
 def test_matches_from_pixels_are_the_published_ones(golden: Callable[[str], Path]) -> None:
     published = json.loads(golden("preprocess_sample.json").read_text())
     root = golden("preprocess_sample")
-    folder = SplitFolder(root, "train")
-    pairs = in_setting(folder_pairs(root, "train"), "paired")
+    folder = VitonHD(root).split("train")
+    pairs = VitonHD(root).split("train").matched_pairs()
     assert {pair.person_id for pair in pairs} == set(published)
     for pair in pairs:
         ours = find_correspondences(

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 
 from siftvton.data.dataset import TryOnDataset
-from siftvton.data.layouts.vitonhd import SplitFolder, split_pairs
-from siftvton.data.pairs import in_setting
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.model.inputs import keep_mask_at
 
 
@@ -16,8 +15,8 @@ def test_inputs(golden: Callable[[str], Path]) -> None:
     expected = np.load(golden("vitonhd_sample.npz"))
     root = golden("vitonhd_sample")
     height, width = expected["image"].shape[:2]
-    pairs = in_setting(split_pairs(root, "test", 0, 0), "unpaired")
-    item = TryOnDataset(SplitFolder(root, "test"), pairs, height, width)[0]
+    pairs = VitonHD(root).split("test").pairs("unpaired")
+    item = TryOnDataset(VitonHD(root).split("test"), pairs, height, width)[0]
 
     for name, tensor in (
         ("image", item.image),

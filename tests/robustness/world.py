@@ -38,6 +38,24 @@ REPORT_TABLES = (
     "scores_unpaired/table.md",
     "scores_paired/table.md",
 )
+REPORT_NUMBERS = {
+    "against_truth/toy.json": {
+        "results": 2,
+        **{
+            measure: {"value": 0.5, "interval": [0.1, 0.9], "cases": 2}
+            for measure in ("print_closest_by_error", "colour_right", "unchanged")
+        },
+    },
+    "attention/attention_error.json": {"images": 2, "attention_error_px": {"value": 9.0, "interval": [8.0, 10.0]}},
+    "attention_tuned/attention_error.json": {
+        "images": 2,
+        "attention_error_px": {"value": 8.0, "interval": [7.0, 9.0]},
+    },
+    "scores_unpaired/metrics.json": {
+        "results": {name: {"pictures": 2, "scores": {"autoencoder_frechet": 3.0}} for name in ("shipped", "tuned")}
+    },
+    "matches/00000_00_sift_matches.json": [[[1.0, 2.0], [3.0, 4.0]]],
+}
 # A network of thousandths of the full size, for runs whose weights do not matter.
 TINY = {
     "pretrained": None,
@@ -197,6 +215,8 @@ class World:
             write_image(folder / name, np.full((8, 8, 3), 90, np.uint8))
         for name in REPORT_TABLES:
             write_text(folder / name, "| a | b |\n")
+        for name, content in REPORT_NUMBERS.items():
+            write_json(folder / name, content)
         lines = [json.dumps({"update": n, "noise": 1 / n, "sift": 0.5 * n}) for n in (1, 2)]
         write_text(folder / "train" / "metrics.jsonl", "\n".join(lines) + "\n")
         return folder

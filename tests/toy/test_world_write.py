@@ -19,7 +19,7 @@ from siftvton.data.layouts.base import (
     WORN_MASK,
 )
 from siftvton.data.layouts.polarity import is_white
-from siftvton.data.layouts.vitonhd import SplitFolder, split_pairs
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.pairs import read_pairs
 from siftvton.errors import UsageError
 from siftvton.files import read_grey, read_image, read_labels
@@ -40,9 +40,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_file_reads_back_by_the_layout(world: Path) -> None:
     for split, pairs in (("train", 2), ("test", 3)):
-        listed = split_pairs(world, split, 0, 0)
+        listed = VitonHD(world).split(split).listed()
         assert len(listed) == pairs
-        folder = SplitFolder(world, split)
+        folder = VitonHD(world).split(split)
         for index, pair in enumerate(listed):
             wanted = render(sample_person(5, split, index), sample_garment(5, split, index), **SIZE)
             files = {kind: folder.require(kind, pair.person) for kind in (

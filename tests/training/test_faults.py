@@ -14,9 +14,9 @@ import torch
 from accelerate import Accelerator
 from runs import metrics, run, same_weights
 
-from siftvton import cli
 from siftvton.draws import numpy_generator
 from siftvton.errors import DivergedError, InputError, UsageError
+from siftvton.settings import save_configuration
 from siftvton.supervision.losses import noise_error
 from siftvton.training import loop, manifest, records, step
 from siftvton.training.guards import not_finite
@@ -245,7 +245,7 @@ def test_a_run_killed_again_and_again_ends_as_the_one_in_one_piece(
     wanted = 10 if request.config.getoption("--slow") else 3
     settings = {"updates": 60, "batch_size": 1, "accumulation": 3, "checkpoint_every": 3, "workers": workers}
     config = configuration("killed", **settings)
-    cli.save(config, tmp_path / "train.yaml")
+    save_configuration(config, tmp_path / "train.yaml")
     script = Path(__file__).parents[2] / "scripts" / "train.py"
     draw = numpy_generator(workers, "kills")
     log = Path(config.output) / "metrics.jsonl"

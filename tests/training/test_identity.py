@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 from runs import metrics, run
 
 from siftvton.data.layouts.base import DENSEPOSE, IMAGE, MATCHES
-from siftvton.data.layouts.vitonhd import split_pairs
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.errors import InputError, UsageError
 from siftvton.training.config import Train
 from siftvton.training.loop import train
@@ -33,7 +33,7 @@ def train_folder(config: Train) -> Path:
 
 
 def pairs(config: Train) -> list[str]:
-    return [pair.person for pair in split_pairs(config.data.root, "train", 2, 0)]
+    return [pair.person for pair in VitonHD(config.data.root, 2, 0).split("train").listed()]
 
 
 def test_other_matches_are_refused_by_their_content(config, tmp_path):

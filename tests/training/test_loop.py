@@ -11,11 +11,11 @@ import torch
 from runs import metrics, run, validations, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from siftvton import cli
 from siftvton.errors import InputError, UsageError
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.unet import TryOnUNet
 from siftvton.sampling.loading import load
+from siftvton.settings import differences, save_configuration
 from siftvton.training import loop, records
 from siftvton.training.loop import train
 
@@ -28,7 +28,7 @@ def test_a_run_leaves_a_model_checkpoints_metrics_and_its_configuration(configur
     assert [entry["learning_rate"] for entry in metrics(output)] == pytest.approx([1e-5, 5.05e-4, 1e-3, 1e-3])
     assert sorted(p.name for p in (output / "checkpoints").iterdir()) == ["update-0000002", "update-0000004"]
     assert sorted(p.name for p in (output / "validation").iterdir()) == ["update-0000002.png", "update-0000004.png"]
-    assert cli.differences(config, output / "train.yaml") == []
+    assert differences(config, output / "train.yaml") == []
     assert load(output / "model").stride == 16
 
 
@@ -71,7 +71,7 @@ def test_two_processes_equal_one(configuration, tmp_path: Path):
     )
     one.model.pretrained = config.model.pretrained = str(start)
     one = run(one)
-    cli.save(config, tmp_path / "two.yaml")
+    save_configuration(config, tmp_path / "two.yaml")
     script = Path(__file__).parents[2] / "scripts" / "train.py"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     subprocess.run(

@@ -11,9 +11,9 @@ import pytest
 import torch
 from runs import metrics, run
 
-from siftvton import cli
 from siftvton.data.layouts.base import IMAGE
-from siftvton.data.layouts.vitonhd import split_pairs
+from siftvton.data.layouts.vitonhd import VitonHD
+from siftvton.settings import save_configuration
 from siftvton.training import validation
 from siftvton.training.validation import Validation
 
@@ -56,7 +56,7 @@ attempt("damaged", "plain", output=base / "run")  # last, since it ends the proc
 
 def test_what_one_process_meets_all_learn(configuration, root: Path, tmp_path: Path):
     config = configuration(updates=2, batch_size=1, accumulation=2, cpu=False, checkpoint_every=1)
-    cli.save(config, tmp_path / "plain.yaml")
+    save_configuration(config, tmp_path / "plain.yaml")
     alone = run(configuration(updates=2, batch_size=1, accumulation=4, checkpoint_every=1))
     (alone / "checkpoints" / "update-0000002" / "optimizer.bin").write_bytes(b"")
     images = tmp_path / "data" / "train" / IMAGE
@@ -65,11 +65,11 @@ def test_what_one_process_meets_all_learn(configuration, root: Path, tmp_path: P
         if path.name != IMAGE:
             (images.parent / path.name).symlink_to(path)
     (tmp_path / "data" / "train_pairs.txt").symlink_to(root / "train_pairs.txt")
-    person = split_pairs(root, "train", 2, 0)[0].person
+    person = VitonHD(root, 2, 0).split("train").listed()[0].person
     for path in (root / "train" / IMAGE).iterdir():
         (images / path.name).write_bytes(path.read_bytes()[: 100 if path.name == person else None])
     config.data.root = str(tmp_path / "data")
-    cli.save(config, tmp_path / "broken.yaml")
+    save_configuration(config, tmp_path / "broken.yaml")
     (tmp_path / "program.py").write_text(PROGRAM)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(

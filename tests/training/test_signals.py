@@ -12,9 +12,9 @@ import pytest
 import torch
 from runs import metrics, run, same_weights, validations
 
-from siftvton import cli
 from siftvton.data.layouts.base import IMAGE
 from siftvton.errors import InputError
+from siftvton.settings import save_configuration
 from siftvton.training import guards, validation
 from siftvton.training.guards import stop_on_signals
 
@@ -23,7 +23,7 @@ from siftvton.training.guards import stop_on_signals
 def test_a_signal_to_all_processes_saves_and_the_same_command_goes_on(configuration, tmp_path: Path, number):
     """Schedulers, ``timeout`` and a terminal signal the process group, and so the workers that load data."""
     config = configuration("stopped", updates=400, checkpoint_every=1000, workers=2)
-    cli.save(config, tmp_path / "train.yaml")
+    save_configuration(config, tmp_path / "train.yaml")
     script = Path(__file__).parents[2] / "scripts" / "train.py"
     process = subprocess.Popen(
         [sys.executable, script, "--config", tmp_path / "train.yaml"],
@@ -120,7 +120,7 @@ def test_an_error_in_a_worker_ends_the_run(configuration, tmp_path: Path):
     config.data.root = str(tmp_path / "data")
     for path in (tmp_path / "data" / "train" / IMAGE).iterdir():
         path.write_bytes(path.read_bytes()[:100])
-    cli.save(config, tmp_path / "train.yaml")
+    save_configuration(config, tmp_path / "train.yaml")
     script = Path(__file__).parents[2] / "scripts" / "train.py"
     launch = [sys.executable, script, "--config", tmp_path / "train.yaml"]
     done = subprocess.run(launch, capture_output=True, text=True, timeout=120)

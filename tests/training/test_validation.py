@@ -9,7 +9,7 @@ from runs import metrics, run, same_weights, validations, weights
 from stand_ins import alexnet_state, allow_inception, save_inception
 
 from siftvton.data.layouts.base import IMAGE
-from siftvton.data.layouts.vitonhd import split_pairs
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.errors import InputError, UsageError
 from siftvton.training.loop import train
 from siftvton.training.validation import Validation
@@ -73,7 +73,7 @@ def test_a_validation_picture_that_is_not_there_is_named_before_training(configu
     config = configuration(validate_every=2)
     shutil.copytree(config.data.root, tmp_path / "data")
     config.data.root = str(tmp_path / "data")
-    held_out = split_pairs(config.data.root, "validation", 2, 0)[0]
+    held_out = VitonHD(config.data.root, 2, 0).split("validation").listed()[0]
     (tmp_path / "data" / "train" / IMAGE / held_out.person).unlink()
     with pytest.raises(InputError, match=rf"{held_out.person}: no such file"):
         train(config)

@@ -27,7 +27,7 @@ from siftvton.data.layouts.base import (
     IMAGE,
     WORN_MASK,
 )
-from siftvton.data.layouts.vitonhd import SplitFolder
+from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.pairs import Pair
 from siftvton.errors import InputError
 
@@ -214,7 +214,7 @@ def _must_be_refused(role: str, name: str) -> bool:
 
 
 def _item(root: Path) -> TryOnItem:
-    folder = SplitFolder(root, "train")
+    folder = VitonHD(root).split("train")
     return TryOnDataset(folder, [Pair(PERSON, PERSON)], HEIGHT, WIDTH, worn_mask=True)[0]
 
 

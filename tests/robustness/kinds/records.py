@@ -12,7 +12,7 @@ from typing import Any
 
 from robustness.harness import Bench, Case, Finished, Verdict, judged
 from robustness.mutations import IN_PLACE, VALUES, json_changes, key_changes, truncations, with_value
-from robustness.world import HEIGHT, REPORT_PICTURES, REPORT_TABLES, WIDTH
+from robustness.world import HEIGHT, REPORT_NUMBERS, REPORT_PICTURES, REPORT_TABLES, WIDTH
 
 POINTS = [[[30.0, 40.0], [20.0, 30.0]], [[50.5, 60.5], [40.0, 41.0]]]
 WORLD = {"seed": 0, "height": HEIGHT, "width": WIDTH}
@@ -71,7 +71,7 @@ def cases() -> Iterator[Case]:
     logs = {n: json.dumps(c).encode() for n, c in key_changes(METRICS)} | dict(json_changes(METRICS)) | IN_PLACE
     for name, data in logs.items():
         yield Case("report", f"metrics.jsonl: {name}", partial(_report, "train/metrics.jsonl", data))
-    for file in (*REPORT_PICTURES, *REPORT_TABLES):
+    for file in (*REPORT_PICTURES, *REPORT_TABLES, *REPORT_NUMBERS):
         for name in ("empty", "noise", "HTML page"):
             yield Case("report", f"{file}: {name}", partial(_report, file, IN_PLACE[name]))
         yield Case("report", f"{file}: missing", partial(_report, file, None))
@@ -187,7 +187,7 @@ def _report(file: str, data: bytes | None, bench: Bench) -> Verdict:
             return "" if "validation" in file else "made without it"
         if file.endswith(".jsonl"):
             return "nan in the chart" if "nan" in page or "inf" in page.replace("information", "") else ""
-        return "" if file.endswith(".md") else "made of a picture that is none"
+        return "" if file.endswith(".md") else "made of a broken file"
 
     return judged(finished, [path.name, path.parent.name], flaw)
 

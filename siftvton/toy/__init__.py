@@ -1,0 +1,1 @@
+"""The toy world: drawn persons in drawn garments, whose truth is known exactly."""
