@@ -21,11 +21,11 @@ import numpy as np
 from results import record
 from tqdm import tqdm
 
-from siftvton.commands.preprocess_sift import PreprocessSift, preprocess
+from siftvton.commands.preprocess_sift import PreprocessSift, preprocess_sift
 from siftvton.correspondence import Correspondences, filters, read_matches, sift, write_matches
 from siftvton.correspondence.matching import BLACK, WHITE, in_frame, joined, painted, regions_in_frame
 from siftvton.data.config import SiftData
-from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, GARMENT_PARSING, IMAGE
+from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, GARMENT_PARSING, IMAGE, Split
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.match_folder import matches_path
 from siftvton.data.pairs import Pair
@@ -39,20 +39,20 @@ SAME = 0.01  # px
 RECORDED = {"ours": "same_matches", "ours, joint": "joint"}
 
 
-def plain_loop(folder: SplitFolder, pairs: list[Pair], output: Path) -> dict[str, int]:
+def plain_loop(split: Split, pairs: list[Pair], output: Path) -> dict[str, int]:
     """Match files for the pairs; how many of their regions there were, and how many of them empty on either side."""
     shares = {"regions": 0, "empty": 0}
     for pair in pairs:
-        parsing = folder.find(GARMENT_PARSING, pair.garment)
+        parsing = split.find(GARMENT_PARSING, pair.garment)
         areas = regions_in_frame(
             FRAME,
-            densepose=read_densepose(folder.require(DENSEPOSE, pair.person)),
-            agnostic_mask=read_grey(folder.require(AGNOSTIC_MASK, pair.person)),
+            densepose=read_densepose(split.require(DENSEPOSE, pair.person)),
+            agnostic_mask=read_grey(split.require(AGNOSTIC_MASK, pair.person)),
             parsing=None if parsing is None else read_labels(parsing),
-            garment_mask=read_grey(folder.require(GARMENT_MASK, pair.garment)),
+            garment_mask=read_grey(split.require(GARMENT_MASK, pair.garment)),
         )
-        person = in_frame(read_image(folder.require(IMAGE, pair.person)), FRAME)
-        garment = in_frame(read_image(folder.require(GARMENT, pair.garment)), FRAME)
+        person = in_frame(read_image(split.require(IMAGE, pair.person)), FRAME)
+        garment = in_frame(read_image(split.require(GARMENT, pair.garment)), FRAME)
         kept = []
         for area in areas:
             shares["regions"] += 1
@@ -68,7 +68,7 @@ def plain_loop(folder: SplitFolder, pairs: list[Pair], output: Path) -> dict[str
 def ours(data: Path, output: Path, regions: str) -> None:
     config = PreprocessSift(data=SiftData(root=str(data)), output=str(output), regions=regions, preview=0)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        preprocess(config)
+        preprocess_sift(config)
 
 
 def differ(first: Correspondences, second: Correspondences) -> bool:

@@ -11,27 +11,26 @@ import cv2
 import torch
 from tqdm import tqdm
 
-from siftvton import cli
+from siftvton.cli import run
+from siftvton.commands import Command
 from siftvton.commands.infer import Infer
-from siftvton.data.dataset import TryOnDataset, picture
-from siftvton.data.layouts.vitonhd import VitonHD
-from siftvton.data.pairs import in_setting
+from siftvton.data.dataset import TryOnDataset, as_picture
 from siftvton.files import write_image
 from siftvton.sampling.loading import load
 from siftvton.toy.world.garments import sample_garment
 from siftvton.toy.world.persons import sample_person
 from siftvton.toy.world.render import render
+from siftvton.toy.world.write import WORLD_FILE
 
 
 @torch.no_grad()
 def main(config: Infer) -> None:
     data = config.data
-    world = json.loads((Path(data.root) / WORLD).read_text(encoding="utf-8"))
+    world = json.loads((Path(data.root) / WORLD_FILE).read_text(encoding="utf-8"))
     vae = load(config.checkpoint).vae
-    pairs = in_setting(
-        VitonHD(data.root, data.validation_pairs, data.split_seed).split("test").listed(), config.setting, str
-    )[: config.limit]
-    dataset = TryOnDataset(VitonHD(data.root).split("test"), pairs, data.height, data.width)
+    split = data.open().split("test")
+    pairs = split.pairs(config.setting)[: config.limit]
+    dataset = TryOnDataset(split, pairs, data.height, data.width)
     for index, pair in enumerate(tqdm(pairs)):
         person, garment = (int(name.partition("_")[0]) for name in (pair.person_id, pair.garment_id))
         truth = render(
@@ -45,8 +44,8 @@ def main(config: Infer) -> None:
         decoded = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)[0]
         item = dataset[index]
         result = item.image * item.keep_mask + decoded * (1 - item.keep_mask)
-        write_image(Path(config.output) / f"{pair.result_id}.png", picture(result))
+        write_image(Path(config.output) / f"{pair.result_id}.png", as_picture(result))
 
 
 if __name__ == "__main__":
-    cli.run(main, Infer, default="toy.yaml")
+    run(Command(Infer, main, "toy.yaml"))

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from siftvton.commands import NAMES, command, schemas
+from siftvton.commands import NAMES, Command, command, schemas
 from siftvton.errors import InputError, UsageError, first_line, system_line, words
 from siftvton.locks import is_main_process
 from siftvton.options import keys, number_kind
@@ -55,20 +55,20 @@ def main() -> NoReturn:
 
 def load(schema: type[C], path: str | Path, overrides: Sequence[str] = ()) -> C:
     """The configuration of one command from a file that may hold keys of others, and from ``key=value`` overrides."""
-    return load_configuration(schema, path, overrides, schemas())
+    return load_configuration(schema, path, overrides, [*schemas().values()])
 
 
-def run(name: str, arguments: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
+def run(chosen: str | Command, arguments: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
     """Parse the command line, build the configuration, call the command's function with it and exit.
 
     Only one process of a run, and only one run at a time, holds the lock of the output folder.
 
     Args:
-        name: of the command.
+        chosen: a command, or its name.
         arguments: of the command line; None: the process's own.
         program: what to call the program in messages; None: the script's name.
     """
-    chosen = command(name)
+    chosen = command(chosen) if isinstance(chosen, str) else chosen
     schema, default = chosen.schema, chosen.default
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from siftvton import cli
-from siftvton.commands import SCRIPTS
+from siftvton.commands import schemas
 from siftvton.commands.evaluate import Evaluate
 from siftvton.commands.evaluate_toy import EvaluateToy
 from siftvton.commands.infer import Infer
@@ -46,7 +46,7 @@ def test_one_file_serves_several_scripts(file: Path):
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
-@pytest.mark.parametrize("schema", SCRIPTS.values(), ids=SCRIPTS)
+@pytest.mark.parametrize("schema", schemas().values(), ids=schemas())
 def test_every_shipped_file_fits_every_script(name: str, schema: type):
     cli.load(schema, CONFIGS / name)
 
@@ -150,17 +150,17 @@ def test_a_numeric_key_without_a_finite_range_is_an_error():
     for schema in (Forgets, Infinite):
         with pytest.raises(TypeError, match="requires a finite minimum and maximum"):
             require_ranges([schema])
-    require_ranges([*SCRIPTS.values(), Data])
+    require_ranges([*schemas().values(), Data])
 
 
 NUMERIC = [
-    (name, key) for name, schema in SCRIPTS.items() for key, entry in keys(schema).items() if number_kind(entry.type)
+    (name, key) for name, schema in schemas().items() for key, entry in keys(schema).items() if number_kind(entry.type)
 ]
 
 
 @pytest.mark.parametrize(("script", "key"), NUMERIC)
 def test_no_number_is_infinite_nan_or_absurd(script: str, key: str, file: Path):
-    schema = SCRIPTS[script]
+    schema = schemas()[script]
     for number in ("nan", "inf", "-inf", "1e400", str(10**30), "-" + "9" * 25):
         with pytest.raises(UsageError, match=rf"^command line: {key}="):
             cli.load(
@@ -371,7 +371,7 @@ def test_windows_line_ends_of_a_shell_script_are_no_part_of_a_path(empty: Path):
 def test_every_key_that_names_a_file_or_a_folder_is_a_path():
     words = ("folder", "checkpoint to take", ".pt", ".pth", "path of", "YAML that", "what to convert", ".safetensors")
     names = {"validation_pairs", "split", "height", "base_arm", "arms"}  # whose help speaks of folders, too
-    for schema in SCRIPTS.values():
+    for schema in schemas().values():
         for key, entry in keys(schema).items():
             named = "str" in str(entry.type) and any(word in entry.metadata["help"] for word in words)
             if entry.name not in {*names, "person", "garment", "push_to_hub"}:
@@ -406,7 +406,7 @@ def test_what_ships_with_the_code_is_found_from_another_folder(tmp_path: Path, m
 def test_help_and_dry_run_load_no_library_that_takes_long():
     code = (
         "import sys; sys.argv = ['infer.py', '--help']\n"
-        "from siftvton import cli; from siftvton.config import Infer\n"
+        "from siftvton import cli; from siftvton.commands.infer import Infer\n"
         "try: cli.run(None, Infer, default='toy.yaml')\n"
         "except SystemExit: print([name for name in ('torch', 'cv2', 'numpy', 'filelock') if name in sys.modules])\n"
     )

@@ -66,12 +66,12 @@ def command(name: str) -> Command:
     return found
 
 
-def schemas() -> list[type]:
-    """Every command's configuration.
+def schemas() -> dict[str, type]:
+    """Every command's configuration, by the command's name.
 
     Raises:
         TypeError: a numeric key has no finite range.
     """
-    found = [command(name).schema for name in NAMES]
-    require_ranges(found)
+    found = {name: command(name).schema for name in NAMES}
+    require_ranges(found.values())
     return found

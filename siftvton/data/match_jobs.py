@@ -61,7 +61,7 @@ class Job:
         return [side for side in SIDES if getattr(self, side) is not None]
 
     def path(self, kind: str) -> Path:
-        """The picture of a kind of :mod:`siftvton.data.layout`."""
+        """The picture of a kind of :mod:`siftvton.data.layouts.base`."""
         path: Path | None = {
             DENSEPOSE: self.densepose,
             AGNOSTIC: self.agnostic,

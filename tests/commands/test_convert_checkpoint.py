@@ -11,7 +11,7 @@ from examples import published_form
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from siftvton.commands.convert_checkpoint import ConvertCheckpoint, convert
+from siftvton.commands.convert_checkpoint import ConvertCheckpoint, convert_checkpoint
 from siftvton.errors import InputError, UsageError
 from siftvton.model import build
 from siftvton.sampling.loading import load
@@ -49,11 +49,11 @@ def test_there_and_back(published, tmp_path: Path, renamed, dtype: torch.dtype, 
         torch.save({"state_dict": original}, source)
     else:
         save_file(original, source)
-    convert(ConvertCheckpoint(input=str(source), output=str(folder)))
+    convert_checkpoint(ConvertCheckpoint(input=str(source), output=str(folder)))
     weights = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {dtype}
     assert load(folder).unet.dtype == torch.float32
-    convert(ConvertCheckpoint(input=str(folder), output=str(back), to="published", like=str(source)))
+    convert_checkpoint(ConvertCheckpoint(input=str(folder), output=str(back), to="published", like=str(source)))
     result = load_file(back) if suffix == ".safetensors" else torch.load(back, weights_only=True)["state_dict"]
     assert list(result) == list(original) or suffix == ".safetensors"
     assert result.keys() == original.keys()
@@ -63,11 +63,11 @@ def test_there_and_back(published, tmp_path: Path, renamed, dtype: torch.dtype, 
 
 def test_what_was_trained_is_in_the_published_form(published, pipeline: TryOnPipeline, tmp_path: Path):
     torch.save({"state_dict": published}, tmp_path / "original.ckpt")
-    convert(ConvertCheckpoint(input=str(tmp_path / "original.ckpt"), output=str(tmp_path / "folder")))
+    convert_checkpoint(ConvertCheckpoint(input=str(tmp_path / "original.ckpt"), output=str(tmp_path / "folder")))
     trained = load(tmp_path / "folder")
     trained.unet.conv_out.bias.data += 1
     trained.save_pretrained(tmp_path / "trained")
-    convert(
+    convert_checkpoint(
         ConvertCheckpoint(
             input=str(tmp_path / "trained"),
             output=str(tmp_path / "trained.ckpt"),
@@ -84,14 +84,14 @@ def test_what_stands_in_the_way_is_named(published, tmp_path: Path):
     torch.save({"state_dict": published}, tmp_path / "model.ckpt")
     source = str(tmp_path / "model.ckpt")
     with pytest.raises(UsageError, match=r"model\.ckpt: exists; name another"):
-        convert(ConvertCheckpoint(input=source, output=source))
+        convert_checkpoint(ConvertCheckpoint(input=source, output=source))
     with pytest.raises(UsageError, match=r"ends in \.ckpt or \.safetensors is required"):
-        convert(ConvertCheckpoint(input=source, output=str(tmp_path / "x"), to="published", like=source))
+        convert_checkpoint(ConvertCheckpoint(input=source, output=str(tmp_path / "x"), to="published", like=source))
     with pytest.raises(UsageError, match="like=null: to=published also requires like="):
-        convert(ConvertCheckpoint(input=source, output=str(tmp_path / "x.ckpt"), to="published"))
+        convert_checkpoint(ConvertCheckpoint(input=source, output=str(tmp_path / "x.ckpt"), to="published"))
     torch.save({"state_dict": {"betas": torch.ones(3)}}, tmp_path / "other.ckpt")
     with pytest.raises(InputError, match=r"other\.ckpt: not of the same model"):
-        convert(
+        convert_checkpoint(
             ConvertCheckpoint(
                 input=source, output=str(tmp_path / "x.ckpt"), to="published", like=str(tmp_path / "other.ckpt")
             )
@@ -106,7 +106,7 @@ def test_tensors_that_share_memory_or_are_not_contiguous_are_converted(published
     torch.save({"state_dict": published}, tmp_path / "model.ckpt")
     pipeline.save_pretrained(tmp_path / "folder")
     source, output = str(tmp_path / "model.ckpt"), str(tmp_path / "back.safetensors")
-    convert(ConvertCheckpoint(input=str(tmp_path / "folder"), output=output, to="published", like=source))
+    convert_checkpoint(ConvertCheckpoint(input=str(tmp_path / "folder"), output=output, to="published", like=source))
     result = load_file(output)
     assert all(torch.equal(result[name], tensor) for name, tensor in published.items() if name.startswith("last"))
     assert torch.equal(result["betas"], shared.T)
@@ -120,7 +120,7 @@ def test_names_of_other_shapes_are_one_line(published, pipeline, tmp_path: Path)
     for like in ({name: torch.zeros(3, 3) for name in published}, published | values):
         torch.save({"state_dict": like}, tmp_path / "like.ckpt")
         with pytest.raises(InputError, match=r"like\.ckpt: not of the same model") as raised:
-            convert(
+            convert_checkpoint(
                 ConvertCheckpoint(
                     input=str(tmp_path / "folder"), output=output, to="published", like=str(tmp_path / "like.ckpt")
                 )
@@ -144,7 +144,7 @@ def files_at_most(size: int) -> Iterator[None]:
 def test_a_file_that_cannot_be_written_leaves_nothing_and_is_named(published, tmp_path: Path, suffix: str):
     source, folder = tmp_path / "model.ckpt", tmp_path / "folder"
     torch.save({"state_dict": published}, source)
-    convert(ConvertCheckpoint(input=str(source), output=str(folder)))
+    convert_checkpoint(ConvertCheckpoint(input=str(source), output=str(folder)))
     output = tmp_path / "out" / f"made{suffix}"
     config = ConvertCheckpoint(input=str(folder), output=str(output))
     if suffix:
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing_and_is_named(published, tm
         files_at_most(30_000),
         pytest.raises(InputError, match=rf"made{suffix}: cannot be written \(.*nothing is left"),
     ):
-        convert(config)
+        convert_checkpoint(config)
     assert list(output.parent.iterdir()) == []
-    convert(config)
+    convert_checkpoint(config)
     assert output.exists()

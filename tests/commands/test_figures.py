@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from siftvton.commands.compare_results import CompareResults, compare_results
-from siftvton.commands.visualize_attention import VisualizeAttention, _box, _fullest_cells, _torso, visualize_attention
+from siftvton.commands.visualize_attention import VisualizeAttention, visualize_attention
 from siftvton.commands.visualize_reference import VisualizeReference, visualize_reference
 from siftvton.correspondence import Correspondences, write_matches
 from siftvton.correspondence.regions import PART_COLOURS
@@ -15,8 +15,10 @@ from siftvton.data.layouts.base import DENSEPOSE
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.match_folder import matches_path
 from siftvton.data.pairs import Pair
+from siftvton.data.torso import box_of, torso_of
 from siftvton.errors import InputError, UsageError
-from siftvton.evaluation import figures
+from siftvton.evaluation import attention_maps
+from siftvton.evaluation.attention_maps import reference_maps
 from siftvton.files import read_image, write_image
 from siftvton.toy.world.write import write_world
 
@@ -51,8 +53,8 @@ def test_attention_is_drawn_a_row_a_checkpoint_a_column_a_point(world: Path, tmp
 
 
 def test_attention_that_is_not_finite_is_not_drawn(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(figures, "mean_maps", lambda *_: np.full((1, 8, 6), np.nan))
-    with pytest.raises(InputError, match=r"^checkpoints\.one=.*toy: its attention is NaN or infinite"):
+    monkeypatch.setattr(attention_maps, "mean_maps", lambda *_: np.full((1, 8, 6), np.nan))
+    with pytest.raises(InputError, match=r"^checkpoints\.one=.*toy: the attention is NaN or infinite"):
         visualize_attention(attention(world, tmp_path, points=[40, 60], checkpoints={"one": str(TOY)}))
     assert list(tmp_path.iterdir()) == []
 
@@ -60,7 +62,7 @@ def test_attention_that_is_not_finite_is_not_drawn(world: Path, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"checkpoints": {}}, "checkpoints: none given"),
+        ({"checkpoints": {}}, "checkpoints: none is given"),
         ({"points": [200, 10]}, "x, y in turn are required, inside 96 × 128"),
         ({"points": [20]}, "x, y in turn"),
         ({"data": HeldOutData(height=100, width=96)}, "multiples of 16 are allowed"),
@@ -82,24 +84,24 @@ def test_results_stand_side_by_side_with_the_torso_below(world: Path, tmp_path: 
     sheet = read_image(compare_results(config))
     assert sheet.shape[0] == 4 * (22 + 256 + 8)  # two pairs, two rows each
     config.predictions = {}
-    with pytest.raises(UsageError, match="predictions: none given"):
+    with pytest.raises(UsageError, match="predictions: none is given"):
         compare_results(config)
 
 
-def test_specks_of_the_torsos_colour_are_no_torso(tmp_path: Path):
+def test_specks_of_the_torsos_colour_are_notorso_of(tmp_path: Path):
     labels = np.zeros((128, 96), np.uint8)
     labels[40:80, 30:60] = 2
     labels[100:103, 10:12] = 2
     (tmp_path / "test" / DENSEPOSE).mkdir(parents=True)
     write_image(tmp_path / "test" / DENSEPOSE / "a.png", PART_COLOURS[labels])
-    torso = _torso(VitonHD(str(tmp_path)).split("test"), Pair("a.png", "a.png"), (128, 96))
+    torso = torso_of(VitonHD(str(tmp_path)).split("test"), Pair("a.png", "a.png"), (128, 96))
     np.testing.assert_array_equal(np.argwhere(torso)[[0, -1]], [[40, 30], [79, 59]])
 
 
 def test_the_box_holds_the_torso_in_the_photos_proportions():
     torso = np.zeros((128, 96), bool)
     torso[100:120, 70:96] = True
-    rows, columns = _box(torso)
+    rows, columns = box_of(torso)
     inside = torso[rows, columns]
     assert inside.sum() == torso.sum()
     assert inside.shape[0] / inside.shape[1] == pytest.approx(128 / 96, rel=0.05)
@@ -108,7 +110,7 @@ def test_the_box_holds_the_torso_in_the_photos_proportions():
 def test_the_reference_of_a_cell_is_where_its_matches_lead():
     person = np.array([[20.0, 20.0], [21.0, 22.0], [40.0, 40.0]])
     garment = np.array([[60.0, 20.0], [10.0, 70.0], [90.0, 90.0]])
-    points, maps = _fullest_cells(Correspondences(person, garment, (128, 96)), (8, 6))
+    points, maps = reference_maps(Correspondences(person, garment, (128, 96)), (8, 6))
     np.testing.assert_allclose(points.person, [[23.5, 23.5], [39.5, 39.5]])
     assert maps[0, 1, 3] == maps[0, 4, 0] == 0.5
     assert maps[1, 5, 5] == 1
@@ -124,4 +126,4 @@ def test_pairs_without_a_match_are_passed_over(world: Path, tmp_path: Path):
         visualize_reference(config)
     point = np.array([[30.0, 40.0]])
     write_matches(matches_path(tmp_path, "00001_00.jpg"), Correspondences(point, point, frame))
-    assert visualize_reference(config).is_file()
+    assert Path(visualize_reference(config)).is_file()

@@ -13,7 +13,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from siftvton.commands.infer import Infer, infer, waiting
+from siftvton.commands.infer import Infer, infer
 from siftvton.data.config import HeldOutData
 from siftvton.data.layouts.base import AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARMENT, IMAGE
 from siftvton.data.pairs import Pair
@@ -23,6 +23,7 @@ from siftvton.files import read_grey, read_image, write_image
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.loading import save
 from siftvton.sampling.pipeline import NotFiniteError
+from siftvton.sampling.results import Results
 from siftvton.settings import save_configuration
 
 HEIGHT, WIDTH = 64, 48
@@ -183,7 +184,7 @@ def test_a_pair_that_is_tried_on_twice_is_sampled_once(configuration, root: Path
         sampled.append(key[1:])
         return torch_generator(*key)
 
-    monkeypatch.setattr("siftvton.inference.torch_generator", generator)
+    monkeypatch.setattr("siftvton.sampling.batch.torch_generator", generator)
     infer(configuration(setting="paired"))
     assert sampled == [("a", "a"), ("b", "b")]
     infer(configuration("unpaired"))
@@ -205,11 +206,12 @@ def test_processes_divide_the_list_whatever_the_others_have_written(configuratio
     config = configuration()
     pairs = [Pair(f"{n}.jpg", f"{n}.jpg") for n in range(5)]
     first, second = (SimpleNamespace(process_index=n, num_processes=2) for n in range(2))
-    assert waiting(config, pairs, first) == [0, 2, 4]
+    found = Results(Path(config.output), config.format, config.data.size)
+    assert found.waiting(pairs, first) == [0, 2, 4]
     for done in (0, 2):
         write_image(Path(config.output) / f"{done}_{done}.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    assert waiting(config, pairs, second) == [1, 3]
-    assert waiting(config, pairs, first) == [4]
+    assert found.waiting(pairs, second) == [1, 3]
+    assert found.waiting(pairs, first) == [4]
 
 
 def test_results_of_another_configuration_are_refused(configuration):
@@ -238,7 +240,7 @@ def test_the_noise_is_keyed_by_seed_person_and_garment(configuration, monkeypatc
         keys.append(key)
         return torch_generator(*key)
 
-    monkeypatch.setattr("siftvton.inference.torch_generator", generator)
+    monkeypatch.setattr("siftvton.sampling.batch.torch_generator", generator)
     infer(configuration(seed=7))
     assert keys == [(7, "a", "b"), (7, "b", "c"), (7, "c", "a")]
 
@@ -267,10 +269,10 @@ def test_steps_and_samplers_that_do_not_fit_are_refused_before_anything_is_sampl
 COUNTED = """
 import os
 
-from siftvton import cli, inference
-from siftvton.config import Infer
+from siftvton import cli
+from siftvton.sampling import loading
 
-digest = inference.weights_digest
+digest = loading.weights_digest
 
 
 def counted(source):
@@ -279,8 +281,8 @@ def counted(source):
     return digest(source)
 
 
-inference.weights_digest = counted
-cli.run(inference.infer, Infer, "vitonhd.yaml")
+loading.weights_digest = counted
+cli.run("infer")
 """
 
 

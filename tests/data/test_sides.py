@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from siftvton.commands.check_data import CheckData, CheckedData, check
-from siftvton.commands.preprocess_sift import PreprocessSift, preprocess
+from siftvton.commands.check_data import CheckData, CheckedData, check_data
+from siftvton.commands.preprocess_sift import PreprocessSift, preprocess_sift
 from siftvton.correspondence.regions import PART_COLOURS, densepose_labels
 from siftvton.data.config import SiftData
 from siftvton.data.dataset import TryOnDataset
+from siftvton.data.layouts.base import Split
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.pairs import Pair
 from siftvton.data.sides import garment_faults, person_faults, read_densepose
@@ -146,7 +147,7 @@ def test_preprocessing_lists_it(root: Path, tmp_path: Path, name: str, capsys: p
     spoil(root)
     data = SiftData(root=str(root), split="train", matches_frame=[96, 72])
     with pytest.raises(InputError, match="1 of 3 pairs failed"):
-        preprocess(PreprocessSift(data=data, output=str(tmp_path / "matches"), workers=1, preview=0))
+        preprocess_sift(PreprocessSift(data=data, output=str(tmp_path / "matches"), workers=1, preview=0))
     assert f"- {root / 'train' / file}: " in capsys.readouterr().out
 
 
@@ -156,7 +157,7 @@ def test_the_data_check_lists_it(root: Path, tmp_path: Path, name: str, capsys: 
     spoil(root)
     data = CheckedData(root=str(root), split="train", height=96, width=72, matches_frame=[96, 72], validation_pairs=0)
     with pytest.raises(InputError, match="not ready"):
-        check(CheckData(data, preview=0, output=str(tmp_path / "out")))
+        check_data(CheckData(data, preview=0, output=str(tmp_path / "out")))
     kind = file.partition("/")[0]
     assert f"| train (train, 3 pairs) | no | {kind}: 1 of 3 wrong |" in capsys.readouterr().out
 
@@ -215,21 +216,21 @@ def test_label_maps_give_what_their_rendering_gives(root: Path, form: Callable[[
 # What is right passes
 
 
-def no_faults(folder: SplitFolder, person: str, garment: str) -> list[str]:
-    photo = read_image(folder.require("image", person))
+def no_faults(split: Split, person: str, garment: str) -> list[str]:
+    photo = read_image(split.require("image", person))
     sides = {
         "agnostic": (read_image, "agnostic-v3.2"),
         "agnostic_mask": (read_grey, "agnostic-mask"),
         "densepose": (read_densepose, "image-densepose"),
         "worn_mask": (read_grey, "gt_cloth_warped_mask"),
     }
-    found = {name: (read, folder.find(kind, person)) for name, (read, kind) in sides.items()}
+    found = {name: (read, split.find(kind, person)) for name, (read, kind) in sides.items()}
     pictures = {name: read(path) for name, (read, path) in found.items() if path is not None}
-    mask = folder.find("cloth-mask", garment)
+    mask = split.find("cloth-mask", garment)
     faults = [
         *person_faults(photo, **pictures),
         *garment_faults(
-            read_image(folder.require("cloth", garment)), garment_mask=None if mask is None else read_grey(mask)
+            read_image(split.require("cloth", garment)), garment_mask=None if mask is None else read_grey(mask)
         ),
     ]
     return [f"{fault.kind} {fault.title} {fault.detail}" for fault in faults if not fault.remark]

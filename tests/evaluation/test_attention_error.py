@@ -19,7 +19,7 @@ from siftvton.evaluation.attention_maps import spread_points
 from siftvton.files import read_image
 from siftvton.sampling.loading import save
 from siftvton.supervision.attention import attention_rows, keys
-from siftvton.toy.exact_maps import exact_positions
+from siftvton.toy.exact_maps import exact_positions, read_map
 from siftvton.toy.world.write import write_world
 
 GRID, FRAME = (4, 3), (128, 96)  # cells of 32 × 32 pixels; 512 × 384 is four times as large
@@ -151,7 +151,7 @@ def test_attention_that_is_not_finite_is_no_score(pipeline, tmp_path: Path, monk
 
     monkeypatch.setattr(module, "attention_rows", first_is_nan)
     with pytest.raises(
-        InputError, match=r"model: its attention is NaN or infinite for 1 of 2 persons, e\.g\. 00000_00"
+        InputError, match=r"model: the attention is NaN or infinite for 1 of 2 persons, e\.g\. 00000_00"
     ):
         attention_error(config)
     assert not (tmp_path / "out").exists()
@@ -173,7 +173,7 @@ def test_a_map_of_another_form_is_named(tmp_path: Path, places: np.ndarray | Non
     path = tmp_path / "00000_00.npz"
     np.savez_compressed(path, **({"other": np.zeros(1)} if places is None else {"person_to_garment": places}))
     with pytest.raises(InputError, match=rf"^{path}: "):
-        module.read_map(path)
+        read_map(path)
 
 
 @pytest.mark.parametrize("change", ["empty", "one array", "zeros", "byte"])
@@ -190,7 +190,7 @@ def test_a_damaged_map_is_named(tmp_path: Path, change: str):
         content[len(content) // 2] ^= 255
     path.write_bytes(b"" if change == "empty" else bytes(content))
     with pytest.raises(InputError, match=rf"^{path}: not an exact map of the toy world"):
-        module.read_map(path)
+        read_map(path)
 
 
 @pytest.mark.parametrize("place", [np.inf, -3.0, 1e30], ids=str)
@@ -200,11 +200,11 @@ def test_a_map_that_leads_out_of_the_garments_picture_is_named(tmp_path: Path, p
     places[3, 4] = place, 5
     np.savez_compressed(path, person_to_garment=places)
     with pytest.raises(InputError, match=rf"^{path}: leads out of the garment's picture"):
-        module.read_map(path)
+        read_map(path)
 
 
 def test_a_pipe_in_the_place_of_a_map_does_not_block(tmp_path: Path):
     path = tmp_path / "00000_00.npz"
     os.mkfifo(path)
     with pytest.raises(InputError, match=rf"^{path}: is a pipe"):
-        module.read_map(path)
+        read_map(path)

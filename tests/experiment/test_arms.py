@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from siftvton import cli
-from siftvton.commands import SCRIPTS
+from siftvton.commands import schemas
 from siftvton.errors import InputError, UsageError
 from siftvton.experiment import arms
 from siftvton.experiment.arms import experiment
@@ -37,20 +37,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
 
     def run(config: Experiment, script: str, *keys: str, log: Path, threads: int) -> None:
         given = dict(key.split("=", 1) for key in keys)
-        schema = SCRIPTS[script.removesuffix(".py")]
+        schema = schemas()[script]
         cli.load(schema, CONFIGS / "experiment.yaml", list(keys))  # every key is one of the script's
         made.append((script, given))
         output = Path(given["output"])
-        if script == "train.py":
+        if script == "train":
             write_json(output / "checkpoints" / "update-0000003" / "progress.json", {"update": 3, "images": 8})
-        if script == "evaluate_toy.py":
+        if script == "evaluate_toy":
             means = ("print_error", "print_similarity", "colour_distance")
             write_json(output / "toy.json", {name: {"value": 0.5} for name in means})
             write_text(output / "toy_per_image.csv", "result,print_error\na,0.25\nplain,\n")
-        if script == "evaluate.py":
+        if script == "evaluate":
             (arm,) = (key.partition(".")[2] for key in given if key.startswith("predictions."))
             write_json(output / "metrics.json", {"results": {arm: {"scores": {"autoencoder_frechet": 3.0}}}})
-        if script == "attention_error.py":
+        if script == "attention_error":
             layers = {"up": {"grid": [4, 3], "attention_error_px": 20.0, "attention_pck": 0.5}}
             totals = {"attention_error_px": {"value": 20.0}, "attention_pck": {"value": 0.5}}
             write_json(output / "attention_error.json", {"layers": layers, **totals})
@@ -62,7 +62,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
 
 def test_the_base_comes_first_then_seed_after_seed(config: Experiment, calls: list) -> None:
     experiment(config)
-    trained = [keys for script, keys in calls if script == "train.py"]
+    trained = [keys for script, keys in calls if script == "train"]
     base = f"{config.output}/base/seed-0/run/model"
     assert [Path(keys["output"]).parts[-3:-1] for keys in trained] == [
         ("base", "seed-0"), ("none", "seed-0"), ("sift", "seed-0"), ("none", "seed-1"), ("sift", "seed-1"),
@@ -88,7 +88,7 @@ def test_jobs_side_by_side_come_after_the_base(config: Experiment, calls: list) 
     config.jobs = 3
     experiment(config)
     assert len(list(Path(config.measures).iterdir())) == 5
-    assert sum(script == "train.py" for script, _ in calls) == 5
+    assert sum(script == "train" for script, _ in calls) == 5
     assert all("/base/" in keys.get("output", "/base/") for _, keys in calls[4:11]), "the seven commands of the base"
 
 
@@ -117,7 +117,7 @@ def test_what_is_measured_is_not_done_again(config: Experiment, calls: list) -> 
     (Path(config.output) / "base/seed-0/run/model").mkdir(parents=True)
     calls.clear()
     experiment(config)
-    assert [keys["output"] for script, keys in calls if script == "train.py"] == [f"{config.output}/sift/seed-0/run"]
+    assert [keys["output"] for script, keys in calls if script == "train"] == [f"{config.output}/sift/seed-0/run"]
     calls.clear()
     experiment(config)
     assert calls == []
@@ -142,7 +142,7 @@ def test_a_base_whose_weights_are_gone_is_trained_again(config: Experiment, call
     (Path(config.measures) / "sift-seed-0.json").unlink()
     calls.clear()
     experiment(config)
-    trained = [Path(keys["output"]).parts[-3] for script, keys in calls if script == "train.py"]
+    trained = [Path(keys["output"]).parts[-3] for script, keys in calls if script == "train"]
     assert trained == ["base", "sift"]
 
 
@@ -178,13 +178,13 @@ def test_a_reference_that_is_no_arm_is_refused(config: Experiment, key: str, val
 def test_arms_are_measured_on_the_split_that_is_asked_for(config: Experiment, calls: list) -> None:
     config.split = "validation"
     experiment(config)
-    measured = [keys["data.split"] for script, keys in calls if script in ("infer.py", "attention_error.py")]
+    measured = [keys["data.split"] for script, keys in calls if script in ("infer", "attention_error")]
     assert set(measured) == {"validation"}
 
 
 def test_a_command_that_fails_is_named_with_its_last_line(config: Experiment, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"train\.py unknown=1 failed: .*unknown key unknown.*log\.txt has all of it"):
-        arms._run(config, "train.py", "unknown=1", log=tmp_path / "log.txt", threads=1)
+    with pytest.raises(InputError, match=r"train unknown=1 failed: .*unknown key unknown.*log\.txt has all of it"):
+        arms._run(config, "train", "unknown=1", log=tmp_path / "log.txt", threads=1)
 
 
 @pytest.mark.parametrize("name", ["experiment", "experiment_choice", "ablations"])
@@ -192,7 +192,7 @@ def test_the_shipped_experiments_arms_have_keys_that_train_takes(name: str, tmp_
     config = cli.load(Experiment, CONFIGS / f"{name}.yaml", [])
     assert config.settings == f"configs/{name}.yaml"
     for keys in (config.base_arm, *config.arms.values()):
-        cli.load(SCRIPTS["train"], CONFIGS / f"{name}.yaml", keys.format(base="b", matches="m").split())
+        cli.load(schemas()["train"], CONFIGS / f"{name}.yaml", keys.format(base="b", matches="m").split())
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", "base", "a b", "."])
@@ -211,7 +211,7 @@ def test_folders_whose_names_the_commands_would_read_otherwise_are_refused(confi
 def test_a_folder_with_a_space_stays_one_key(config: Experiment, calls: list) -> None:
     config.output += " two"
     experiment(config)
-    assert [keys["model.pretrained"] for script, keys in calls if script == "train.py" and "model.pretrained" in keys]
+    assert [keys["model.pretrained"] for script, keys in calls if script == "train" and "model.pretrained" in keys]
 
 
 def test_broken_measures_are_named_before_anything_is_run(config: Experiment, calls: list) -> None:
@@ -226,7 +226,7 @@ def test_a_command_that_left_no_value_is_named(config: Experiment, calls: list, 
 
     def without_prints(config: Experiment, script: str, *keys: str, **options: object) -> None:
         made(config, script, *keys, **options)
-        if script == "evaluate_toy.py":
+        if script == "evaluate_toy":
             output = dict(key.split("=", 1) for key in keys)["output"]
             write_json(Path(output) / "toy.json", {"results": 1})
 

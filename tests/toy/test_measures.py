@@ -14,8 +14,8 @@ from siftvton.commands.evaluate_toy import EvaluateToy, evaluate_toy
 from siftvton.data.config import HeldOutData
 from siftvton.data.pairs import read_pairs
 from siftvton.errors import InputError
-from siftvton.evaluation import toy
 from siftvton.files import read_image, write_image
+from siftvton.toy import measures
 from siftvton.toy.world.garments import sample_garment
 from siftvton.toy.world.persons import sample_person
 from siftvton.toy.world.render import render
@@ -107,6 +107,7 @@ def test_mistakes_are_named(world: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"_00\.png: no such file, nor"):
         evaluate_toy(EvaluateToy(data=data, predictions=str(tmp_path), output=str(tmp_path)))
     (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "test").mkdir(exist_ok=True)
     (tmp_path / "broken" / "world.json").write_text("{")
     with pytest.raises(InputError, match=r"world\.json: not JSON"):
         evaluate_toy(EvaluateToy(data=replace(data, root=str(tmp_path / "broken")), output=str(tmp_path)))
@@ -131,9 +132,11 @@ def test_where_there_is_nothing_to_compare_there_is_no_score(world: Path, tmp_pa
     photo = read_image(world / "test" / "image" / "00000_00.jpg", SIZE)
     pair = read_pairs(world / "test_pairs.txt")[0]
     write_image(tmp_path / f"{pair.result_id}.png", photo)
-    item, truth = toy._item, toy._truth
-    monkeypatch.setattr(toy, "_item", lambda case: replace(item(case), keep_mask=torch.zeros(1, *SIZE)))
-    monkeypatch.setattr(toy, "_truth", lambda *given: (truth(*given)[0], np.zeros(SIZE, bool), np.zeros(SIZE, bool)))
+    item, truth = measures._item, measures._truth
+    monkeypatch.setattr(measures, "_item", lambda case: replace(item(case), keep_mask=torch.zeros(1, *SIZE)))
+    monkeypatch.setattr(
+        measures, "_truth", lambda *given: (truth(*given)[0], np.zeros(SIZE, bool), np.zeros(SIZE, bool))
+    )
     data = HeldOutData(root=str(world), height=SIZE[0], width=SIZE[1])
     evaluate_toy(EvaluateToy(data=data, predictions=str(tmp_path), limit=1, others=0, output=str(tmp_path / "out")))
     assert json.loads((tmp_path / "out" / "toy.json").read_text()) == {"results": 1}

@@ -16,7 +16,7 @@ from siftvton.toy.world.persons import sample_person
 from siftvton.toy.world.render import render
 from siftvton.toy.world.write import write_world
 
-TOY = Path(__file__).parents[1] / "checkpoints" / "toy"
+TOY = Path(__file__).parents[2] / "checkpoints" / "toy"
 PARAMETERS = {
     "vae": 681_911,
     "unet": 3_127_988,

@@ -22,7 +22,7 @@ import os, sys
 from pathlib import Path
 import torch
 from siftvton import cli
-from siftvton.config import Train
+from siftvton.training.config import Train
 from siftvton.errors import InputError
 from siftvton.supervision.losses import noise_error
 from siftvton.training import identity, step

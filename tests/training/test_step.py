@@ -7,9 +7,10 @@ import torch
 
 from siftvton.data.dataset import TryOnBatch, collate
 from siftvton.model import build
+from siftvton.model import inputs as inputs_module
 from siftvton.model.inputs import Noised, keep_mask_at, noised
 from siftvton.model.network import TryOnNetwork
-from siftvton.training import step, validation
+from siftvton.training import validation
 from siftvton.training.config import SupervisionConfig
 from siftvton.training.loop import _Run, training_set
 from siftvton.training.step import step_losses
@@ -112,7 +113,7 @@ def test_v_prediction_has_its_own_weight(network: TryOnNetwork, batch: TryOnBatc
 
 
 def test_timesteps_are_uniform_and_dropout_has_its_share(batch, pipeline, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(step, "draw_latents", lambda vae, pictures, generators: torch.zeros(2, 4, 16, 12))
+    monkeypatch.setattr(inputs_module, "draw_latents", lambda vae, pictures, generators: torch.zeros(2, 4, 16, 12))
     timesteps, kept = [], []
     for epoch in range(500):
         batch.key[:] = [(epoch, 0), (epoch, 1)]

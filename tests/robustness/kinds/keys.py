@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from robustness.harness import Bench, Case, Verdict, judged, run_script
 
-from siftvton.commands import SCRIPTS
+from siftvton.commands import schemas
 
 # Name -> the value as it is typed after the `=`, or as YAML.
 NUMBERS = {
@@ -59,7 +59,7 @@ NAMES = {  # key -> what a hand makes of it
 
 
 def cases() -> Iterator[Case]:
-    for script, schema in SCRIPTS.items():
+    for script, schema in schemas().items():
         for place, (key, entry) in enumerate(_keys(schema).items()):
             text_key = entry[0] in (str, str | None)
             turn = list(OTHERS.items())[place % SHARE :: SHARE]

@@ -267,7 +267,7 @@ def spoil(config: Evaluate, folder: Path, what: str) -> None:
         ("wrongly sized result", r"other: pictures differ in size .*5 are 64×48, but p2_p2\.png is 32×48", 1),
         ("missing weights", r"alexnet=.*nowhere\.pth: no such file", 1),
         ("output is a file", r"output=.*p2\.png: is a file; name a folder", 2),
-        ("unknown device", r"device=abacus: not on this machine", 2),
+        ("unknown device", r"device=abacus is not available", 2),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(config, tmp_path, what, message, exit_code):
