@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from siftvton.config import PreprocessSift, SiftData
 from siftvton.correspondence import Correspondences, filters, read_matches, sift, write_matches
-from siftvton.correspondence.matching import BLACK, WHITE, in_frame, joined, painted, regions_in_frame
+from siftvton.correspondence.matching import in_frame, joined, regions_in_frame
+from siftvton.correspondence.sift import BLACK, WHITE, painted
 from siftvton.data import layout
 from siftvton.data.layout import SplitFolder, folder_pairs, in_setting, matches_path
 from siftvton.data.sides import read_densepose
@@ -55,7 +56,7 @@ def plain_loop(folder: SplitFolder, pairs: list[layout.Pair], output: Path) -> d
         for area in areas:
             shares["regions"] += 1
             shares["empty"] += not (area.person.any() and area.garment.any())
-            matches = sift.match(
+            matches = sift.match_detected(
                 sift.detect(painted(person, area.person, BLACK)), sift.detect(painted(garment, area.garment, WHITE))
             )
             kept.append(matches[filters.survivors(matches, FRAME[1], filters.PRESETS["published"])["minimum"]])

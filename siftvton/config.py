@@ -109,6 +109,7 @@ class PreprocessSift:
     output: str | None = option(
         None, "folder for the match files; null: <root>/<split's folder>/sift_matching", path=True
     )
+    matcher: str = option("sift", "method that finds the matches, before any filter", choices=("sift",))
     preset: str = option(
         "published",
         "filters: the paper's text, or those of the published files",

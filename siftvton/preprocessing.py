@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from siftvton import cli
 from siftvton.config import PreprocessSift
-from siftvton.correspondence import Frame, read_matches, write_matches
+from siftvton.correspondence import Frame, matcher, read_matches, write_matches
 from siftvton.correspondence.filters import PRESETS, Preset
 from siftvton.correspondence.matching import RegionMatches, in_frame, joined, match_regions, regions_in_frame
 from siftvton.correspondence.regions import BODY_PARTS, WHOLE
@@ -57,6 +57,7 @@ class Job:
     parsing: Path | None
     garment_mask: Path | None
     frame: Frame
+    matcher: str
     preset: str
     joint: bool
     matches: Path
@@ -153,6 +154,7 @@ def _plan(config: PreprocessSift) -> tuple[list[Job], list[str], Path]:
                     parsing=folder.find(layout.GARMENT_PARSING, pair.garment),
                     garment_mask=folder.find(layout.GARMENT_MASK, pair.garment),
                     frame=(height, width),
+                    matcher=config.matcher,
                     preset=config.preset,
                     joint=config.regions == "joint",
                     matches=layout.matches_path(output, pair.person),
@@ -170,8 +172,9 @@ def _claim(output: Path, config: PreprocessSift) -> None:
     """Make the output folder and save the configuration there, unless what lies there is of another."""
     saved = output / "preprocess_sift.yaml"
     if is_file(saved):
-        keys = ("preset", "regions", "data.matches_frame")
-        differences = [line for line in cli.differences(config, saved) if line.startswith(keys)]
+        keys = ("matcher", "preset", "regions", "data.matches_frame")
+        before = cli.differences(config, saved, older={"matcher": "sift"})  # the only one before the key existed
+        differences = [line for line in before if line.startswith(keys)]
         if differences:
             raise UsageError(
                 f"output={output}: holds matches of other settings ({'; '.join(differences)}); choose another folder"
@@ -324,7 +327,7 @@ def _matched(job: Job) -> tuple[np.ndarray, np.ndarray, list[RegionMatches]]:
         job.frame, densepose=densepose, agnostic_mask=mask, parsing=parsing, garment_mask=garment_mask
     )
     person, garment = in_frame(person, job.frame), in_frame(garment, job.frame)
-    return person, garment, match_regions(person, garment, areas, PRESETS[job.preset], job.joint)
+    return person, garment, match_regions(person, garment, areas, PRESETS[job.preset], job.joint, matcher(job.matcher))
 
 
 def left_after(counts: Iterable[Counts], preset: Preset) -> dict[str, dict[str, int]]:
