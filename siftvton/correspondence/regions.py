@@ -16,7 +16,7 @@ import numpy as np
 BODY_PARTS = {"torso": (2,), "right_arm": (16, 18, 20, 22), "left_arm": (15, 17, 19, 21)}
 # Labels of GP-VTON's garment parsing.
 GARMENT_PARTS = {"torso": (5, 6, 7), "right_arm": (22,), "left_arm": (21,)}
-WHOLE = "whole"  # the only region if there is no DensePose
+WHOLE = "whole"  # the only region without DensePose, and the union of all regions in a joint search
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +76,8 @@ def _known_labels() -> np.ndarray:
 def _nearest_part(colours: np.ndarray) -> np.ndarray:
     """(N,) labels of (N, 3) float32 colours; exact, since float32 holds whole numbers of this size exactly."""
     parts = PART_COLOURS.astype(np.float32)
-    return ((parts**2).sum(axis=1) - 2 * colours @ parts.T).argmin(
-        axis=1
-    )  # |colour|² is left out: it is the same for all parts
+    # |colour|² is left out of the squared distance: it is the same for all parts.
+    return ((parts**2).sum(axis=1) - 2 * colours @ parts.T).argmin(axis=1)
 
 
 def regions(
