@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from siftvton.commands.preprocess_sift import PreprocessSift, preprocess_sift
 from siftvton.correspondence import Correspondences, filters, read_matches, sift, write_matches
-from siftvton.correspondence.matching import BLACK, WHITE, in_frame, joined, painted, regions_in_frame
+from siftvton.correspondence.matching import in_frame, joined, regions_in_frame
+from siftvton.correspondence.sift import BLACK, WHITE, painted
 from siftvton.data.config import SiftData
 from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, GARMENT_PARSING, IMAGE, Split
 from siftvton.data.layouts.vitonhd import VitonHD
@@ -57,7 +58,7 @@ def plain_loop(split: Split, pairs: list[Pair], output: Path) -> dict[str, int]:
         for area in areas:
             shares["regions"] += 1
             shares["empty"] += not (area.person.any() and area.garment.any())
-            matches = sift.match(
+            matches = sift.match_detected(
                 sift.detect(painted(person, area.person, BLACK)), sift.detect(painted(garment, area.garment, WHITE))
             )
             kept.append(matches[filters.survivors(matches, FRAME[1], filters.PRESETS["published"])["minimum"]])

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, asdict
 from pathlib import Path
 from types import UnionType
@@ -112,10 +112,13 @@ def to_yaml(config: Any) -> str:
     return text
 
 
-def differences(config: Any, path: str | Path) -> list[str]:
-    """Where the configuration saved at ``path`` differs from ``config``: ``key: saved -> now``, one a line."""
+def differences(config: Any, path: str | Path, older: Mapping[str, Any] | None = None) -> list[str]:
+    """Where the configuration saved at ``path`` differs from ``config``: ``key: saved -> now``, one a line.
+
+    A key that the file does not contain is not compared, unless ``older`` has the value that it stands for.
+    """
     schema = type(config)
-    saved: dict[str, Any] = {}
+    saved = dict(older or {})
     for key, value, where in _file_values(Path(path), Known([schema])):
         if _entry(schema, key):
             _take(saved, schema, key, value, where)

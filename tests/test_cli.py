@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from siftvton import cli
+from siftvton.commands import Command
 from siftvton.errors import InputError, UsageError
 from siftvton.locks import LOCK, only_writer
 from siftvton.training.config import Train
@@ -35,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def called(monkeypatch: pytest.MonkeyPatch, main, *arguments: str) -> int:
     monkeypatch.setattr("sys.argv", ["scripts/train.py", *arguments])
     with pytest.raises(SystemExit) as stopped:
-        cli.run(main, Train, default="vitonhd.yaml")
+        cli.run(Command(Train, main, "vitonhd.yaml"))
     return stopped.value.code
 
 
@@ -216,7 +217,7 @@ def test_with_debug_set_the_traceback_is_shown_at_once(monkeypatch, error: Excep
     monkeypatch.setenv("SIFTVTON_DEBUG", "1")
     monkeypatch.setattr("sys.argv", ["scripts/train.py"])
     with pytest.raises(type(error)):
-        cli.run(fail(error), Train, default="vitonhd.yaml")
+        cli.run(Command(Train, fail(error), "vitonhd.yaml"))
 
 
 @pytest.mark.parametrize(

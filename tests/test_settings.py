@@ -370,7 +370,7 @@ def test_windows_line_ends_of_a_shell_script_are_no_part_of_a_path(empty: Path):
 
 def test_every_key_that_names_a_file_or_a_folder_is_a_path():
     words = ("folder", "checkpoint to take", ".pt", ".pth", "path of", "YAML that", "what to convert", ".safetensors")
-    names = {"validation_pairs", "split", "height", "base_arm", "arms"}  # whose help speaks of folders, too
+    names = {"validation_pairs", "split", "layout", "height", "base_arm", "arms"}  # whose help speaks of folders, too
     for schema in schemas().values():
         for key, entry in keys(schema).items():
             named = "str" in str(entry.type) and any(word in entry.metadata["help"] for word in words)
@@ -406,8 +406,8 @@ def test_what_ships_with_the_code_is_found_from_another_folder(tmp_path: Path, m
 def test_help_and_dry_run_load_no_library_that_takes_long():
     code = (
         "import sys; sys.argv = ['infer.py', '--help']\n"
-        "from siftvton import cli; from siftvton.commands.infer import Infer\n"
-        "try: cli.run(None, Infer, default='toy.yaml')\n"
+        "from siftvton import cli; from siftvton.commands import Command; from siftvton.commands.infer import Infer\n"
+        "try: cli.run(Command(Infer, None, 'toy.yaml'))\n"
         "except SystemExit: print([name for name in ('torch', 'cv2', 'numpy', 'filelock') if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CONFIGS.parent, check=True)

@@ -17,6 +17,7 @@ class PreprocessSift:
     output: str | None = option(
         None, "folder for the match files; null: <root>/<split's folder>/sift_matching", path=True
     )
+    matcher: str = option("sift", "method that finds the matches, before any filter", choices=("sift",))
     preset: str = option(
         "published",
         "filters: the paper's text, or those of the published files",
@@ -65,7 +66,7 @@ def preprocess_sift(config: PreprocessSift) -> str:
         try:
             preview = index < config.preview
             joint = config.regions == "joint"
-            jobs.append(job_of(split, pair, output, config.data.frame, config.preset, joint, preview))
+            jobs.append(job_of(split, pair, output, config.data.frame, config.matcher, config.preset, joint, preview))
         except InputError as error:
             if config.strict:
                 raise
@@ -106,8 +107,9 @@ def _claim(output: Path, config: PreprocessSift) -> None:
 
     saved = output / MATCHES_NOTE
     if is_file(saved):
-        keys = ("preset", "regions", "data.matches_frame")
-        changed = [line for line in differences(config, saved) if line.startswith(keys)]
+        keys = ("matcher", "preset", "regions", "data.matches_frame")
+        before = differences(config, saved, older={"matcher": "sift"})  # the only one before the key existed
+        changed = [line for line in before if line.startswith(keys)]
         if changed:
             raise UsageError(
                 f"output={output}: holds matches of other settings ({'; '.join(changed)}); use another folder"

@@ -1,8 +1,22 @@
-"""Paper §3.1: two photos -> correspondences. Knows nothing of models, data sets or configurations."""
+"""Paper §3.1: two photos -> correspondences. Independent of models, data sets and configurations."""
 
 from siftvton.correspondence.correspondences import Correspondences, Frame
 from siftvton.correspondence.files import read_matches, write_matches
 from siftvton.correspondence.filters import PRESETS
+from siftvton.correspondence.key_points import KeyPointMatches, KeyPoints
+from siftvton.correspondence.matchers import MATCHERS, Matcher, matcher
 from siftvton.correspondence.matching import find_correspondences
 
-__all__ = ["PRESETS", "Correspondences", "Frame", "find_correspondences", "read_matches", "write_matches"]
+__all__ = [
+    "MATCHERS",
+    "PRESETS",
+    "Correspondences",
+    "Frame",
+    "KeyPointMatches",
+    "KeyPoints",
+    "Matcher",
+    "find_correspondences",
+    "matcher",
+    "read_matches",
+    "write_matches",
+]

@@ -1,4 +1,4 @@
-"""The published files of correspondences: a JSON list of ``[[x_p, y_p], [x_g, y_g]]``, possibly empty."""
+"""Files of correspondences in the published form: a JSON list of ``[[x_p, y_p], [x_g, y_g]]``, which can be empty."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from siftvton.files import read_bytes, write_text
 
 
 def write_matches(path: str | Path, matches: Correspondences) -> None:
-    """Write the points as they are, in pixels of ``matches.frame``, whole or not at all."""
+    """Write the points without rounding, in pixels of ``matches.frame``; if writing fails, the old file stays."""
     write_text(path, json.dumps(np.stack([matches.person, matches.garment], axis=1).tolist()))
 
 
@@ -20,13 +20,13 @@ def read_matches(path: str | Path, frame: Frame) -> Correspondences:
 
     Args:
         path: the file.
-        frame: (height, width) in pixels of the pictures that were matched, since the file does not say.
+        frame: (height, width) in pixels of the pictures that were matched; the file does not contain it.
 
     Raises:
-        InputError: the file is missing, truncated or not of the form, or a point is no number or lies outside the
+        InputError: the file is missing or truncated or has another form, or a point is not finite or is outside the
             frame.
     """
-    text = read_bytes(path, "scripts/preprocess_sift.py makes it")
+    text = read_bytes(path, "scripts/preprocess_sift.py writes it")
     try:
         content = json.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -38,16 +38,23 @@ def read_matches(path: str | Path, frame: Frame) -> Correspondences:
     if not inside.all():
         number = int(np.flatnonzero(~inside)[0])
         raise InputError(
-            f"{path}: match {number} {points[number].tolist()} lies outside the frame of {height} × {width} (height × "
-            "width); data.matches_frame must be the size of the pictures that were matched"
+            f"{path}: match {number} {points[number].tolist()} is outside the frame of {height} × {width} (height × "
+            "width); set data.matches_frame to the size of the pictures that were matched"
         )
     return Correspondences(points[:, 0].copy(), points[:, 1].copy(), frame)
 
 
 def _numbers(path: str | Path, content: object) -> list[list[float]]:
-    """The content as rows x_p, y_p, x_g, y_g."""
+    """The content as rows x_p, y_p, x_g, y_g.
+
+    Raises:
+        InputError: the content has another form, or a number is not finite.
+    """
     if not isinstance(content, list):
-        raise InputError(f"{path}: holds a {type(content).__name__}, wanted a list of [[x, y], [x, y]]")
+        raise InputError(
+            f"{path}: holds a {type(content).__name__}, but a list of [[x, y], [x, y]] is required; delete the file "
+            "and run preprocess_sift.py again"
+        )
     rows = []
     for number, match in enumerate(content):
         try:
@@ -55,11 +62,11 @@ def _numbers(path: str | Path, content: object) -> list[list[float]]:
             row = [x_p, y_p, x_g, y_g]
         except (TypeError, ValueError):
             row = []
-        # NaN and infinity compare false; strings and booleans are no coordinates.
+        # The comparison is false for NaN and infinity; the type excludes strings and booleans.
         if not row or not all(type(value) in (int, float) and abs(value) < 1e6 for value in row):
             raise InputError(
-                f"{path}: match {number} is {json.dumps(match)[:80]}, wanted two points of two finite numbers, "
-                "[[x, y], [x, y]]; delete the file and run preprocess_sift.py again"
+                f"{path}: match {number} is {json.dumps(match)[:80]}, but two points of two finite numbers, "
+                "[[x, y], [x, y]], are required; delete the file and run preprocess_sift.py again"
             )
         rows.append(row)
     return rows

@@ -1,7 +1,7 @@
-"""The filters that clean SIFT matches (paper §3.1, and what the published correspondences add to it).
+"""The filters that remove wrong matches: those of paper §3.1 and those that the published correspondences add.
 
-Each filter takes aligned arrays of N matches and returns (N,) booleans, true to keep; thresholds are parameters.
-:func:`survivors` runs a preset of them.
+Each filter takes aligned arrays of N matches and returns (N,) booleans, true for a match to keep. Thresholds are
+parameters. :func:`survivors` runs the filters of a preset.
 """
 
 from collections.abc import Callable
@@ -10,30 +10,30 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from siftvton.correspondence.key_points import KeyPointMatches
 from siftvton.correspondence.ransac import largest_consensus
-from siftvton.correspondence.sift import Matches
 
-ENOUGH = 15  # matches from which on a homography takes the place of the filters for a few
-HOMOGRAPHY_MINIMUM = 4  # matches that determine a homography
-MINIMUM = 2  # matches a region must end with
+ENOUGH = 15  # with so many matches or more, a preset's stages `many` run, otherwise its stages `few`
+HOMOGRAPHY_MINIMUM = 4  # fewer matches do not determine a homography
+MINIMUM = 2  # a region that ends with fewer matches keeps none
 
 
 def angle(person: np.ndarray, garment: np.ndarray, threshold: float = 45.0) -> np.ndarray:
-    """Orientations (N,) differ by less than ``threshold`` around the circle; all in degrees."""
+    """Keep matches whose orientations (N,) differ by less than ``threshold``, around the circle; all in degrees."""
     difference = np.abs(person.astype(np.float64) - garment) % 360
     return np.minimum(difference, 360 - difference) < threshold
 
 
 def scale(person: np.ndarray, garment: np.ndarray, ratio: float = 2.25) -> np.ndarray:
-    """Sizes (N,) in pixels are within a factor ``ratio`` of each other, either way."""
+    """Keep matches whose sizes (N,), in pixels, differ by a factor of at most ``ratio``, whichever is larger."""
     quotient = person.astype(np.float64) / garment
     return (1 / ratio <= quotient) & (quotient <= ratio)
 
 
 def _hsv(rgb: np.ndarray) -> np.ndarray:
-    """(N, 3) hue 0 to 179, saturation and value 0 to 255, from (N, 3) uint8; OpenCV refuses an empty picture."""
+    """(N, 3) hue 0 to 179, saturation and value 0 to 255, from (N, 3) uint8, red first."""
     if len(rgb) == 0:
-        return np.zeros((0, 3), int)
+        return np.zeros((0, 3), int)  # OpenCV refuses an empty picture
     return cv2.cvtColor(rgb[:, None], cv2.COLOR_RGB2HSV)[:, 0].astype(int)
 
 
@@ -45,15 +45,15 @@ def colour(
     dark: float = 0.2 * 255,
     hue: float = 15.0,
 ) -> np.ndarray:
-    """Colours are alike, as far as light and shadow on a worn garment allow.
+    """Keep matches of similar colour, with tolerance for light and shadow on a worn garment.
 
     Args:
         person: (N, 3) uint8, red first.
         garment: (N, 3) uint8, red first.
-        value: largest difference of the values, 0 to 255.
-        grey: below this saturation, of 255, on both sides hues do not count.
-        dark: below this value, of 255, on both sides hues do not count.
-        hue: hues must differ by less around the circle, in OpenCV's units of 2°.
+        value: largest difference of the values, which are 0 to 255.
+        grey: hues are ignored if both saturations, 0 to 255, are below this.
+        dark: hues are ignored if both values, 0 to 255, are below this.
+        hue: the hues must differ by less than this around the circle, in OpenCV's units of 2°.
     """
     h_p, s_p, v_p = _hsv(person).T
     h_g, s_g, v_g = _hsv(garment).T
@@ -64,15 +64,15 @@ def colour(
 
 
 def duplicate(person: np.ndarray, garment: np.ndarray, radius: float = 2**0.5) -> np.ndarray:
-    """No match says again, or says otherwise, what a better one said.
+    """Drop matches that duplicate or contradict a better one.
 
-    Going by rising descriptor distance, a match goes if its person point or its garment point equals a kept one's,
-    or if both lie closer than ``radius`` to a kept one's.
+    Matches are visited from the best to the worst. One is dropped if its person point or its garment point equals that
+    of a kept match, or if both its points are closer than ``radius`` to those of a kept match.
 
     Args:
-        person: (N, 2) points in pixels, sorted by descriptor distance.
+        person: (N, 2) points in pixels, the best match first.
         garment: (N, 2) points in pixels, aligned.
-        radius: in pixels.
+        radius: distance in pixels.
     """
     person, garment = person.astype(np.float64), garment.astype(np.float64)
     keep = np.zeros(len(person), bool)
@@ -87,13 +87,13 @@ def duplicate(person: np.ndarray, garment: np.ndarray, radius: float = 2**0.5) -
 def homography(
     person: np.ndarray, garment: np.ndarray, threshold: float = 12.0, confidence: float = 0.99
 ) -> np.ndarray:
-    """Inliers of a homography from person to garment by RANSAC; none where the points determine no homography.
+    """Keep the inliers of a homography from person to garment, by RANSAC; none if the points determine no homography.
 
     Args:
         person: (N, 2) points in pixels.
         garment: (N, 2) points in pixels, aligned.
         threshold: largest error on the garment, in pixels.
-        confidence: that a sample without an outlier was drawn, at which drawing ends.
+        confidence: sampling ends at this probability that at least one sample had no outlier.
     """
     if len(person) < HOMOGRAPHY_MINIMUM:
         return np.zeros(len(person), bool)
@@ -101,16 +101,16 @@ def homography(
 
 
 def direction(person: np.ndarray, garment: np.ndarray, width: int, threshold: float = np.pi / 12) -> np.ndarray:
-    """With the garment's picture to the right of the photo, lines between matched points run alike.
+    """Keep matches whose lines have similar directions if the garment's picture is placed to the right of the photo.
 
     Args:
         person: (N, 2) points in pixels.
         garment: (N, 2) points in pixels, aligned.
-        width: of the photo, in pixels.
-        threshold: a line differs by less from the mean slope of the other lines, in radians.
+        width: width of the photo, in pixels.
+        threshold: a line's direction must differ from the mean slope of the other lines by less than this, in radians.
     """
     if len(person) < 2:
-        return np.ones(len(person), bool)  # no other line to compare with
+        return np.ones(len(person), bool)  # there is no other line to compare with
     across, down = (garment.astype(np.float64) - person).T
     slope = -down / (across + width)
     mean_of_others = (slope.sum() - slope) / (len(slope) - 1)
@@ -118,15 +118,15 @@ def direction(person: np.ndarray, garment: np.ndarray, width: int, threshold: fl
 
 
 def neighbour(here: np.ndarray, there: np.ndarray, ratio: float) -> np.ndarray:
-    """A match and its nearest other one on this side lie not much farther apart on the other side.
+    """Keep matches that are not much farther from their nearest match on the other picture than on this one.
 
     Args:
-        here: (N, 2) points in pixels, of the side that says which match is nearest.
-        there: (N, 2) points in pixels of the other side, aligned.
-        ratio: the distance there is at most so many times the distance here.
+        here: (N, 2) points in pixels on the picture that determines which other match is nearest.
+        there: (N, 2) points in pixels on the other picture, aligned.
+        ratio: the distance there may be at most this many times the distance here.
     """
     if len(here) < 2:
-        return np.ones(len(here), bool)  # no neighbour to compare with
+        return np.ones(len(here), bool)  # there is no neighbour to compare with
     here, there = here.astype(np.float64), there.astype(np.float64)
     between = np.linalg.norm(here[:, None] - here[None], axis=2)  # (N, N)
     np.fill_diagonal(between, np.inf)
@@ -134,10 +134,18 @@ def neighbour(here: np.ndarray, there: np.ndarray, ratio: float) -> np.ndarray:
     return np.linalg.norm(there - there[nearest], axis=1) <= ratio * between.min(axis=1)
 
 
-# A stage's name -> its filter, on matches in pictures of a width.
-STAGES: dict[str, Callable[[Matches, int], np.ndarray]] = {
-    "angle": lambda m, width: angle(m.person.angle, m.garment.angle),
-    "scale": lambda m, width: scale(m.person.size, m.garment.size),
+def _if_measured(
+    keep: Callable[[np.ndarray, np.ndarray], np.ndarray], person: np.ndarray | None, garment: np.ndarray | None
+) -> np.ndarray | None:
+    """Run a filter, or return None if the matcher does not measure what it compares."""
+    return None if person is None or garment is None else keep(person, garment)
+
+
+# A stage's name -> its filter, for matches m in pictures of a width in pixels. It returns (N,) booleans, or None if the
+# stage does not run because the matcher does not measure what it needs.
+STAGES: dict[str, Callable[[KeyPointMatches, int], np.ndarray | None]] = {
+    "angle": lambda m, width: _if_measured(angle, m.person.angle, m.garment.angle),
+    "scale": lambda m, width: _if_measured(scale, m.person.size, m.garment.size),
     "colour": lambda m, width: colour(m.person.rgb, m.garment.rgb),
     "duplicate": lambda m, width: duplicate(m.person.xy, m.garment.xy),
     "homography": lambda m, width: homography(m.person.xy, m.garment.xy),
@@ -150,12 +158,12 @@ STAGES: dict[str, Callable[[Matches, int], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Preset:
-    """Stages in their order.
+    """Names of stages, in their order.
 
     Attributes:
-        first: for all matches.
-        many: next, where at least ``ENOUGH`` are left then.
-        few: next, where fewer are left.
+        first: stages that always run first.
+        many: stages that run next if at least ``ENOUGH`` matches are left.
+        few: stages that run next if fewer are left.
     """
 
     first: tuple[str, ...]
@@ -164,18 +172,18 @@ class Preset:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Every stage that can run, in order, each once."""
+        """Every stage that can run, in order, without repetition."""
         return tuple(dict.fromkeys(("ratio", *self.first, *self.many, *self.few, "minimum")))
 
 
 PRESETS = {
-    # What the published correspondences were cleaned with, and the paper's revised numbers come from.
+    # The filters of the published correspondences, from which the paper's revised numbers come.
     "published": Preset(
         first=("angle", "scale", "colour", "duplicate"),
         many=("homography",),
         few=("direction", "neighbour_garment", "neighbour_person"),
     ),
-    # What §3.1 describes.
+    # The filters that §3.1 describes.
     "paper": Preset(
         first=("angle", "scale", "duplicate"),
         many=("homography",),
@@ -184,28 +192,32 @@ PRESETS = {
 }
 
 
-def _run(stages: tuple[str, ...], matches: Matches, left: np.ndarray, width: int) -> dict[str, np.ndarray]:
+def _run(stages: tuple[str, ...], matches: KeyPointMatches, left: np.ndarray, width: int) -> dict[str, np.ndarray]:
+    """A stage's name -> indices into ``matches`` left after it, for the stages that run, starting from ``left``."""
     after = {}
     for stage in stages:
-        left = left[STAGES[stage](matches[left], width)]
-        after[stage] = left
+        keep = STAGES[stage](matches[left], width)
+        if keep is not None:
+            left = after[stage] = left[keep]
     return after
 
 
-def survivors(matches: Matches, width: int, preset: Preset) -> dict[str, np.ndarray]:
+def survivors(matches: KeyPointMatches, width: int, preset: Preset) -> dict[str, np.ndarray]:
     """Run a preset's filters on the matches of one region.
 
+    A stage does not run if it needs a size or an angle that the matcher does not measure.
+
     Args:
-        matches: N matches after the ratio test.
-        width: of the pictures, in pixels.
-        preset: which filters.
+        matches: N matches as the matcher found them; SIFT's have passed the ratio test.
+        width: width of the pictures, in pixels.
+        preset: the filters.
 
     Returns:
-        A stage's name -> indices into ``matches`` of those left after it, for ``ratio`` (all N) and then each stage
-        that ran, in order. The last is ``minimum``: the result.
+        A stage's name -> indices into ``matches`` of those left after it: first ``ratio`` (all N), then each stage that
+        ran, in order. The last is ``minimum``, the result.
     """
-    everyone = np.arange(len(matches))
-    first = _run(preset.first, matches, everyone, width)
-    left = first[preset.first[-1]]
+    after = {"ratio": np.arange(len(matches))}
+    after |= _run(preset.first, matches, after["ratio"], width)
+    left = next(reversed(after.values()))
     then = preset.many if len(left) >= ENOUGH else preset.few
-    return {"ratio": everyone, **first, **_run((*then, "minimum"), matches, left, width)}
+    return after | _run((*then, "minimum"), matches, left, width)

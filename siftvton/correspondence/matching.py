@@ -1,115 +1,114 @@
-"""A photo pair -> its correspondences (paper §3.1)."""
+"""A photo pair -> its correspondences (paper §3.1): search in each region, filters, and the matches of all regions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from siftvton.correspondence import filters, sift
+from siftvton.correspondence import filters
 from siftvton.correspondence.correspondences import Correspondences, Frame
-from siftvton.correspondence.regions import Region, densepose_labels, regions
+from siftvton.correspondence.key_points import KeyPointMatches, KeyPoints
+from siftvton.correspondence.matchers import Matcher
+from siftvton.correspondence.regions import WHOLE, Region, densepose_labels, regions
+from siftvton.correspondence.sift import Sift
 from siftvton.errors import UsageError
 
-BLACK, WHITE = 0, 255
-MARGIN = 96  # pixels that are searched around a region; with 64, one of 129 published matches came out otherwise
-OCTAVE_GRID = 32  # the search begins at a multiple of it, so that SIFT's octaves sample the pixels they would anyway
+SIFT = Sift()
 
 
 @dataclass(frozen=True, eq=False)
 class RegionMatches:
-    """What one region's search found.
+    """The matches of one region before and after the filters.
 
     Attributes:
-        region: its name.
-        matches: all that passed the ratio test.
-        survivors: what each filter left of them, as :func:`filters.survivors` says.
+        region: the region's name.
+        matches: all matches that the matcher found.
+        survivors: a stage's name -> indices into ``matches`` of those left after it (:func:`filters.survivors`).
     """
 
     region: str
-    matches: sift.Matches
+    matches: KeyPointMatches
     survivors: dict[str, np.ndarray]
 
     @property
     def counts(self) -> dict[str, int]:
-        """A stage's name -> how many matches it left."""
+        """A stage's name -> the number of matches left after it."""
         return {stage: len(indices) for stage, indices in self.survivors.items()}
 
     @property
-    def kept(self) -> sift.Matches:
-        """Those that passed every filter."""
+    def kept(self) -> KeyPointMatches:
+        """The matches that passed every filter."""
         return self.matches[self.survivors["minimum"]]
 
     @property
-    def dropped(self) -> sift.Matches:
-        """All others."""
+    def dropped(self) -> KeyPointMatches:
+        """The matches that a filter dropped."""
         return self.matches[np.setdiff1d(self.survivors["ratio"], self.survivors["minimum"])]
 
 
-def painted(picture: np.ndarray, keep: np.ndarray, grey: int) -> np.ndarray:
-    """``picture`` (height, width, 3) with the grey level ``grey`` wherever ``keep`` (height, width) is false."""
-    return cv2.copyTo(picture, keep.astype(np.uint8), np.full_like(picture, grey))
-
-
-def detect_in(picture: np.ndarray, keep: np.ndarray, grey: int) -> sift.Detected:
-    """What SIFT finds in the picture :func:`painted` all round ``keep``.
-
-    Detection takes nearly all of a pair's time, and time goes with area, so no more is searched than ``keep`` and
-    its surroundings. Only key points as wide as ``MARGIN`` feel that the grey ends there.
-    """
-    if not keep.any():
-        return sift.NOTHING
-    left, top, width, height = cv2.boundingRect(keep.astype(np.uint8))
-    column, row = (max(first - MARGIN, 0) // OCTAVE_GRID * OCTAVE_GRID for first in (left, top))
-    crop = np.s_[row : top + height + MARGIN, column : left + width + MARGIN]
-    points, descriptors = sift.detect(painted(picture[crop], keep[crop], grey))
-    return replace(points, xy=points.xy + np.array([column, row], np.float32)), descriptors
-
-
 def match_regions(
-    person: np.ndarray, garment: np.ndarray, areas: Sequence[Region], preset: filters.Preset, joint: bool = False
+    person: np.ndarray,
+    garment: np.ndarray,
+    areas: Sequence[Region],
+    preset: filters.Preset,
+    joint: bool = False,
+    matcher: Matcher = SIFT,
 ) -> list[RegionMatches]:
-    """Match a person's photo with a garment's picture, each region for itself.
+    """Match a person's photo with a garment's picture region by region, and filter each region's matches.
 
     Args:
         person: (height, width, 3) uint8, red first.
         garment: (height, width, 3) uint8, red first, of the same size.
-        areas: where to look.
-        preset: which filters.
-        joint: search all regions as one; a match then belongs to the region that both its points lie in.
+        areas: the regions to search.
+        preset: the filters.
+        joint: search all regions as one area; a match then belongs to the region that contains both its points.
+        matcher: what searches, e.g. :func:`siftvton.correspondence.matchers.matcher` of a name.
     """
-    assert person.shape == garment.shape, f"pictures of {person.shape} and {garment.shape} share no frame"
-    searched = _search_together if joint else _search_apart
-    found = zip(areas, searched(person, garment, areas), strict=True)
-    return [RegionMatches(area.name, each, filters.survivors(each, person.shape[1], preset)) for area, each in found]
+    assert person.shape == garment.shape, f"the pictures differ in shape: {person.shape} and {garment.shape}"
+    search = _joint_search if joint else _search
+    found = search(person, garment, areas, matcher)
+    return [
+        RegionMatches(area.name, each, filters.survivors(each, person.shape[1], preset))
+        for area, each in zip(areas, found, strict=True)
+    ]
 
 
-def _search_apart(person: np.ndarray, garment: np.ndarray, areas: Sequence[Region]) -> Iterator[sift.Matches]:
-    garments: dict[int, sift.Detected] = {}  # an area that regions share is searched once
-    for area in areas:
-        of_person = of_garment = sift.NOTHING
-        if area.person.any() and area.garment.any():
-            of_person = detect_in(person, area.person, BLACK)
-            if id(area.garment) not in garments:
-                garments[id(area.garment)] = detect_in(garment, area.garment, WHITE)
-            of_garment = garments[id(area.garment)]
-        yield sift.match(of_person, of_garment)
+def _search(
+    person: np.ndarray, garment: np.ndarray, areas: Sequence[Region], matcher: Matcher
+) -> Sequence[KeyPointMatches]:
+    """The matcher's result for each region, checked against the protocol."""
+    found = matcher.match(person, garment, areas)
+    assert len(found) == len(areas), f"the matcher gave {len(found)} results for {len(areas)} areas"
+    for each in found:
+        assert _are_inside(each.person, person), "the matcher gave a point outside the photo"
+        assert _are_inside(each.garment, garment), "the matcher gave a point outside the garment's picture"
+    return found
 
 
-def _search_together(person: np.ndarray, garment: np.ndarray, areas: Sequence[Region]) -> Iterator[sift.Matches]:
-    anywhere = np.any([area.person for area in areas], axis=0), np.any([area.garment for area in areas], axis=0)
-    matches = sift.match(detect_in(person, anywhere[0], BLACK), detect_in(garment, anywhere[1], WHITE))
-    on_person, on_garment = (
-        tuple(np.rint(points.xy).astype(int).T[::-1]) for points in (matches.person, matches.garment)
+def _are_inside(points: KeyPoints, picture: np.ndarray) -> bool:
+    """Whether all points are finite and inside the picture."""
+    height, width = picture.shape[:2]
+    return bool(((points.xy >= -0.5) & (points.xy <= [width - 0.5, height - 0.5])).all())
+
+
+def _joint_search(
+    person: np.ndarray, garment: np.ndarray, areas: Sequence[Region], matcher: Matcher
+) -> list[KeyPointMatches]:
+    """The matches of each region, from one search in the union of all regions."""
+    union = Region(
+        WHOLE,
+        person=np.any([area.person for area in areas], axis=0),
+        garment=np.any([area.garment for area in areas], axis=0),
     )
-    for area in areas:
-        yield matches[np.flatnonzero(area.person[on_person] & area.garment[on_garment])]
+    (found,) = _search(person, garment, [union], matcher)
+    return [found.within(area) for area in areas]
 
 
-def joined(matches: Sequence[sift.Matches], frame: Frame) -> Correspondences:
-    """The matches of all regions, region after region."""
+def joined(matches: Sequence[KeyPointMatches], frame: Frame) -> Correspondences:
+    """The matches of all regions as one set, in the order of the regions."""
     return Correspondences(
         np.concatenate([each.person.xy for each in matches]).astype(np.float64),
         np.concatenate([each.garment.xy for each in matches]).astype(np.float64),
@@ -118,7 +117,7 @@ def joined(matches: Sequence[sift.Matches], frame: Frame) -> Correspondences:
 
 
 def in_frame(picture: np.ndarray, frame: Frame, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
-    """``picture`` (height, width[, 3]) resized to ``frame`` with OpenCV, bilinear unless said otherwise."""
+    """``picture`` (height, width[, 3]) resized to ``frame`` with OpenCV, bilinear by default."""
     return cv2.resize(picture, (frame[1], frame[0]), interpolation=interpolation)
 
 
@@ -130,9 +129,9 @@ def regions_in_frame(
     parsing: np.ndarray | None = None,
     garment_mask: np.ndarray | None = None,
 ) -> list[Region]:
-    """:func:`regions` from side pictures of any size, as their files hold them.
+    """:func:`regions` from side pictures of any size, as they are in their files.
 
-    Labels are resized to the nearest, masks as grey levels (bilinear), then taken as above 128.
+    Labels are resized by nearest neighbour. Masks are resized as grey levels (bilinear) and are true above 128.
     """
 
     def white(grey: np.ndarray | None) -> np.ndarray | None:
@@ -163,29 +162,36 @@ def find_correspondences(
     frame: Frame = (512, 384),
     preset: str = "published",
     joint: bool = False,
+    matcher: Matcher = SIFT,
 ) -> Correspondences:
-    """The correspondences of a photo pair: key points, ratio test and filters, region by region.
+    """Find the correspondences of a photo pair: search and filters, region by region.
 
-    Pictures may have any size. What None stands for, :func:`regions` says.
+    Pictures can have any size. :func:`regions` describes what replaces a side picture that is None.
 
     Args:
         person: (height, width, 3) uint8, red first.
         garment: (height, width, 3) uint8, red first.
-        densepose: (height, width, 3) uint8, red first: DensePose's part rendering of the photo.
-        agnostic_mask: (height, width) uint8, white where try-on paints the photo.
+        densepose: (height, width, 3) uint8, red first: DensePose's rendering of the body parts on the photo.
+        agnostic_mask: (height, width) uint8, white where try-on repaints the photo.
         parsing: (height, width) uint8, GP-VTON's labels of the garment's parts.
         garment_mask: (height, width) uint8, white on the garment.
-        frame: (height, width) in pixels to resize the pictures to first.
+        frame: (height, width) in pixels; the pictures are resized to it before the search.
         preset: a name in :data:`filters.PRESETS`.
-        joint: search all regions as one, as :func:`match_regions` says.
+        joint: search all regions as one area, as in :func:`match_regions`.
+        matcher: what searches, e.g. :func:`siftvton.correspondence.matchers.matcher` of a name.
+
+    Returns:
+        The matches in pixels of ``frame``, in the order of the regions.
 
     Raises:
-        UsageError: there is no such preset.
+        UsageError: no preset has this name.
     """
     if preset not in filters.PRESETS:
-        raise UsageError(f"preset={preset}: allowed are {', '.join(filters.PRESETS)}")
+        raise UsageError(f"preset={preset} is not allowed; use one of: {', '.join(filters.PRESETS)}")
     areas = regions_in_frame(
         frame, densepose=densepose, agnostic_mask=agnostic_mask, parsing=parsing, garment_mask=garment_mask
     )
-    found = match_regions(in_frame(person, frame), in_frame(garment, frame), areas, filters.PRESETS[preset], joint)
+    found = match_regions(
+        in_frame(person, frame), in_frame(garment, frame), areas, filters.PRESETS[preset], joint, matcher
+    )
     return joined([each.kept for each in found], frame)

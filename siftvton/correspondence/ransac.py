@@ -1,4 +1,4 @@
-"""RANSAC for a homography as the published correspondences were cleaned by it, with draws that repeat themselves.
+"""RANSAC for a homography, as it cleaned the published correspondences, with repeatable random draws.
 
 Letters: N matches, S samples of four matches.
 """
@@ -10,30 +10,31 @@ import numpy as np
 from siftvton.draws import numpy_generator
 
 RUNS = 5
-BATCH = 100  # samples between two looks at the confidence
-FEWEST, MOST = 200, 1000  # samples of a run
-SLIVER = 1e-3  # px²: below it, three points count as lying on one line
+BATCH = 100  # samples between two checks of the confidence
+FEWEST, MOST = 200, 1000  # samples in a run
+SLIVER = 1e-3  # px²; three points count as on one line if their triangle is smaller
 
 
 def largest_consensus(person: np.ndarray, garment: np.ndarray, threshold: float, confidence: float) -> np.ndarray:
-    """Inliers of a homography from person to garment; none where no four points determine one.
+    """Inliers of a homography from person to garment; none if no four points determine one.
 
-    A run draws ``FEWEST`` samples of four matches, then more until one without an outlier was drawn at the given
-    confidence, and keeps the largest set that the homography of a sample moves to within ``threshold``. One run in a
-    few hundred keeps another set than the others do, so the most frequent set of ``RUNS`` runs is returned.
+    A run draws ``FEWEST`` samples of four matches. It then draws more until it reaches the confidence that one sample
+    had no outlier, or until it has drawn ``MOST``. Each sample gives a homography, and the run keeps the largest set of
+    matches that one of them fits within ``threshold``. About one run in a few hundred keeps another set than the
+    others, so ``RUNS`` runs are made and the most frequent set is returned.
 
-    ``cv2.findHomography`` stops as soon as the confidence is reached, after some ten samples of good matches, and
-    keeps other sets in one case of six.
+    ``cv2.findHomography`` is not used: it stops as soon as it reaches the confidence, after about ten samples of good
+    matches, and keeps other sets in one case of six.
 
     Args:
         person, garment: (N, 2) points in pixels, aligned; at least four.
-        threshold: largest distance on the garment's picture, pixels.
-        confidence: that a sample without an outlier was drawn, below 1.
+        threshold: largest distance on the garment's picture, in pixels.
+        confidence: probability, below 1, that at least one sample had no outlier.
 
     Returns:
-        (N,) booleans; the same matches give the same ones.
+        (N,) booleans; the same matches always give the same result.
     """
-    # Centred, the products below keep their precision.
+    # Centred points keep the products below precise.
     person, garment = (points.astype(np.float64) - points.mean(axis=0) for points in (person, garment))
     generator = numpy_generator("homography", len(person))
     best = np.zeros((RUNS, len(person)), bool)
@@ -51,28 +52,28 @@ def largest_consensus(person: np.ndarray, garment: np.ndarray, threshold: float,
 
 
 def _samples_needed(share: float, confidence: float) -> float:
-    """How many samples of four hold one without an outlier at this confidence, of matches with this share of inliers.
+    """How many samples of four to draw so that one has no outlier, at this confidence and this share of inliers.
 
-    (Fischler & Bolles 1981, the paper's [6].)
+    Source: Fischler & Bolles 1981, the paper's [6].
     """
     clean = share**4
     return np.log1p(-confidence) / np.log1p(-clean) if 0 < clean < 1 else MOST * (clean == 0)
 
 
 def _inliers(person: np.ndarray, garment: np.ndarray, samples: np.ndarray, threshold: float) -> np.ndarray:
-    """(S, N): which matches the homography of each sample (S, 4) takes to within ``threshold``."""
+    """(S, N) booleans: which matches the homography of each sample (S, 4) fits within ``threshold``."""
     matrix = _from_basis(garment[samples]) @ _adjugate(_from_basis(person[samples]))  #  (S, 3, 3)
     x, y, w = np.moveaxis(matrix @ _homogeneous(person).T, 1, 0)  #                       (S, N) each
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # such points are no inliers
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # such points are not inliers
         close = (x / w - garment[:, 0]) ** 2 + (y / w - garment[:, 1]) ** 2 < threshold**2
     return close & ~(_has_sliver(person[samples]) | _has_sliver(garment[samples]))[:, None]
 
 
 def _from_basis(points: np.ndarray) -> np.ndarray:
-    """(S, 3, 3): the map that takes the projective basis to four points (S, 4, 2), up to scale.
+    """(S, 3, 3): the matrix that maps the projective basis to four points (S, 4, 2), up to scale.
 
-    Its columns are the first three points, each times the determinant that Cramer's rule gives it, so that they add
-    up to the fourth (Hartley & Zisserman 2004, §2.3).
+    Its columns are the first three points. Cramer's rule gives each a factor, a determinant, so that the columns add up
+    to the fourth point (Hartley & Zisserman 2004, §2.3).
     """
     a, b, c, d = np.moveaxis(_homogeneous(points), 1, 0)  #                               (S, 3) each
     factors = [(d * np.cross(*others)).sum(axis=1, keepdims=True) for others in ((b, c), (c, a), (a, b))]
@@ -80,13 +81,13 @@ def _from_basis(points: np.ndarray) -> np.ndarray:
 
 
 def _adjugate(matrix: np.ndarray) -> np.ndarray:
-    """(S, 3, 3): the inverse times the determinant."""
+    """(S, 3, 3): the inverse of each matrix times its determinant."""
     a, b, c = np.moveaxis(matrix, 2, 0)
     return np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
 
 
 def _has_sliver(points: np.ndarray) -> np.ndarray:
-    """(S,): whether three of four points (S, 4, 2) lie on a line; they determine no homography."""
+    """(S,) booleans: whether three of four points (S, 4, 2) are on one line, so that they determine no homography."""
     slivers = []
     for corners in ((0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3)):
         first, second, third = (points[:, corner] for corner in corners)
@@ -96,5 +97,5 @@ def _has_sliver(points: np.ndarray) -> np.ndarray:
 
 
 def _homogeneous(points: np.ndarray) -> np.ndarray:
-    """(…, 2) -> (…, 3)."""
+    """(…, 2) -> (…, 3): append a 1 to each point."""
     return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)

@@ -1,7 +1,7 @@
-"""Where on the photo and on the garment's picture matches may lie, region by region (boolean arrays in and out).
+"""The regions of a photo pair that are matched: boolean areas of the photo and of the garment's picture.
 
-Torso, right arm and left arm are matched apart, so that a sleeve never answers for the chest. Where a side picture is
-missing, a wider area stands in for the region.
+Torso, right arm and left arm are matched separately, so that points on a sleeve are never matched to the chest. If a
+side picture (DensePose, mask, parsing) is missing, a larger area is used instead.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from functools import cache
 import cv2
 import numpy as np
 
-# DensePose parts of the body; part 1 is the back, so the torso is its front.
+# DensePose's body parts. Part 1 is the back of the torso, so only part 2, the front, is used.
 BODY_PARTS = {"torso": (2,), "right_arm": (16, 18, 20, 22), "left_arm": (15, 17, 19, 21)}
 # Labels of GP-VTON's garment parsing.
 GARMENT_PARTS = {"torso": (5, 6, 7), "right_arm": (22,), "left_arm": (21,)}
-WHOLE = "whole"  # the one region without DensePose
+WHOLE = "whole"  # the only region without DensePose, and the union of all regions in a joint search
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """What one search for matches may use.
+    """The parts of both pictures that one search for matches uses.
 
     Attributes:
         name: torso, right_arm, left_arm or whole.
-        person: (height, width) booleans.
-        garment: (height, width) booleans; regions that may use the same area hold the same array.
+        person: (height, width) booleans, true inside.
+        garment: (height, width) booleans, true inside; regions with the same area share one array.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Region:
 
 
 def _part_colours() -> np.ndarray:
-    """(25, 3) uint8, red first: black, then part i of 24 in OpenCV's PARULA colour map at ⌊i·255/24⌋."""
+    """(25, 3) uint8, red first: black for the background, then OpenCV's PARULA colour at ⌊i·255/24⌋ for part i."""
     parts = np.arange(25) * 255 // 24
     colours = cv2.applyColorMap(parts.astype(np.uint8).reshape(-1, 1), cv2.COLORMAP_PARULA)[:, 0, ::-1]
     colours[0] = 0
@@ -47,7 +47,7 @@ UNKNOWN = 255
 
 
 def densepose_labels(picture: np.ndarray) -> np.ndarray:
-    """The body part that each pixel of a DensePose rendering shows: the one of the nearest colour.
+    """The body part at each pixel of a DensePose rendering: the part with the nearest colour.
 
     Args:
         picture: (height, width, 3) uint8, red first, from a PNG or a JPEG.
@@ -66,17 +66,18 @@ def densepose_labels(picture: np.ndarray) -> np.ndarray:
 
 @cache
 def _known_labels() -> np.ndarray:
-    """(2²⁴,) uint8: a colour's code -> its label, ``UNKNOWN`` until a picture shows it.
+    """(2²⁴,) uint8: the label of each colour code, ``UNKNOWN`` until a picture contains the colour.
 
-    A JPEG has thousands of colours, and the next one mostly the same.
+    The table is kept between pictures: a JPEG has thousands of colours, and most occur in the next one again.
     """
     return np.full(1 << 24, UNKNOWN, np.uint8)
 
 
 def _nearest_part(colours: np.ndarray) -> np.ndarray:
-    """(N, 3) float32 colours -> (N,) labels; exact, as whole numbers of this size are in float32."""
+    """(N,) labels of (N, 3) float32 colours; exact, since float32 holds whole numbers of this size exactly."""
     parts = PART_COLOURS.astype(np.float32)
-    return ((parts**2).sum(axis=1) - 2 * colours @ parts.T).argmin(axis=1)  # |colour|² is the same for all parts
+    # |colour|² is left out of the squared distance: it is the same for all parts.
+    return ((parts**2).sum(axis=1) - 2 * colours @ parts.T).argmin(axis=1)
 
 
 def regions(
@@ -90,15 +91,15 @@ def regions(
 ) -> list[Region]:
     """The regions to match, in the order of the published files.
 
-    On the person: a body part where the agnostic mask also is. Without DensePose there is one region, the agnostic
-    mask; without that, the whole photo. On the garment: the part that covers the body part; without parsing the
-    garment's mask, and without that the whole picture, for every region.
+    On the photo, a region is a body part inside the agnostic mask. Without DensePose there is one region, the agnostic
+    mask; without the mask, it is the whole photo. On the garment's picture, a region is the garment part that covers
+    the body part. Without parsing, every region uses the garment's mask; without the mask, the whole picture.
 
     Args:
         person_shape: (height, width) of the photo.
         garment_shape: (height, width) of the garment's picture.
         body: (height, width) DensePose labels of the photo.
-        agnostic: (height, width) booleans of the photo, true where try-on paints.
+        agnostic: (height, width) booleans of the photo, true where try-on repaints it.
         parts: (height, width) parsing labels of the garment's picture.
         garment: (height, width) booleans, true on the garment.
     """
@@ -112,8 +113,8 @@ def regions(
         (parts, garment_shape),
         (garment, garment_shape),
     ):
-        assert mask is None or mask.shape == shape, f"a mask of {mask.shape} belongs to a picture of {shape}"
-    assert agnostic.dtype == garment.dtype == bool, "masks are booleans"
+        assert mask is None or mask.shape == shape, f"a mask has shape {mask.shape}, its picture {shape}"
+    assert agnostic.dtype == garment.dtype == bool, "masks must be boolean arrays"
 
     if body is None:
         labels = sum(GARMENT_PARTS.values(), ())

@@ -1,105 +1,103 @@
-"""SIFT key points of a picture, and the ratio test between two pictures' (paper §3.1)."""
+"""The SIFT matcher: key points of painted pictures, and the ratio test between them (paper §3.1)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
+from siftvton.correspondence.key_points import KeyPointMatches, KeyPoints
+from siftvton.correspondence.regions import Region
+
 RATIO = 0.80  # nearest over second nearest descriptor distance
+BLACK, WHITE = 0, 255
+MARGIN = 96  # pixels that are searched around a region; with 64, one of 129 published matches was different
+OCTAVE_GRID = 32  # a crop starts at a multiple of it, so that SIFT's octaves sample the same pixels as in the whole
 
-
-@dataclass(frozen=True, eq=False)
-class KeyPoints:
-    """N key points of one picture.
-
-    Attributes:
-        xy: (N, 2) float32, (x right, y down) in pixels.
-        size: (N,) float32, diameter in pixels.
-        angle: (N,) float32, orientation in degrees, 0 to 360.
-        rgb: (N, 3) uint8, the picture's colour at the nearest pixel.
-    """
-
-    xy: np.ndarray
-    size: np.ndarray
-    angle: np.ndarray
-    rgb: np.ndarray
-
-    def __post_init__(self) -> None:
-        count = len(self.xy)
-        shapes = [array.shape for array in (self.xy, self.size, self.angle, self.rgb)]
-        assert shapes == [(count, 2), (count,), (count,), (count, 3)], f"key points have shapes {shapes}"
-
-    def __len__(self) -> int:
-        return len(self.xy)
-
-    def __getitem__(self, index: np.ndarray) -> KeyPoints:
-        return KeyPoints(self.xy[index], self.size[index], self.angle[index], self.rgb[index])
-
-
-Detected = tuple[KeyPoints, np.ndarray]  # with their descriptors, (N, 128) float32
-# What is found where there is nothing.
+Detected = tuple[KeyPoints, np.ndarray]  # N key points and their descriptors, (N, 128) float32
+# The result of a search in an empty area.
 NOTHING: Detected = (
     KeyPoints(*(np.zeros(shape, kind) for shape, kind in (((0, 2), "f4"), (0, "f4"), (0, "f4"), ((0, 3), "u1")))),
     np.zeros((0, 128), np.float32),
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Matches:
-    """N pairs of key points that passed the ratio test, by rising descriptor distance.
+class Sift:
+    """Match each region by itself, as the published correspondences were made.
 
-    Attributes:
-        person: N key points of the person's photo.
-        garment: N key points of the garment's picture, aligned.
-        distance: (N,) float32, Euclidean distance of the descriptors.
+    Outside the region the photo is painted black and the garment's picture white. A match can therefore lie a few
+    pixels outside the region, at the edge of the paint.
     """
 
-    person: KeyPoints
-    garment: KeyPoints
-    distance: np.ndarray
+    def match(self, person: np.ndarray, garment: np.ndarray, areas: Sequence[Region]) -> list[KeyPointMatches]:
+        """The matches of each region, as :class:`siftvton.correspondence.matchers.Matcher` defines them."""
+        garments: dict[int, Detected] = {}  # a garment area that regions share is searched once
+        matches = []
+        for area in areas:
+            of_person = of_garment = NOTHING
+            if area.person.any() and area.garment.any():
+                of_person = detect_in(person, area.person, BLACK)
+                if id(area.garment) not in garments:
+                    garments[id(area.garment)] = detect_in(garment, area.garment, WHITE)
+                of_garment = garments[id(area.garment)]
+            matches.append(match_detected(of_person, of_garment))
+        return matches
 
-    def __post_init__(self) -> None:
-        assert len(self.person) == len(self.garment) == len(self.distance), "the arrays are not aligned"
-        assert (np.diff(self.distance) >= 0).all(), "the matches are not sorted by distance"
 
-    def __len__(self) -> int:
-        return len(self.distance)
+def painted(picture: np.ndarray, area: np.ndarray, grey: int) -> np.ndarray:
+    """``picture`` (height, width, 3) with the grey level ``grey`` wherever ``area`` (height, width) is false."""
+    return cv2.copyTo(picture, area.astype(np.uint8), np.full_like(picture, grey))
 
-    def __getitem__(self, index: np.ndarray) -> Matches:
-        return Matches(self.person[index], self.garment[index], self.distance[index])
+
+def detect_in(picture: np.ndarray, area: np.ndarray, grey: int) -> Detected:
+    """Detect key points in a picture that is :func:`painted` outside ``area``.
+
+    Detection takes nearly all of a pair's time, and its time grows with the number of pixels. Therefore only the area
+    and a margin around it are searched. Only key points as wide as ``MARGIN`` are affected by the end of the margin.
+
+    Args:
+        picture: (height, width, 3) uint8, red first.
+        area: (height, width) booleans.
+        grey: the grey level of the paint, 0 to 255.
+    """
+    if not area.any():
+        return NOTHING
+    left, top, width, height = cv2.boundingRect(area.astype(np.uint8))
+    column, row = (max(first - MARGIN, 0) // OCTAVE_GRID * OCTAVE_GRID for first in (left, top))
+    crop = np.s_[row : top + height + MARGIN, column : left + width + MARGIN]
+    points, descriptors = detect(painted(picture[crop], area[crop], grey))
+    return replace(points, xy=points.xy + np.array([column, row], np.float32)), descriptors
 
 
 def detect(picture: np.ndarray) -> Detected:
-    """Key points with their descriptors, by SIFT with OpenCV's defaults.
+    """Detect key points and their descriptors, by SIFT with OpenCV's defaults.
 
     Args:
         picture: (height, width, 3) uint8, red first.
 
     Returns:
-        N key points and their descriptors, (N, 128) float32.
+        N key points with size and angle, and their descriptors, (N, 128) float32.
     """
-    # SIFT greys a picture as if blue came first. The published correspondences come from red-first arrays, so the
-    # channels stay in this order: that way the key points coincide with theirs.
+    # OpenCV's SIFT converts to grey as if blue came first. The published correspondences were made from pictures with
+    # red first. The channels are not swapped here, so that the key points are the same as the published ones.
     points, descriptors = cv2.SIFT.create().detectAndCompute(picture, None)
-    xy = np.array([point.pt for point in points], np.float32).reshape(-1, 2)
-    column, row = np.rint(xy).astype(int).T
-    key_points = KeyPoints(
-        xy,
-        np.array([point.size for point in points], np.float32),
-        np.array([point.angle for point in points], np.float32),
-        picture[row, column],
+    key_points = KeyPoints.at(
+        np.array([point.pt for point in points], np.float32).reshape(-1, 2),
+        picture,
+        size=np.array([point.size for point in points], np.float32),
+        angle=np.array([point.angle for point in points], np.float32),
     )
     return key_points, np.zeros((0, 128), np.float32) if descriptors is None else descriptors
 
 
 def ratio_test(person: np.ndarray, garment: np.ndarray, ratio: float = RATIO) -> tuple[np.ndarray, ...]:
-    """Brute-force matches whose nearest descriptor is clearly nearer than the second nearest: d₁ < ratio·d₂.
+    """Match each descriptor with its nearest one if that is clearly nearer than the second nearest: d₁ < ratio·d₂.
 
     Args:
         person: (N_p, 128) float32 descriptors.
-        garment: (N_g, 128) float32 descriptors; with fewer than two on either side there is no match.
+        garment: (N_g, 128) float32 descriptors. With fewer than two on either side there is no match.
         ratio: the threshold.
 
     Returns:
@@ -109,7 +107,7 @@ def ratio_test(person: np.ndarray, garment: np.ndarray, ratio: float = RATIO) ->
         return np.zeros(0, int), np.zeros(0, int), np.zeros(0, np.float32)
     nearest = cv2.BFMatcher(cv2.NORM_L2).knnMatch(person, garment, k=2)
     good = [first for first, second in nearest if first.distance < ratio * second.distance]
-    good.sort(key=lambda match: match.distance)  # stable, so ties stay in the person's order
+    good.sort(key=lambda match: match.distance)  # a stable sort: equal distances stay in the order of the person
     return (
         np.array([match.queryIdx for match in good], int),
         np.array([match.trainIdx for match in good], int),
@@ -117,7 +115,7 @@ def ratio_test(person: np.ndarray, garment: np.ndarray, ratio: float = RATIO) ->
     )
 
 
-def match(person: Detected, garment: Detected) -> Matches:
-    """The matches between what :func:`detect` found in two pictures."""
+def match_detected(person: Detected, garment: Detected) -> KeyPointMatches:
+    """Match what :func:`detect` found in two pictures by the ratio test."""
     from_person, from_garment, distance = ratio_test(person[1], garment[1])
-    return Matches(person[0][from_person], garment[0][from_garment], distance)
+    return KeyPointMatches(person[0][from_person], garment[0][from_garment], distance)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from siftvton.correspondence import Frame, read_matches, write_matches
 from siftvton.correspondence.filters import PRESETS
+from siftvton.correspondence.matchers import matcher as matcher_of
 from siftvton.correspondence.matching import RegionMatches, in_frame, joined, match_regions, regions_in_frame
 from siftvton.data.layouts.base import (
     AGNOSTIC,
@@ -50,6 +51,7 @@ class Job:
     parsing: Path | None
     garment_mask: Path | None
     frame: Frame
+    matcher: str
     preset: str
     joint: bool
     matches: Path
@@ -84,7 +86,9 @@ class Outcome:
     failure: str = ""
 
 
-def job_of(split: Split, pair: Pair, output: Path, frame: Frame, preset: str, joint: bool, preview: bool) -> Job:
+def job_of(
+    split: Split, pair: Pair, output: Path, frame: Frame, matcher: str, preset: str, joint: bool, preview: bool
+) -> Job:
     """The job of one pair.
 
     Args:
@@ -107,6 +111,7 @@ def job_of(split: Split, pair: Pair, output: Path, frame: Frame, preset: str, jo
         parsing=split.find(GARMENT_PARSING, pair.garment),
         garment_mask=split.find(GARMENT_MASK, pair.garment),
         frame=frame,
+        matcher=matcher,
         preset=preset,
         joint=joint,
         matches=matches_path(output, pair.person),
@@ -212,7 +217,11 @@ def _matched(job: Job) -> tuple[np.ndarray, np.ndarray, list[RegionMatches]]:
         job.frame, densepose=densepose, agnostic_mask=mask, parsing=parsing, garment_mask=garment_mask
     )
     person, garment = in_frame(person, job.frame), in_frame(garment, job.frame)
-    return person, garment, match_regions(person, garment, areas, PRESETS[job.preset], job.joint)
+    return (
+        person,
+        garment,
+        match_regions(person, garment, areas, PRESETS[job.preset], job.joint, matcher_of(job.matcher)),
+    )
 
 
 def write_sheet(path: Path, jobs: Sequence[Job], done: Mapping[str, Counts]) -> None:

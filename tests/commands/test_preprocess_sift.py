@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from siftvton.commands.preprocess_sift import PreprocessSift, preprocess_sift
-from siftvton.correspondence import read_matches
+from siftvton.correspondence import MATCHERS, KeyPointMatches, KeyPoints, read_matches
 from siftvton.correspondence.filters import PRESETS
-from siftvton.correspondence.regions import densepose_labels
+from siftvton.correspondence.regions import Region, densepose_labels
 from siftvton.data import match_jobs
 from siftvton.data.config import SiftData
 from siftvton.data.match_counts import left_after
@@ -284,6 +284,46 @@ def test_a_folder_of_another_configuration_is_refused(
     with pytest.raises(UsageError, match=shown):
         preprocess_sift(configuration(root, output, **changes))
     assert {path: path.read_bytes() for path in output.iterdir()} == before
+
+
+@pytest.mark.parametrize("saved", ["with the key", "before the key existed"])
+def test_a_folder_of_another_matcher_is_refused(root: Path, output: Path, saved: str) -> None:
+    preprocess_sift(configuration(root, output))
+    path = output / "preprocess_sift.yaml"
+    assert "matcher: sift\n" in path.read_text()
+    if saved == "before the key existed":
+        path.write_text(path.read_text().replace("matcher: sift\n", ""))
+    with pytest.raises(UsageError, match=r"holds matches of other settings .*matcher: sift -> another"):
+        preprocess_sift(configuration(root, output, matcher="another"))
+
+
+def test_a_folder_from_before_the_key_matcher_goes_on(
+    root: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preprocess_sift(configuration(root, output))
+    path = output / "preprocess_sift.yaml"
+    path.write_text(path.read_text().replace("matcher: sift\n", ""))
+    done = counted(monkeypatch)
+    preprocess_sift(configuration(root, output))
+    assert done == []
+    assert "matcher: sift\n" in path.read_text()
+
+
+def test_the_chosen_matcher_finds_the_matches(root: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nothing:
+        def match(self, person: np.ndarray, garment: np.ndarray, areas: list[Region]) -> list[KeyPointMatches]:
+            points = KeyPoints.at(np.zeros((0, 2)), person)
+            return [KeyPointMatches(points, points, np.zeros(0)) for _ in areas]
+
+    monkeypatch.setitem(MATCHERS, "nothing", Nothing)
+    preprocess_sift(configuration(root, output, matcher="nothing"))
+    assert json.loads((output / "a_00_sift_matches.json").read_text()) == []
+    counts = json.loads((output / "counts.jsonl").read_text().splitlines()[0])["regions"]["torso"]
+    assert "colour" in counts
+    assert "angle" not in counts
+    done = counted(monkeypatch)
+    preprocess_sift(configuration(root, output, matcher="nothing"))
+    assert done == []
 
 
 def test_what_does_not_change_the_matches_may_differ(root: Path, output: Path) -> None:

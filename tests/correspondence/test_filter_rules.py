@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from siftvton.correspondence import filters, ransac
-from siftvton.correspondence.sift import KeyPoints, Matches
+from siftvton.correspondence.key_points import KeyPointMatches, KeyPoints
 
 
 def column(*values: float) -> np.ndarray:
@@ -25,14 +26,14 @@ def hsv(hue: int, saturation: int, value: int) -> tuple[int, int, int]:
     return tuple(cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0].tolist())
 
 
-def matches_at(person: np.ndarray, garment: np.ndarray) -> Matches:
+def matches_at(person: np.ndarray, garment: np.ndarray) -> KeyPointMatches:
     """Matches that differ in their points alone."""
 
     def key_points(xy: np.ndarray) -> KeyPoints:
         same = np.full(len(xy), 5, np.float32)
         return KeyPoints(xy.astype(np.float32), same, same, np.full((len(xy), 3), 100, np.uint8))
 
-    return Matches(key_points(person), key_points(garment), np.arange(len(person), dtype=np.float32))
+    return KeyPointMatches(key_points(person), key_points(garment), np.arange(len(person), dtype=np.float32))
 
 
 def grid(count: int) -> np.ndarray:
@@ -255,11 +256,34 @@ def test_each_stage_takes_from_what_the_one_before_left(preset: str) -> None:
             generator.integers(0, 255, (count, 3), dtype=np.uint8),
         )
 
-    matches = Matches(key_points(300), key_points(300), np.sort(generator.uniform(50, 300, 300)).astype(np.float32))
+    matches = KeyPointMatches(
+        key_points(300), key_points(300), np.sort(generator.uniform(50, 300, 300)).astype(np.float32)
+    )
     left = filters.survivors(matches, 384, filters.PRESETS[preset])
     for before, after in pairwise(left.values()):
         assert set(after) <= set(before)
     assert len(left["scale"]) < len(left["angle"]) < 300
+
+
+@pytest.mark.parametrize("preset", filters.PRESETS)
+@pytest.mark.parametrize(("attribute", "stage"), [("size", "scale"), ("angle", "angle")])
+@pytest.mark.parametrize("side", ["person", "garment"])
+def test_a_stage_does_not_run_where_the_matcher_does_not_measure_what_it_needs(
+    preset: str, attribute: str, stage: str, side: str
+) -> None:
+    matches = matches_at(grid(20), grid(20))
+    measured = filters.survivors(matches, 384, filters.PRESETS[preset])
+    points = replace(getattr(matches, side), **{attribute: None})
+    left = filters.survivors(replace(matches, **{side: points}), 384, filters.PRESETS[preset])
+    assert list(left) == [name for name in measured if name != stage]
+    assert left["minimum"].tolist() == list(range(20))
+
+
+def test_a_preset_whose_first_stages_do_not_run_goes_on_with_all_matches() -> None:
+    preset = filters.Preset(first=("scale",), many=("duplicate",), few=("direction",))
+    matches = matches_at(grid(20), grid(20))
+    matches = replace(matches, person=replace(matches.person, size=None))
+    assert list(filters.survivors(matches, 384, preset)) == ["ratio", "duplicate", "minimum"]
 
 
 def test_fewer_than_fifteen_are_counted_after_the_duplicates() -> None:

@@ -1,62 +1,18 @@
 import cv2
 import numpy as np
 import pytest
+from shifted_print import FRAME, SHIFT, scene
 
 from siftvton.correspondence import PRESETS, find_correspondences, sift
-from siftvton.correspondence.matching import BLACK, detect_in, joined, match_regions, painted
+from siftvton.correspondence.matching import joined, match_regions
 from siftvton.correspondence.regions import PART_COLOURS, Region, regions
 from siftvton.errors import UsageError
-
-FRAME = (192, 144)
-SHIFT = np.array([12, 8])  # a garment's point lies so much to the right and below the person's
-
-
-def scene() -> tuple[np.ndarray, np.ndarray]:
-    """A person's photo and a garment's picture of the same print, shifted."""
-    noise = np.random.default_rng(0).uniform(0, 255, (50, 40, 3)).astype(np.uint8)
-    print_ = cv2.resize(noise, (200, 250), interpolation=cv2.INTER_CUBIC)
-    height, width = FRAME
-    return print_[8 : 8 + height, 12 : 12 + width], print_[:height, :width]
 
 
 def columns(first: int, last: int) -> np.ndarray:
     mask = np.zeros(FRAME, bool)
     mask[:, first:last] = True
     return mask
-
-
-def test_painting_keeps_the_inside_and_nothing_else() -> None:
-    person, _ = scene()
-    inside = columns(20, 50)
-    black, white = painted(person, inside, 0), painted(person, inside, 255)
-    np.testing.assert_array_equal(black[inside], person[inside])
-    np.testing.assert_array_equal(white[inside], person[inside])
-    assert (black[~inside] == 0).all()
-    assert (white[~inside] == 255).all()
-
-
-@pytest.mark.parametrize("corner", [(0, 0), (131, 217), (330, 450)])
-def test_key_points_are_the_whole_painted_pictures_though_less_is_searched(
-    corner: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    x, y = corner
-    noise = np.random.default_rng(0).uniform(0, 255, (64, 48, 3)).astype(np.uint8)
-    picture = cv2.resize(noise, (384, 512), interpolation=cv2.INTER_CUBIC)
-    keep = np.zeros((512, 384), bool)
-    keep[y : y + 62, x : x + 54] = True
-    whole, descriptors = sift.detect(painted(picture, keep, BLACK))
-    searched, detect = [], sift.detect
-    monkeypatch.setattr(sift, "detect", lambda part: searched.append(part.size) or detect(part))
-    points, found = detect_in(picture, keep, BLACK)
-    assert searched[0] < picture.size / 2
-    assert len(points) == len(whole) > 10
-    np.testing.assert_allclose(points.xy, whole.xy, atol=0.01)
-    np.testing.assert_allclose(found, descriptors, atol=1)
-
-
-def test_where_nothing_is_kept_nothing_is_found() -> None:
-    points, descriptors = detect_in(scene()[0], np.zeros(FRAME, bool), BLACK)
-    assert (len(points), len(descriptors)) == (0, 0)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -173,5 +129,5 @@ def test_a_plain_pair_has_no_match() -> None:
 
 
 def test_an_unknown_preset_is_named() -> None:
-    with pytest.raises(UsageError, match="preset=strict: allowed are published, paper"):
+    with pytest.raises(UsageError, match="preset=strict is not allowed; use one of: published, paper"):
         find_correspondences(*scene(), frame=FRAME, preset="strict")

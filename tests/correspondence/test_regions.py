@@ -107,7 +107,7 @@ def test_without_densepose_there_is_one_region(agnostic: np.ndarray | None, part
 
 
 def test_a_mask_of_another_size_than_its_picture_is_refused() -> None:
-    with pytest.raises(AssertionError, match="belongs"):
+    with pytest.raises(AssertionError, match="a mask has shape"):
         regions(FRAME, FRAME, agnostic=np.ones((8, 8), bool))
 
 

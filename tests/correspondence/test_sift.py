@@ -37,8 +37,50 @@ def test_an_even_picture_has_no_key_point(size: tuple[int, int]) -> None:
     points, descriptors = sift.detect(np.zeros((*size, 3), np.uint8))
     assert len(points) == 0
     assert descriptors.shape == (0, 128)
-    assert len(sift.match((points, descriptors), sift.detect(texture()))) == 0
-    assert len(sift.match(sift.detect(texture()), (points, descriptors))) == 0
+    assert len(sift.match_detected((points, descriptors), sift.detect(texture()))) == 0
+    assert len(sift.match_detected(sift.detect(texture()), (points, descriptors))) == 0
+
+
+# Painting and cropping
+
+
+def test_painting_keeps_the_inside_and_nothing_else() -> None:
+    picture = texture()
+    inside = np.zeros(picture.shape[:2], bool)
+    inside[:, 20:50] = True
+    black, white = sift.painted(picture, inside, sift.BLACK), sift.painted(picture, inside, sift.WHITE)
+    np.testing.assert_array_equal(black[inside], picture[inside])
+    np.testing.assert_array_equal(white[inside], picture[inside])
+    assert (black[~inside] == 0).all()
+    assert (white[~inside] == 255).all()
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (131, 217), (330, 450)])
+def test_key_points_are_the_whole_painted_pictures_though_less_is_searched(
+    corner: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = corner
+    noise = np.random.default_rng(0).uniform(0, 255, (64, 48, 3)).astype(np.uint8)
+    picture = cv2.resize(noise, (384, 512), interpolation=cv2.INTER_CUBIC)
+    area = np.zeros((512, 384), bool)
+    area[y : y + 62, x : x + 54] = True
+    whole, descriptors = sift.detect(sift.painted(picture, area, sift.BLACK))
+    searched, detect = [], sift.detect
+    monkeypatch.setattr(sift, "detect", lambda part: searched.append(part.size) or detect(part))
+    points, found = sift.detect_in(picture, area, sift.BLACK)
+    assert searched[0] < picture.size / 2
+    assert len(points) == len(whole) > 10
+    np.testing.assert_allclose(points.xy, whole.xy, atol=0.01)
+    np.testing.assert_allclose(found, descriptors, atol=1)
+
+
+def test_an_empty_area_has_no_key_point() -> None:
+    picture = texture()
+    points, descriptors = sift.detect_in(picture, np.zeros(picture.shape[:2], bool), sift.BLACK)
+    assert (len(points), descriptors.shape) == (0, (0, 128))
+
+
+# The ratio test
 
 
 def along_first_axis(*values: float) -> np.ndarray:
@@ -47,7 +89,7 @@ def along_first_axis(*values: float) -> np.ndarray:
     return descriptors
 
 
-def test_the_ratio_test_wants_the_nearest_clearly_nearer() -> None:
+def test_the_ratio_test_requires_the_nearest_to_be_clearly_nearer() -> None:
     # Distances to the garment's 0 and 100: 44 and 56 (0.79), 45 and 55 (0.82), 10 and 90.
     person, garment = along_first_axis(44, 45, 10), along_first_axis(0, 100)
     of_person, of_garment, distance = sift.ratio_test(person, garment)
@@ -75,13 +117,7 @@ def test_fewer_than_two_key_points_on_a_side_give_no_match(person: int, garment:
 def test_matches_of_a_shifted_picture_are_shifted() -> None:
     scene = texture(160, 160)
     person, garment = scene[16:144, 20:148], scene[:128, :128]
-    matches = sift.match(sift.detect(person), sift.detect(garment))
+    matches = sift.match_detected(sift.detect(person), sift.detect(garment))
     shift = np.median(matches.garment.xy - matches.person.xy, axis=0)
     np.testing.assert_allclose(shift, [20, 16], atol=0.2)
     assert len(matches) > 20
-
-
-def test_matches_must_be_sorted() -> None:
-    points, _ = sift.detect(texture())
-    with pytest.raises(AssertionError, match="sorted"):
-        sift.Matches(points[:2], points[:2], np.array([2, 1], np.float32))

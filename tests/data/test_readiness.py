@@ -33,7 +33,7 @@ def report(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ca
 
 def rows(report: str) -> dict[str, list[str]]:
     """Script -> the cells after it in the closing table."""
-    cells = [line.strip("|").split("|") for line in report.splitlines() if line.startswith("| ")]
+    cells = [line.strip("|").split("|") for line in report.splitlines() if line.startswith("| ") and "---" not in line]
     return {row[0].split(" (")[0].strip(): [cell.strip() for cell in row[1:]] for row in cells[1:]}
 
 

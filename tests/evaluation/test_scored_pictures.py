@@ -111,9 +111,9 @@ def test_other_methods_names_are_given_as_a_path_with_fields(folder):
 
 
 @pytest.mark.parametrize("place", ["{number}.png", "{person.png", "{}.png"])
-def test_a_path_with_other_fields_is_refused(place):
+def test_a_path_with_other_fields_is_refused(tmp_path, place):
     with pytest.raises(UsageError, match=r"predictions\.ladi=\{"):
-        results_of("ladi", place, listed(folder.parent, PAIRS), "unpaired")
+        results_of("ladi", place, listed(tmp_path, PAIRS), "unpaired")
 
 
 def test_a_missing_folder_names_the_key(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from siftvton.correspondence.filters import PRESETS, survivors
-from siftvton.correspondence.sift import KeyPoints, Matches
+from siftvton.correspondence.key_points import KeyPointMatches, KeyPoints
 
 WIDTH = 384  # of the pictures that the golden matches come from
 
@@ -26,7 +26,7 @@ def test_filters_leave_the_published_matches_at_every_stage(golden: Callable[[st
     cases = json.loads(golden("filters.json").read_text())["cases"]
     assert cases
     for case in cases:
-        matches = Matches(
+        matches = KeyPointMatches(
             key_points(case["person"]), key_points(case["garment"]), np.array(case["distance"], np.float32)
         )
         ours = {name: left.tolist() for name, left in survivors(matches, WIDTH, PRESETS["published"]).items()}

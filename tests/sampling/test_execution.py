@@ -228,5 +228,5 @@ def test_offload_without_a_gpu_is_refused(pipeline: TryOnPipeline):
 
 @pytest.mark.parametrize("name", ["meta", "hpu", "nonsense"])
 def test_a_device_that_holds_no_values_is_refused(pipeline: TryOnPipeline, name: str):
-    with pytest.raises(UsageError, match=f"device={name}: not on this machine"):
+    with pytest.raises(UsageError, match=f"device={name} is not available"):
         place(pipeline, ExecutionConfig(device=name))

@@ -20,4 +20,4 @@ def test_what_cannot_be_counted_is_named(configuration):
     config.data.matches = "nowhere"
     assert "nowhere" in arithmetic(config).splitlines()[2]
     config.data.root = "elsewhere"
-    assert arithmetic(config).splitlines()[1].startswith("elsewhere/train_pairs.txt: no such pair list")
+    assert arithmetic(config).splitlines()[1].startswith("elsewhere/train: no such folder")
