@@ -27,6 +27,7 @@ RUN = ("supervise", "toy world")  # marks of the Python blocks that tests here r
 NOT_RUN = re.compile(r"needs .+|takes long")
 FOLDERS = r"(?:configs|scripts|siftvton|docs|tests|benchmarks|checkpoints/toy)/"
 SECTIONS = r"(?:data|execution|model|supervision|train)"
+TARGETS = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 COMMANDS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 
 
@@ -165,9 +166,8 @@ def test_every_code_block_runs_here_or_says_why_not(block: Block):
     if block.language == "python":
         assert block.mark in RUN or NOT_RUN.fullmatch(block.mark)
     elif block.language == "sh" and not NOT_RUN.fullmatch(block.mark):
-        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         for words in _lines(block):
-            assert _of_ours(words) or (words[0] == "make" and f"\n{words[1]}:" in makefile), " ".join(words)
+            assert _of_ours(words) or (words[0] == "make" and words[1] in TARGETS), " ".join(words)
     elif block.language == "yaml":
         assert yaml.safe_load(block.text)
 
@@ -180,6 +180,13 @@ def test_every_command_line_resolves_to_a_configuration(line, tmp_path, monkeypa
     config = arguments.index("--config") + 1 if "--config" in arguments else None
     assert config is None or (ROOT / arguments[config]).is_file()
     assert _run(name, *arguments, "--dry-run") in (0, None), capsys.readouterr().err
+
+
+def test_every_make_target_in_backticks_exists():
+    named = {(page, found[1]) for page, each in NAMED if (found := re.fullmatch(r"make (\w+)", each))}
+    assert {target for _, target in named} >= {"demo", "test", "quality", "bench"}
+    for page, target in named:
+        assert target in TARGETS, f"{page}: make {target}"
 
 
 def test_every_key_in_backticks_is_a_key(capsys):
