@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test quality bench fuzz faults
+.PHONY: demo test quality bench fuzz faults reference
 
 TOY := --config configs/toy.yaml
 OUT := outputs/demo
@@ -33,6 +33,10 @@ fuzz: .venv/installed
 # Kills, full disks and second writers for every long script, some 15 minutes; CASE as above.
 faults: .venv/installed
 	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python -m robustness.faults $(if $(CASE),"$(CASE)")
+
+# The page of all keys, from the schemas.
+reference: .venv/installed
+	$(BIN)/python scripts/config_reference.py > docs/configuration.md
 
 quality: .venv/installed
 	$(BIN)/ruff format --check .

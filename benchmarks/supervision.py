@@ -26,7 +26,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from siftvton.correspondence import Correspondences
-from siftvton.model.network import TryOnNetwork
 from siftvton.sampling.loading import load
 from siftvton.supervision import ReferenceAttention, supervise
 from siftvton.training.state import select_trainable
@@ -80,7 +79,7 @@ def layer_step(count: int) -> Callable[[str], None]:
 
 def toy_step(count: int) -> Callable[[str], None]:
     pipeline = load(TOY)
-    network = TryOnNetwork(**{n: p for n, p in pipeline.components.items() if n not in ("vae", "scheduler")})
+    network = pipeline.network()
     parameters = select_trainable(network, "all")
     optimizer = torch.optim.AdamW(parameters, lr=1e-6)
     torch.manual_seed(0)

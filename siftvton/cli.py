@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar
 from siftvton.commands import NAMES, Command, command, schemas
 from siftvton.errors import InputError, UsageError, first_line, system_line, words
 from siftvton.locks import is_main_process
-from siftvton.options import keys, number_kind
+from siftvton.options import allowed_values, keys
 from siftvton.settings import ROOT, load_configuration, to_yaml, values
 
 C = TypeVar("C")
@@ -232,15 +232,6 @@ def _help(schema: type, config: Any, program: str, default: str) -> str:
         "keys (as the configuration sets them):",
     ]
     for key, value, entry in values(config):
-        rule = entry.metadata
-        allowed = ""
-        if rule["choices"]:
-            allowed = f" ({' | '.join(rule['choices'])})"
-        elif number_kind(entry.type):
-            allowed = f" ({_number(rule['minimum'])} to {_number(rule['maximum'])})"
-        lines.append(f"  {key}={'null' if value is None else value}\n      {rule['help']}{allowed}")
+        allowed = f" ({found})" if (found := allowed_values(entry)) else ""
+        lines.append(f"  {key}={'null' if value is None else value}\n      {entry.metadata['help']}{allowed}")
     return "\n".join(lines)
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

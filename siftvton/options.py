@@ -72,3 +72,17 @@ def require_ranges(schemas: Iterable[type]) -> None:
             limits = [entry.metadata["minimum"], entry.metadata["maximum"]]
             if number_kind(entry.type) and not all(limit is not None and math.isfinite(limit) for limit in limits):
                 raise TypeError(f"{schema.__name__}.{key}: a numeric option requires a finite minimum and maximum")
+
+
+def allowed_values(entry: Field[Any]) -> str:
+    """The values that a key allows: its choices, or the range of its numbers; empty where any value is allowed."""
+    rule = entry.metadata
+    if rule["choices"]:
+        return " | ".join(rule["choices"])
+    if number_kind(entry.type):
+        return f"{_number(rule['minimum'])} to {_number(rule['maximum'])}"
+    return ""
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

@@ -58,7 +58,7 @@ def attention_error(config: AttentionError) -> str:
     pipeline = load(config.checkpoint)
     pipeline.require_size(height, width)
     pipeline.to(device_of(config.device))
-    layers = pipeline.unet.hooked_layers(config.layers)
+    layers = pipeline.network().hooked_layers(config.layers)
     everyone = range(len(dataset))
     batches = [everyone[first : first + config.batch_size] for first in range(0, len(dataset), config.batch_size)]
     progress = tqdm(batches, unit="batch")

@@ -64,7 +64,7 @@ def visualize_attention(config: VisualizeAttention) -> str:
         pipeline = load(checkpoint)
         pipeline.require_size(height, width)
         pipeline.to(device_of(config.device))
-        layers = pipeline.unet.hooked_layers(config.layers)
+        layers = pipeline.network().hooked_layers(config.layers)
         maps = mean_maps(pipeline, batch, points, layers, config.timesteps, config.seed)
         if not np.isfinite(maps).all():
             raise InputError(f"checkpoints.{name}={checkpoint}: the attention is NaN or infinite; check the weights")

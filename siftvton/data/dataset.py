@@ -27,7 +27,7 @@ from siftvton.errors import InputError
 from siftvton.files import is_file, read_grey, read_image
 
 PERSON_KINDS = (IMAGE, AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE)
-CLIP_SIZE = (224, 224)
+CLIP_SIZE = 224  # pixels, height and width of what CLIP's image encoder sees
 
 Key = tuple[int, int]  # epoch, index of the pair
 
@@ -175,7 +175,9 @@ class TryOnDataset(Dataset[TryOnItem]):
             densepose=_signed(pictures.densepose),
             keep_mask=1 - _share(pictures.paint_mask),
             garment=garment,
-            garment_224=functional.interpolate(garment[None], size=CLIP_SIZE, mode="bilinear", antialias=True)[0],
+            garment_224=functional.interpolate(
+                garment[None], size=(CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True
+            )[0],
             worn_mask=None if pictures.worn_mask is None else _share(pictures.worn_mask),
             matches=inside(pictures.matches),
             pair=pair,

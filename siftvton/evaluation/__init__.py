@@ -1,0 +1,1 @@
+"""Scores of results and measures of attention, with their intervals and tables."""

@@ -16,14 +16,14 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from siftvton.correspondence import Correspondences
+from siftvton.correspondence import Correspondences, Frame
 from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
 from siftvton.data.pairs import Pair
 from siftvton.errors import InputError
 from siftvton.evaluation.attention_maps import at_timestep
 from siftvton.evaluation.intervals import bootstrap
 from siftvton.model.inputs import Noised
-from siftvton.model.network import TryOnNetwork
+from siftvton.model.network import SupervisedNetwork
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision.attention import attention_rows, observe
 from siftvton.supervision.reference import Grid, cells, grid_of
@@ -42,7 +42,7 @@ MEASURES = {
 }
 
 
-def position_errors(weights: Tensor, truth: Tensor, key_grid: Grid, frame: Grid) -> Tensor:
+def position_errors(weights: Tensor, truth: Tensor, key_grid: Grid, frame: Frame) -> Tensor:
     """The measures of some query cells.
 
     Args:
@@ -80,7 +80,7 @@ def always(matches: Correspondences) -> Known:
 
 @torch.no_grad()
 def layer_errors(
-    network: TryOnNetwork, batch: TryOnBatch, inputs: Noised, known: Sequence[Known], layers: Sequence[str]
+    network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, known: Sequence[Known], layers: Sequence[str]
 ) -> tuple[Tensor, list[Grid]]:
     """Run the network once and measure its layers.
 
@@ -104,8 +104,8 @@ def layer_errors(
             images.append(errors.mean(dim=0))
         return torch.stack(images)  #                                              (B, 5)
 
-    with observe(network.unet, look, layers) as seen:
-        network(inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.keep)
+    with observe(network.hooked, look, layers) as seen:
+        network(inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.conditioned)
         return torch.stack([seen.losses[layer] for layer in layers]), grids
 
 

@@ -15,7 +15,7 @@ from siftvton.drawing import POINTS, contact_sheet, draw_attention, spread_point
 from siftvton.draws import torch_generator
 from siftvton.errors import InputError, UsageError
 from siftvton.model.inputs import Noised, noised_at
-from siftvton.model.network import TryOnNetwork
+from siftvton.model.network import SupervisedNetwork
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision.attention import attention_rows, observe
 from siftvton.supervision.reference import Grid, ReferenceAttention, cells, grid_of
@@ -25,7 +25,7 @@ SHEET_ROWS = 6
 
 @torch.no_grad()
 def attention_maps(
-    network: TryOnNetwork, batch: TryOnBatch, inputs: Noised, points: Correspondences, layers: Sequence[str]
+    network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, points: Correspondences, layers: Sequence[str]
 ) -> np.ndarray:
     """(points, H, W): the attention of one image's points over the garment, averaged over heads and layers.
 
@@ -41,8 +41,8 @@ def attention_maps(
         resized = functional.interpolate(weights[None], size=frame, mode="bilinear")[0]
         return resized / resized.sum(dim=(1, 2), keepdim=True)
 
-    with observe(network.unet, look, layers) as seen:
-        network(inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.keep)
+    with observe(network.hooked, look, layers) as seen:
+        network(inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.conditioned)
         return torch.stack([seen.losses[layer] for layer in layers]).mean(dim=0).cpu().numpy()
 
 
@@ -67,8 +67,8 @@ def mean_maps(
 def at_timestep(pipeline: TryOnPipeline, batch: TryOnBatch, timestep: int, seed: int) -> Noised:
     """The network's inputs for the photos noised to one timestep; draws keyed by seed, pair and timestep."""
     generators = [torch_generator(seed, pair.person_id, pair.garment_id, timestep) for pair in batch.pair]
-    times, keep = torch.full((len(batch),), timestep), torch.ones(len(batch), dtype=torch.bool)
-    return noised_at(pipeline.vae, pipeline.scheduler, batch.to(pipeline.device), times, keep, generators)
+    times, conditioned = torch.full((len(batch),), timestep), torch.ones(len(batch), dtype=torch.bool)
+    return noised_at(pipeline.vae, pipeline.scheduler, batch.to(pipeline.device), times, conditioned, generators)
 
 
 def maps_sheet(

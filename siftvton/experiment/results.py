@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from siftvton.draws import numpy_generator
 from siftvton.errors import InputError, UsageError
@@ -117,14 +118,21 @@ def paired_differences(arm: Sequence[Entry], reference: Sequence[Entry]) -> np.n
 
 
 def sign_flip_test(differences: np.ndarray) -> float:
-    """Two-sided p that images' mean differences lie around 0: their signs are flipped at random.
+    """Two-sided p of a paired permutation test: images' mean differences change their signs at random.
 
-    An image's seeds are a block: they are averaged first, so that what counts is images, not images times seeds.
+    An image's seeds are averaged first, so that the test counts images, not images times seeds.
+
+    Args:
+        differences: (seeds, images).
     """
-    means = differences.mean(axis=0)  #                                                      (images,)
-    signs = numpy_generator(0, "sign flips").choice([-1.0, 1.0], size=(FLIPS, len(means)))
-    reached = np.abs(signs @ means) >= abs(means.sum()) - 1e-12
-    return float((reached.sum() + 1) / (FLIPS + 1))
+    test = stats.permutation_test(
+        (differences.mean(axis=0),),  #                                                      (images,)
+        np.mean,
+        permutation_type="samples",
+        n_resamples=FLIPS - 1,  # SciPy counts the differences as they are as one more
+        random_state=numpy_generator(0, "sign flips"),
+    )
+    return float(test.pvalue)
 
 
 def markdown(arms: Mapping[str, Sequence[Entry]], references: Mapping[str, str]) -> str:

@@ -5,13 +5,13 @@ from typing import Any
 from diffusers import AutoencoderKL, PNDMScheduler
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from siftvton.data.dataset import CLIP_SIZE
 from siftvton.errors import UsageError
 from siftvton.model.config import ModelConfig
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
 from siftvton.model.unet import TryOnUNet
 
-CLIP_SIZE = 224  # pixels, height and width of what the image encoder sees
 SAMPLE_SIZE = 512  # pixels, Stable Diffusion's own; diffusers takes the size of its tiles from it
 
 

@@ -56,14 +56,15 @@ class Noised:
 
     Attributes:
         sample: (B, 13, h, w). target: (B, 4, h, w), ε or v. garment_latent: (B, 4, h, w).
-        timestep: (B,) of 0…999. keep: (B,) bool, False where the conditioning is dropped.
+        timestep: (B,) of 0…999. conditioned: (B,) bool, False where garment and
+            image context are dropped.
     """
 
     sample: Tensor
     target: Tensor
     garment_latent: Tensor
     timestep: Tensor
-    keep: Tensor
+    conditioned: Tensor
 
 
 def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed: int, dropout: float) -> Noised:
@@ -71,8 +72,8 @@ def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed
     generators = [torch_generator(seed, epoch, index, "training") for epoch, index in batch.key]
     steps = scheduler.config.num_train_timesteps
     timestep = torch.cat([torch.randint(steps, (1,), generator=g) for g in generators])
-    keep = torch.cat([torch.rand(1, generator=g) >= dropout for g in generators])
-    return noised_at(vae, scheduler, batch, timestep, keep, generators)
+    conditioned = torch.cat([torch.rand(1, generator=g) >= dropout for g in generators])
+    return noised_at(vae, scheduler, batch, timestep, conditioned, generators)
 
 
 def noised_at(
@@ -80,11 +81,11 @@ def noised_at(
     scheduler: PNDMScheduler,
     batch: TryOnBatch,
     timestep: Tensor,
-    keep: Tensor,
+    conditioned: Tensor,
     generators: Sequence[Generator],
 ) -> Noised:
     """Draw each image's latents and noise from its generator, and noise it to its timestep (B,)."""
-    timestep, keep = (values.to(batch.image.device) for values in (timestep, keep))
+    timestep, conditioned = (values.to(batch.image.device) for values in (timestep, conditioned))
     with torch.no_grad():
         latent, agnostic, densepose, garment = (
             draw_latents(vae, pictures, generators)
@@ -97,4 +98,4 @@ def noised_at(
     if scheduler.config.prediction_type == "v_prediction":
         alpha = scheduler.alphas_cumprod.to(noise)[timestep].view(-1, 1, 1, 1)
         target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latent
-    return Noised(torch.cat([noisy, agnostic, keep_mask, densepose], dim=1), target, garment, timestep, keep)
+    return Noised(torch.cat([noisy, agnostic, keep_mask, densepose], dim=1), target, garment, timestep, conditioned)

@@ -1,7 +1,9 @@
-"""Everything that training may change, as one module.
+"""What training needs of a network, and the network of Fig. 1 that gives it.
 
 Letters: B images, h × w latent cells.
 """
+
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +15,67 @@ from siftvton.model.inputs import clip_pixels
 from siftvton.model.unet import TryOnUNet
 
 
-class TryOnNetwork(nn.Module):
-    """The conditional noise prediction of one training step."""
+class SupervisedNetwork(nn.Module, ABC):
+    """A noise prediction whose garment cross-attention is supervised: what training and evaluation rely on.
+
+    Another base network is another subclass.
+
+    Attributes:
+        finetuned: beginnings of the names of the parameters that fine-tuning trains.
+    """
+
+    finetuned: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def hooked(self) -> nn.Module:
+        """The module that holds the hooked layers; their names start from it."""
+
+    @abstractmethod
+    def hooked_layers(self, which: str) -> list[str]:
+        """Names of the hooked cross-attentions: ``all``, or ``middle``, the middle one of each resolution."""
+
+    @abstractmethod
+    def hooked_strides(self, which: str) -> dict[int, list[str]]:
+        """Latent stride -> the names of :meth:`hooked_layers` at that resolution."""
+
+    @abstractmethod
+    def variation_layer(self) -> str:
+        """Name of the hooked cross-attention that attention total variation regularises."""
+
+    @abstractmethod
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute activations in the backward pass."""
+
+    @abstractmethod
+    def forward(
+        self, sample: Tensor, timestep: Tensor, garment_latent: Tensor, garment_224: Tensor, conditioned: Tensor
+    ) -> Tensor:
+        """
+        Args:
+            sample: (B, 13, h, w), see :class:`TryOnUNet`. timestep: (B,). garment_latent: (B, 4, h, w).
+            garment_224: (B, 3, 224, 224) in [−1, 1].
+            conditioned: (B,) bool; False drops an image's conditioning: the learned vector takes the place of its
+                image token, and nothing of its garment is seen. That is guidance's unconditional pass.
+
+        Returns:
+            The prediction (B, 4, h, w).
+        """
+
+
+class TryOnNetwork(SupervisedNetwork):
+    """StableVITON's network as the paper trains it: U-Net, garment encoder, image context."""
+
+    # What StableVITON and the paper train: the garment encoder, the decoder, the first convolution and the hooked
+    # layers with their zero convolutions.
+    finetuned = (
+        "garment_encoder.",
+        "unet.encoder.conv_in.",
+        "unet.up_blocks.",
+        "unet.garment_attention.",
+        "unet.conv_norm_out.",
+        "unet.conv_out.",
+    )
 
     def __init__(
         self,
@@ -29,20 +90,27 @@ class TryOnNetwork(nn.Module):
         self.garment_encoder = garment_encoder
         self.unet = unet
 
-    def forward(
-        self, sample: Tensor, timestep: Tensor, garment_latent: Tensor, garment_224: Tensor, keep: Tensor
-    ) -> Tensor:
-        """
-        Args:
-            sample: (B, 13, h, w), see :class:`TryOnUNet`. timestep: (B,). garment_latent: (B, 4, h, w).
-            garment_224: (B, 3, 224, 224) in [−1, 1].
-            keep: (B,) bool; False drops an image's conditioning: the learned vector for its token, nothing of its
-                garment. That is guidance's unconditional pass.
+    @property
+    def hooked(self) -> nn.Module:
+        return self.unet
 
-        Returns:
-            ε̂ (B, 4, h, w).
-        """
+    def hooked_layers(self, which: str) -> list[str]:
+        return self.unet.hooked_layers(which)
+
+    def hooked_strides(self, which: str) -> dict[int, list[str]]:
+        return self.unet.hooked_strides(which)
+
+    def variation_layer(self) -> str:
+        return self.unet.variation_layer()
+
+    def enable_gradient_checkpointing(self) -> None:
+        self.unet.enable_gradient_checkpointing()
+        self.garment_encoder.enable_gradient_checkpointing()
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor, garment_latent: Tensor, garment_224: Tensor, conditioned: Tensor
+    ) -> Tensor:
         token = self.image_context(self.image_encoder(clip_pixels(garment_224)).pooler_output)
-        context = torch.where(keep.view(-1, 1, 1), token, self.image_context.unconditional.to(token.dtype))
+        context = torch.where(conditioned.view(-1, 1, 1), token, self.image_context.unconditional.to(token.dtype))
         garment = self.garment_encoder(sample, garment_latent, timestep, context)
-        return self.unet(sample, timestep, context, garment, garment_scale=keep)
+        return self.unet(sample, timestep, context, garment, garment_scale=conditioned)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from diffusers import AutoencoderKL, PNDMScheduler
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from siftvton.data.dataset import CLIP_SIZE
 from siftvton.errors import InputError
-from siftvton.model.build import CLIP_SIZE
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
 from siftvton.model.unet import TryOnUNet

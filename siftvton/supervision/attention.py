@@ -17,8 +17,9 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
+from siftvton.correspondence import Frame
 from siftvton.supervision.losses import attention_cross_entropy, attention_total_variation
-from siftvton.supervision.reference import Grid, ReferenceAttention, grid_of
+from siftvton.supervision.reference import ReferenceAttention, grid_of
 
 Objective = Callable[[Attention, Tensor, Tensor], Tensor]
 
@@ -65,7 +66,7 @@ def supervise(
 
 
 def regularise(
-    model: nn.Module, mask: Tensor, frame: Grid, layers: Sequence[str] | None = None
+    model: nn.Module, mask: Tensor, frame: Frame, layers: Sequence[str] | None = None
 ) -> AbstractContextManager[Recorder]:
     """Record StableVITON's attention total variation; use it like :func:`supervise`.
 
@@ -176,7 +177,7 @@ def _match_loss(reference: ReferenceAttention, attention: Attention, hidden_stat
     return attention_cross_entropy(query_rows, key, attention.scale, sparse)
 
 
-def _variation(mask: Tensor, frame: Grid, attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
+def _variation(mask: Tensor, frame: Frame, attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
     query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(key.shape[2], frame)
     inside = nn.functional.interpolate(mask.float(), size=query_grid, mode="nearest").flatten(1) > 0.5  # (B, N_q)
     query = _queries(attention, hidden_states)

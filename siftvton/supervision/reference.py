@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siftvton.correspondence import Correspondences
+from siftvton.correspondence import Correspondences, Frame
 
-Grid = tuple[int, int]  # rows, columns
+Grid = tuple[int, int]  # (rows, columns) of cells; a Frame is (height, width) in pixels
 
 
-def cells(points: np.ndarray, frame: Grid, grid: Grid) -> np.ndarray:
+def cells(points: np.ndarray, frame: Frame, grid: Grid) -> np.ndarray:
     """The cell that each pixel lies in: row·width + column, with (row, column) = (⌊y/s⌋, ⌊x/s⌋).
 
     Args:
@@ -34,7 +34,7 @@ def cells(points: np.ndarray, frame: Grid, grid: Grid) -> np.ndarray:
     return row * grid[1] + column
 
 
-def grid_of(tokens: int, frame: Grid) -> Grid:
+def grid_of(tokens: int, frame: Frame) -> Grid:
     """The (height, width) of a feature map of ``tokens`` cells with the frame's shape.
 
     Raises:
@@ -92,7 +92,7 @@ class ReferenceAttention:
     image: np.ndarray
     person: np.ndarray
     garment: np.ndarray
-    frame: Grid
+    frame: Frame
     batch_size: int
 
     @classmethod

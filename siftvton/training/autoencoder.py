@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -28,7 +27,7 @@ from siftvton.training.guards import diverged, not_finite, stop_on_signals, writ
 from siftvton.training.identity import claim, data_of
 from siftvton.training.launch import accelerator_of
 from siftvton.training.resume import require_same
-from siftvton.training.state import StreamSampler
+from siftvton.training.state import StreamSampler, learning_rate_factor
 
 KINDS = ("image", "garment", "agnostic", "densepose")
 CROPS = ("image", "image", "garment", "garment", "agnostic", "densepose")  # of a pair; the last two are easy
@@ -127,7 +126,6 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
     run = claim(output, lambda: data_of(items, held_out.pairs))
     if candidates:
         checkpoints.restore(accelerator, candidates, progress, run, learned)
-    schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP, config.updates, last_epoch=progress.update - 1)
     with writing(output):
         save_configuration(config, output / "train_autoencoder.yaml")
     batch = config.batch_size
@@ -141,9 +139,10 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
                 loss = _loss(config, vae, values.flatten(0, 1), keys)
             accelerator.backward(loss.mean())
             accelerator.clip_grad_norm_(vae.parameters(), 1.0)
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * learning_rate_factor(progress.update, WARMUP, config.updates)
             optimizer.step()
             optimizer.zero_grad()
-            schedule.step()
             progress.update += 1
             due = progress.update % config.checkpoint_every == 0 or progress.update == config.updates
             save = due or stop.made

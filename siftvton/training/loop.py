@@ -32,7 +32,7 @@ from siftvton.training.launch import accelerator_of
 from siftvton.training.parts import empty_batch, model_parts, training_set
 from siftvton.training.resume import candidates_of
 from siftvton.training.state import StreamSampler, learning_rate_factor, select_trainable
-from siftvton.training.step import step_losses
+from siftvton.training.step import ATTENTION_LOSSES, step_losses
 from siftvton.training.validation import Validation, pipeline_of
 
 SHEET_OPTIONS: dict[str, dict] = {"tensorboard": {"dataformats": "NHWC"}, "wandb": {}}  # trackers that take pictures
@@ -87,8 +87,7 @@ class _Run:
             self._pipeline().require_size(config.data.height, config.data.width)
             self._pipeline().require_steps(settings.validation_steps, "train.validation_steps")
         if settings.gradient_checkpointing:
-            self.inner.unet.enable_gradient_checkpointing()
-            self.inner.garment_encoder.enable_gradient_checkpointing()
+            self.inner.enable_gradient_checkpointing()
         self.vae.requires_grad_(False).to(accelerator.device)
         self.trained = select_trainable(self.inner, settings.trainable)
         optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -96,8 +95,8 @@ class _Run:
         self.average = None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay)
         self.learned = checkpoints.Learned(self.inner, self.optimizer, self.average)
         self.progress = checkpoints.Progress(update=0, images=self.images)
-        strides = self.inner.unet.hooked_strides(config.supervision.layers)
-        self.names = ["loss", "noise", "sift", "atv", *(f"sift_stride_{stride}" for stride in strides)]
+        strides = self.inner.hooked_strides(config.supervision.layers)
+        self.names = ["loss", "noise", *ATTENTION_LOSSES, *(f"sift_stride_{stride}" for stride in strides)]
         self.sums = torch.zeros(len(self.names), device=accelerator.device)  # Eq. 3 and its parts over an update
         self.norm = torch.zeros((), device=accelerator.device)  # of the update's gradient, before it is clipped
         self.seen: list[str] = []  # the update's pairs
@@ -196,7 +195,7 @@ class _Run:
                 settings.min_snr_gamma,
             ) as losses:
                 accelerator.backward(losses.total.mean())
-            parts = (losses.total, losses.noise, losses.sift, losses.atv, *losses.sift_at.values())
+            parts = (losses.total, losses.noise, *losses.attention.values(), *losses.sift_at.values())
             self.sums += torch.stack([part.detach().mean() for part in parts])
             if accelerator.sync_gradients:
                 # No limit is an infinite one, which leaves every gradient as it is.
@@ -313,7 +312,7 @@ class _Run:
         batch, inputs = self.last
         with torch.no_grad():
             prediction = self.inner(
-                inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.keep
+                inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.conditioned
             )
         if not bool(prediction.float().square().mean().isfinite()):
             found.append("the prediction with the new weights is NaN or infinite")

@@ -65,7 +65,7 @@ def empty_batch(config: Train) -> TryOnBatch:
         densepose=grey,
         keep_mask=grey[:1],
         garment=grey,
-        garment_224=torch.zeros(3, *CLIP_SIZE),
+        garment_224=torch.zeros(3, CLIP_SIZE, CLIP_SIZE),
         worn_mask=grey[:1] if config.supervision.atv_weight else None,
         matches=Correspondences.empty((height, width)),
         pair=Pair("", ""),

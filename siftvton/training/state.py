@@ -7,33 +7,22 @@ from torch import nn
 from torch.utils.data import Sampler
 
 from siftvton.draws import numpy_generator
-from siftvton.model.network import TryOnNetwork
+from siftvton.model.network import SupervisedNetwork
 from siftvton.model.single_token import unused_parameters
 
-# What fine-tuning trains (StableVITON's and the paper's): the garment encoder, the decoder, the first convolution
-# and the hooked layers with their zero convolutions.
-FINETUNED = (
-    "garment_encoder.",
-    "unet.encoder.conv_in.",
-    "unet.up_blocks.",
-    "unet.garment_attention.",
-    "unet.conv_norm_out.",
-    "unet.conv_out.",
-)
 
-
-def select_trainable(network: TryOnNetwork, which: str) -> list[nn.Parameter]:
+def select_trainable(network: SupervisedNetwork, which: str) -> list[nn.Parameter]:
     """Freeze everything but what ``which`` trains, and return that.
 
     Args:
-        which: ``finetune``, the parts above; or ``all``. Parameters without influence stay frozen either way.
+        which: ``finetune``, the network's own choice; or ``all``. Parameters without influence stay frozen either way.
     """
     network.requires_grad_(False)
     unused = unused_parameters(network)
     chosen = [
         parameter
         for name, parameter in network.named_parameters()
-        if name not in unused and (which == "all" or name.startswith(FINETUNED))
+        if name not in unused and (which == "all" or name.startswith(network.finetuned))
     ]
     for parameter in chosen:
         parameter.requires_grad_(True)

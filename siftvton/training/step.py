@@ -3,8 +3,8 @@
 Letters: B images, h × w latent cells.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from siftvton.data.dataset import TryOnBatch
 from siftvton.model.inputs import Noised
-from siftvton.model.network import TryOnNetwork
+from siftvton.model.network import SupervisedNetwork
 from siftvton.supervision import Recorder, ReferenceAttention, regularise, supervise
 from siftvton.supervision.losses import min_snr_weight, noise_error, training_loss
 from siftvton.training.config import SupervisionConfig
@@ -21,22 +21,73 @@ from siftvton.training.config import SupervisionConfig
 
 @dataclass(frozen=True)
 class StepLosses:
-    """Eq. 3 and its parts, (B,) each; the attention losses before their weights.
+    """Eq. 3 and its parts, (B,) each.
 
-    ``sift_at`` has Eq. 2 over the layers of one latent stride alone.
+    Attributes:
+        total: what is trained on.
+        noise: the error of the prediction.
+        attention: each of ``ATTENTION_LOSSES``, before its weight; 0 where it does not run.
+        sift_at: Eq. 2 over the layers of one latent stride alone, by that stride.
     """
 
     total: Tensor
     noise: Tensor
-    sift: Tensor
-    atv: Tensor
+    attention: dict[str, Tensor]
     sift_at: dict[int, Tensor]
+
+
+@dataclass(frozen=True)
+class AttentionLoss:
+    """A loss on the hooked cross-attention, beside the network.
+
+    Attributes:
+        weight: its factor in the sum.
+        recorder: records it during the network's forward pass; None: it does not run.
+        counts: (B,) factor of each image; None: every image counts.
+    """
+
+    weight: float
+    recorder: AbstractContextManager[Recorder] | None = None
+    counts: Tensor | None = None
+
+
+def match_loss(
+    network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, config: SupervisionConfig
+) -> AttentionLoss:
+    """Eq. 2, the paper's, on the images with t ≤ η that keep their conditioning."""
+    supervised = inputs.conditioned & (inputs.timestep <= config.max_timestep)  #     (B,)
+    reference = ReferenceAttention.from_correspondences(batch.matches).where(supervised)
+    if not config.weight or not len(reference.image):
+        return AttentionLoss(config.weight)
+    layers = network.hooked_layers(config.layers)
+    return AttentionLoss(config.weight, supervise(network.hooked, reference, layers))
+
+
+def variation_loss(
+    network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, config: SupervisionConfig
+) -> AttentionLoss:
+    """StableVITON's attention total variation."""
+    if not config.atv_weight:
+        return AttentionLoss(config.atv_weight)
+    assert batch.worn_mask is not None
+    # Nearest twice, as published: to the latent's size here, to the layer's there.
+    mask = nn.functional.interpolate(batch.worn_mask, size=inputs.target.shape[-2:], mode="nearest")
+    frame = (batch.image.shape[-2], batch.image.shape[-1])
+    recorder = regularise(network.hooked, mask, frame, [network.variation_layer()])
+    return AttentionLoss(config.atv_weight, recorder, counts=inputs.conditioned)
+
+
+# The attention losses that training sums, by the names under which they are logged. A new one is a line here.
+ATTENTION_LOSSES: dict[str, Callable[[SupervisedNetwork, TryOnBatch, Noised, SupervisionConfig], AttentionLoss]] = {
+    "sift": match_loss,
+    "atv": variation_loss,
+}
 
 
 @contextmanager
 def step_losses(
     network: nn.Module,
-    inner: TryOnNetwork,
+    inner: SupervisedNetwork,
     scheduler: PNDMScheduler,
     batch: TryOnBatch,
     inputs: Noised,
@@ -48,28 +99,27 @@ def step_losses(
     Args:
         network: what to call, perhaps wrapped for several processes. inner: the same, unwrapped.
     """
-    supervised = inputs.keep & (inputs.timestep <= supervision.max_timestep)  #       (B,)
-    reference = ReferenceAttention.from_correspondences(batch.matches).where(supervised)
-    unet = inner.unet
-    strides = unet.hooked_strides(supervision.layers)
-    sift = atv = None
+    losses = {name: make(inner, batch, inputs, supervision) for name, make in ATTENTION_LOSSES.items()}
     with ExitStack() as stack:
-        if supervision.weight and len(reference.image):
-            sift = stack.enter_context(supervise(unet, reference, unet.hooked_layers(supervision.layers)))
-        if supervision.atv_weight:
-            assert batch.worn_mask is not None
-            # Nearest twice, as published: to the latent's size here, to the layer's there.
-            mask = nn.functional.interpolate(batch.worn_mask, size=inputs.target.shape[-2:], mode="nearest")
-            frame = (batch.image.shape[-2], batch.image.shape[-1])
-            atv = stack.enter_context(regularise(unet, mask, frame, [unet.variation_layer()]))
-        prediction = network(inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.keep)
+        recorders = {
+            name: None if loss.recorder is None else stack.enter_context(loss.recorder) for name, loss in losses.items()
+        }
+        prediction = network(
+            inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.conditioned
+        )
         error = noise_error(prediction, inputs.target)
-        sift_loss, atv_loss = _recorded(sift, error), _recorded(atv, error) * inputs.keep
+        found = {}
+        attention = torch.zeros_like(error)
+        for name, loss in losses.items():
+            found[name] = _recorded(recorders[name], error)
+            if loss.counts is not None:
+                found[name] = found[name] * loss.counts
+            attention = attention + loss.weight * found[name]
         prediction_type = scheduler.config.prediction_type
         weight = min_snr_weight(scheduler.alphas_cumprod, inputs.timestep, min_snr_gamma, prediction_type)
-        attention = supervision.weight * sift_loss + supervision.atv_weight * atv_loss
-        sift_at = {stride: _recorded(sift, error, layers) for stride, layers in strides.items()}
-        yield StepLosses(training_loss(weight, error, attention), error, sift_loss, atv_loss, sift_at)
+        strides = inner.hooked_strides(supervision.layers)
+        sift_at = {stride: _recorded(recorders["sift"], error, layers) for stride, layers in strides.items()}
+        yield StepLosses(training_loss(weight, error, attention), error, found, sift_at)
 
 
 def _recorded(recorder: Recorder | None, like: Tensor, layers: Sequence[str] | None = None) -> Tensor:

@@ -173,7 +173,7 @@ class Validation:
         paths = {pair: matches_path(folder, pair.person) for pair in self.split.in_setting(self.pairs, "paired")}
         matches = {pair: read_matches(path, data.frame) for pair, path in paths.items() if path.is_file()}
         known = [pair for pair, found in matches.items() if len(found)]
-        layers = pipeline.unet.hooked_layers(self.config.supervision.layers)
+        layers = pipeline.network().hooked_layers(self.config.supervision.layers)
 
         def read(pair: Pair) -> Any:
             return always(matches[pair])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from shifted_print import FRAME, SHIFT, scene
 
-from siftvton.config import PreprocessSift, keys
+from siftvton.commands.preprocess_sift import PreprocessSift
 from siftvton.correspondence import (
     MATCHERS,
     PRESETS,
@@ -24,6 +24,7 @@ from siftvton.correspondence.filters import ENOUGH
 from siftvton.correspondence.matching import match_regions
 from siftvton.correspondence.regions import PART_COLOURS, Region, regions
 from siftvton.errors import UsageError
+from siftvton.options import keys
 
 
 class Shift:

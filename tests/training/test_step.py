@@ -81,20 +81,20 @@ def _losses(network, batch, timestep, keep, supervision, prediction_type="epsilo
 
 def test_images_up_to_eta_are_supervised(network: TryOnNetwork, batch: TryOnBatch):
     losses = _losses(network, batch, [500, 501], [True, True], SupervisionConfig(max_timestep=500))
-    assert losses.sift[0] > 0
-    assert losses.sift[1] == 0
+    assert losses.attention["sift"][0] > 0
+    assert losses.attention["sift"][1] == 0
 
 
 def test_the_attention_loss_is_the_mean_over_strides(network: TryOnNetwork, batch: TryOnBatch):
     losses = _losses(network, batch, [100, 200], [True, True], SupervisionConfig(layers="middle"))
     assert list(losses.sift_at) == [2, 1]  # coarsest first
-    torch.testing.assert_close(losses.sift, (losses.sift_at[1] + losses.sift_at[2]) / 2)
+    torch.testing.assert_close(losses.attention["sift"], (losses.sift_at[1] + losses.sift_at[2]) / 2)
     assert not torch.equal(losses.sift_at[1], losses.sift_at[2])
 
 
 def test_dropped_images_have_no_attention_loss(network: TryOnNetwork, batch: TryOnBatch):
     losses = _losses(network, batch, [100, 100], [True, False], SupervisionConfig(atv_weight=0.01))
-    for attention in (losses.sift, losses.atv):
+    for attention in (losses.attention["sift"], losses.attention["atv"]):
         assert attention[0] > 0
         assert attention[1] == 0
 
@@ -103,7 +103,9 @@ def test_the_total_is_the_weighted_sum(network: TryOnNetwork, batch: TryOnBatch)
     losses = _losses(network, batch, [0, 0], [True, True], SupervisionConfig(weight=0.5, atv_weight=0.01))
     alpha = build.scheduler().alphas_cumprod[0]
     weight = 5 * (1 - alpha) / alpha  # SNR(0) is above γ = 5
-    torch.testing.assert_close(losses.total, weight * losses.noise + 0.5 * losses.sift + 0.01 * losses.atv)
+    torch.testing.assert_close(
+        losses.total, weight * losses.noise + 0.5 * losses.attention["sift"] + 0.01 * losses.attention["atv"]
+    )
 
 
 def test_v_prediction_has_its_own_weight(network: TryOnNetwork, batch: TryOnBatch):
@@ -119,7 +121,7 @@ def test_timesteps_are_uniform_and_dropout_has_its_share(batch, pipeline, monkey
         batch.key[:] = [(epoch, 0), (epoch, 1)]
         inputs = noised(pipeline.vae, build.scheduler(), batch, seed=0, dropout=0.1)
         timesteps += inputs.timestep.tolist()
-        kept += inputs.keep.tolist()
+        kept += inputs.conditioned.tolist()
     assert min(timesteps) < 10
     assert max(timesteps) >= 990
     assert sum(timesteps) / 1000 == pytest.approx(499.5, abs=30)

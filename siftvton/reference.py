@@ -1,0 +1,34 @@
+"""The configuration reference: every command's keys, as a page in Markdown, made from the schemas."""
+
+from dataclasses import MISSING
+
+from siftvton.commands import NAMES, command
+from siftvton.options import allowed_values, keys
+from siftvton.tables import markdown_table
+
+INTRODUCTION = """# Configuration reference
+
+Each command takes `--config FILE` and `key=value`. A dictionary takes entries, e.g. `predictions.ours=outputs/infer`.
+`null` stands for no value. This page is made by `make reference`; do not edit it."""
+
+
+def page() -> str:
+    """The page: one section for each command, one row for each key."""
+    sections = [INTRODUCTION]
+    for name in NAMES:
+        chosen = command(name)
+        rows = []
+        for key, entry in keys(chosen.schema).items():
+            default = entry.default if entry.default_factory is MISSING else entry.default_factory()
+            cells = (f"`{key}`", f"`{_shown(default)}`", entry.metadata["help"], allowed_values(entry))
+            rows.append([cell.replace("|", "\\|") for cell in cells])
+        title = (chosen.schema.__doc__ or "").splitlines()[0]
+        table = markdown_table(["key", "default", "meaning", "allowed values"], rows, text_columns=4)
+        sections.append(
+            "\n".join([f"## {name}", "", title, f"Reads `configs/{chosen.default}` unless told otherwise.", "", *table])
+        )
+    return "\n\n".join(sections) + "\n"
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,1 @@
+"""Weights -> pictures: loading of any checkpoint, the pipeline, how it runs, folders of results."""
