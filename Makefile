@@ -36,7 +36,7 @@ faults: .venv/installed
 
 # The page of all keys, from the schemas.
 reference: .venv/installed
-	$(BIN)/python scripts/config_reference.py > docs/configuration.md
+	$(BIN)/python -m siftvton.reference > docs/configuration.md
 
 quality: .venv/installed
 	$(BIN)/ruff format --check .

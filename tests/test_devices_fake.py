@@ -64,7 +64,13 @@ def losses_on_cuda(pipeline: TryOnPipeline, batch: TryOnBatch) -> list[Tensor]:
         inputs = noised(pipeline.vae, pipeline.scheduler, batch, seed=0, dropout=0.1)
         network = pipeline.network()
         with step_losses(network, network, pipeline.scheduler, batch, inputs, supervision, 5.0) as losses:
-            return [losses.total, losses.noise, losses.sift, losses.atv, *losses.sift_at.values()]
+            return [
+                losses.total,
+                losses.noise,
+                losses.attention["sift"],
+                losses.attention["atv"],
+                *losses.sift_at.values(),
+            ]
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])

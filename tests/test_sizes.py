@@ -40,7 +40,7 @@ def test_a_step_and_a_sample(pipeline: TryOnPipeline, tmp_path: Path, size: tupl
     supervision = SupervisionConfig(max_timestep=999, layers="all")
     with step_losses(network, network, pipeline.scheduler, batch, inputs, supervision, 5.0) as losses:
         losses.total.mean().backward()
-    assert losses.sift > 0
+    assert losses.attention["sift"] > 0
     queries = network.unet.get_submodule(network.unet.hooked_layers("all")[-1]).to_q.weight
     assert queries.grad.abs().max() > 0
 

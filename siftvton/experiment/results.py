@@ -125,6 +125,8 @@ def sign_flip_test(differences: np.ndarray) -> float:
     Args:
         differences: (seeds, images).
     """
+    if differences.shape[1] < 2:  # either sign is as far from 0, and SciPy refuses a single value
+        return 1.0
     test = stats.permutation_test(
         (differences.mean(axis=0),),  #                                                      (images,)
         np.mean,
