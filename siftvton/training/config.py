@@ -102,6 +102,9 @@ class TrainAutoencoder:
         minimum=1,
         maximum=16384,
     )
+    latent_channels: int = option(
+        4, "channels of the latent; the first three hold the cells' mean colours", minimum=3, maximum=64
+    )
     blocks_per_level: int = option(1, "residual blocks of each level", minimum=1, maximum=64)
     norm_groups: int = option(8, "groups of the group normalisation", minimum=1, maximum=4096)
     updates: int = option(4000, "optimiser updates in all", minimum=1, maximum=MANY)

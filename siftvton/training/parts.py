@@ -48,10 +48,10 @@ def model_parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMSchedul
             "model.autoencoder=null: training from scratch needs a trained autoencoder's folder "
             "(scripts/train_autoencoder.py makes one); or name weights to start from by model.pretrained"
         )
+    vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(config.train.seed, "weights"))
-        network = TryOnNetwork(**build.network_parts(config.model))
-    vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
+        network = TryOnNetwork(**build.network_parts(config.model, vae.config.latent_channels))
     return vae, network, build.scheduler(config.model.prediction_type)
 
 
