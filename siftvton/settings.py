@@ -80,7 +80,9 @@ def load_configuration(
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise UsageError(f"{_shown(override)!r} is not key=value; give a key and its value, e.g. output=outputs/mine")
+            raise UsageError(
+                f"{_shown(override)!r} is not key=value; give a key and its value, e.g. output=outputs/mine"
+            )
         if key != key.strip():
             raise UsageError(f"{_shown(override)!r} is not allowed; write key=value without spaces")
         entry = _entry(schema, key)

@@ -223,7 +223,10 @@ BOMB = "seeds: &a0 [1,1,1,1,1,1,1,1,1]\n" + "".join(
     [
         ("steps: !!int foo", "line 1, column 8: the tag .* is not supported"),
         ("output: !!timestamp foo", "the tag .* is not supported"),
-        ("data: &a {root: *a}", "line 1, column 7: an alias gives more than 20 levels of lists and sections; remove it"),
+        (
+            "data: &a {root: *a}",
+            "line 1, column 7: an alias gives more than 20 levels of lists and sections; remove it",
+        ),
         ("output: " + "[" * 5000, "line 1, column [0-9]+: more than 20 levels of lists and sections"),
         (BOMB, "more than 10,000 values"),
         ("steps: 3\ndata:\n\troot: x", "line 3, column 1: .*indent with spaces"),
@@ -369,7 +372,7 @@ def test_windows_line_ends_of_a_shell_script_are_refused_in_a_path(empty: Path):
 
 
 def test_every_key_that_names_a_file_or_a_folder_is_a_path():
-    words = ("folder", "checkpoint to take", ".pt", ".pth", "path of", "YAML that", "what to convert", ".safetensors")
+    words = ("folder", ".pt", ".pth", "path of", "YAML file", ".safetensors")
     names = {"validation_pairs", "split", "layout", "height", "base_arm", "arms"}  # whose help speaks of folders, too
     for schema in schemas().values():
         for key, entry in keys(schema).items():

@@ -83,11 +83,11 @@ def test_what_was_trained_is_in_the_published_form(published, pipeline: TryOnPip
 def test_what_stands_in_the_way_is_named(published, tmp_path: Path):
     torch.save({"state_dict": published}, tmp_path / "model.ckpt")
     source = str(tmp_path / "model.ckpt")
-    with pytest.raises(UsageError, match=r"model\.ckpt: exists; name another"):
+    with pytest.raises(UsageError, match=r"model\.ckpt already exists; name another"):
         convert_checkpoint(ConvertCheckpoint(input=source, output=source))
-    with pytest.raises(UsageError, match=r"ends in \.ckpt or \.safetensors is required"):
+    with pytest.raises(UsageError, match=r"use a name that ends in \.ckpt or \.safetensors"):
         convert_checkpoint(ConvertCheckpoint(input=source, output=str(tmp_path / "x"), to="published", like=source))
-    with pytest.raises(UsageError, match="like=null: to=published also requires like="):
+    with pytest.raises(UsageError, match="like=null is not allowed for to=published; use like="):
         convert_checkpoint(ConvertCheckpoint(input=source, output=str(tmp_path / "x.ckpt"), to="published"))
     torch.save({"state_dict": {"betas": torch.ones(3)}}, tmp_path / "other.ckpt")
     with pytest.raises(InputError, match=r"other\.ckpt: not of the same model"):
