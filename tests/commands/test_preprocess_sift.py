@@ -361,10 +361,10 @@ def squash(path: Path) -> None:
     [
         ("image/a_00.jpg", cut_in_half, "cannot be decoded"),
         ("image/a_00.jpg", Path.unlink, "no such file"),
-        ("image/a_00.jpg", make_grey, "mode L, wanted RGB"),
+        ("image/a_00.jpg", make_grey, "mode L; convert it to RGB"),
         ("cloth/a_00.jpg", cut_in_half, "cannot be decoded"),
         ("cloth/a_00.jpg", Path.unlink, "no such file"),
-        ("cloth/a_00.jpg", make_grey, "mode L, wanted RGB"),
+        ("cloth/a_00.jpg", make_grey, "mode L; convert it to RGB"),
         ("image-densepose/a_00.png", cut_in_half, "cannot be decoded"),
         ("image-densepose/a_00.png", make_grey, "but is no label map"),
         (
@@ -505,7 +505,7 @@ def test_side_pictures_with_two_files_are_listed(root: Path, output: Path, capsy
 
 def test_an_output_that_is_a_file_is_refused(root: Path, output: Path) -> None:
     output.write_text("a file")
-    with pytest.raises(UsageError, match="matches: cannot be made a folder"):
+    with pytest.raises(UsageError, match="matches: this folder cannot be made"):
         preprocess_sift(configuration(root, output))
     assert output.read_text() == "a file"
 
