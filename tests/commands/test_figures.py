@@ -1,4 +1,4 @@
-"""The figures of data and checkpoints."""
+"""The figures that show data, results and checkpoints."""
 
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def test_the_box_holds_the_torso_in_the_photos_proportions():
     assert inside.shape[0] / inside.shape[1] == pytest.approx(128 / 96, rel=0.05)
 
 
-def test_the_reference_of_a_cell_is_where_its_matches_lead():
+def test_the_reference_of_a_cell_is_at_its_matches_on_the_garment():
     person = np.array([[20.0, 20.0], [21.0, 22.0], [40.0, 40.0]])
     garment = np.array([[60.0, 20.0], [10.0, 70.0], [90.0, 90.0]])
     points, maps = reference_maps(Correspondences(person, garment, (128, 96)), (8, 6))
@@ -116,7 +116,7 @@ def test_the_reference_of_a_cell_is_where_its_matches_lead():
     assert maps[1, 5, 5] == 1
 
 
-def test_pairs_without_a_match_are_passed_over(world: Path, tmp_path: Path):
+def test_pairs_without_a_match_are_skipped(world: Path, tmp_path: Path):
     frame = (128, 96)
     write_matches(matches_path(tmp_path, "00000_00.jpg"), Correspondences.empty(frame))
     write_matches(matches_path(tmp_path, "00001_00.jpg"), Correspondences.empty(frame))
