@@ -1,4 +1,4 @@
-"""``python -m siftvton <command> …``."""
+"""Run ``python -m siftvton <command> …``."""
 
 from siftvton.cli import main
 

@@ -1,4 +1,4 @@
-"""What is missing or wrong among the files of one person, or of one garment."""
+"""Find what is missing or wrong among the files of one person or of one garment."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from siftvton.files import is_file, read_grey, read_image, read_labels
 NO_FOLDER, NO_FILE = "no such folder", "no such file"
 
 SOURCES = {
-    IMAGE: "part of VITON-HD's archive; of own persons, their photos (data/README.md)",
-    GARMENT: "part of VITON-HD's archive; in the paired setting the garment has the file name of the person wearing it",
-    DENSEPOSE: "part of VITON-HD's archive; of own photos, draw DensePose's parts (data/README.md)",
-    AGNOSTIC: "part of VITON-HD's archive; of own photos, grey out what agnostic-mask paints (data/README.md)",
-    AGNOSTIC_MASK: "part of VITON-HD's archive; of own photos, make one (data/README.md)",
-    GARMENT_PARSING: "GP-VTON's parsing; without it the garment's mask serves",
-    GARMENT_MASK: "part of VITON-HD's archive; without it and without parsing the whole picture serves",
-    WORN_MASK: "only supervision.atv_weight > 0 reads it (data/README.md)",
-    MATCHES: "run scripts/preprocess_sift.py, or name the folder of the published files by data.matches",
+    IMAGE: "take it from VITON-HD's archive, or use your own photo (data/README.md)",
+    GARMENT: "take it from VITON-HD's archive, or use your own picture; a worn garment has its wearer's file name",
+    DENSEPOSE: "take it from VITON-HD's archive; for your own photos, draw DensePose's parts (data/README.md)",
+    AGNOSTIC: "take it from VITON-HD's archive; for your own photos, set the region to paint to grey (data/README.md)",
+    AGNOSTIC_MASK: "take it from VITON-HD's archive; for your own photos, make a mask (data/README.md)",
+    GARMENT_PARSING: "take it from GP-VTON; without it, the mask of the garment is used",
+    GARMENT_MASK: "take it from VITON-HD's archive; without it and without parsing, the whole picture is used",
+    WORN_MASK: "needed only if supervision.atv_weight is above 0 (data/README.md)",
+    MATCHES: "run scripts/preprocess_sift.py, or set data.matches to the folder of the published files",
 }
 
 
@@ -54,13 +54,13 @@ class Finding:
     """One fault of one file.
 
     Attributes:
-        kind: the folder's name in the layout.
+        kind: the kind of the file, named like its folder.
         name: the picture that the file belongs to.
         path: the file.
-        title: the fault, the same words for every file that has it.
+        title: the fault, in the same words for every file that has it.
         remedy: what to do about it.
         detail: what was found in this file.
-        remark: whether every script can work with it all the same.
+        remark: whether all commands work in spite of the fault.
     """
 
     kind: str
@@ -77,7 +77,7 @@ class Finding:
 
 
 class _Files:
-    """Reads the files that belong to one picture and keeps what is wrong with them."""
+    """Reads the files that belong to one picture and collects what is wrong with them."""
 
     def __init__(self, split: Split, name: str, kinds: Collection[str]) -> None:
         self.split, self.name, self.kinds = split, name, kinds
@@ -85,7 +85,7 @@ class _Files:
         self.findings: list[Finding] = []
 
     def read(self, kind: str, reader: Callable[[Path], np.ndarray]) -> np.ndarray | None:
-        """The picture, or None where it is not asked for, missing or broken."""
+        """Return the picture, or None if it is not requested, missing or broken."""
         if kind not in self.kinds:
             return None
         try:
@@ -102,12 +102,12 @@ class _Files:
         return None
 
     def judge(self, faults: Iterable[Fault]) -> None:
-        """Keep the faults of what was read."""
+        """Add the faults as findings."""
         for fault in faults:
             self.add(fault.kind, fault.title, fault.remedy, fault.detail, fault.remark)
 
     def add(self, kind: str, title: str, remedy: str, detail: str = "", remark: bool = False) -> None:
-        remark = remark or kind == WORN_MASK  # which nothing reads unless it is asked to
+        remark = remark or kind == WORN_MASK  # read only if the configuration requests it
         self.findings.append(Finding(kind, self.name, self._path(kind), title, remedy, detail, remark))
 
     def _path(self, kind: str) -> Path:
@@ -115,11 +115,13 @@ class _Files:
 
 
 def inspect_person(split: Split, name: str, kinds: Collection[str], proportions: float | None = None) -> list[Finding]:
-    """Look at the files of the person picture ``name``.
+    """Inspect the files of the person picture ``name``.
 
     Args:
-        kinds: which to look for, of image, agnostic-v3.2, agnostic-mask, image-densepose, gt_cloth_warped_mask.
-        proportions: height / width that pictures will be resized to; None: as they are.
+        split: finds the files.
+        name: file name of the person's picture.
+        kinds: the kinds to inspect, of image, agnostic-v3.2, agnostic-mask, image-densepose, gt_cloth_warped_mask.
+        proportions: height / width to which pictures will be resized; None: not checked.
     """
     files = _Files(split, name, kinds)
     photo = files.read(IMAGE, read_image)
@@ -137,7 +139,7 @@ def inspect_person(split: Split, name: str, kinds: Collection[str], proportions:
 
 
 def inspect_garment(split: Split, name: str, kinds: Collection[str], proportions: float | None = None) -> list[Finding]:
-    """Look at the files of the garment picture ``name``; ``kinds`` of cloth, cloth-mask, cloth_parse-bytedance."""
+    """Inspect the files of the garment picture ``name``; ``kinds`` of cloth, cloth-mask, cloth_parse-bytedance."""
     files = _Files(split, name, kinds)
     garment = files.read(GARMENT, read_image)
     _check_proportions(files, GARMENT, garment, proportions)
@@ -152,7 +154,7 @@ def inspect_garment(split: Split, name: str, kinds: Collection[str], proportions
 
 
 def inspect_matches(folder: Path, person: str, frame: Frame) -> tuple[Correspondences | None, list[Finding]]:
-    """The person's matches where they can be read, and what is wrong with their file."""
+    """Return the person's matches, or None if they cannot be read, and what is wrong with their file."""
     path = matches_path(folder, person)
     try:
         if not is_file(path):
@@ -172,8 +174,8 @@ def _check_proportions(files: _Files, kind: str, picture: np.ndarray | None, wan
     ):
         files.add(
             kind,
-            "has other proportions than data.height and data.width",
-            "it will be squeezed or stretched: better cut or pad it",
+            "has different proportions from data.height and data.width",
+            "it will be squeezed or stretched; crop or pad it to avoid this",
             f"{size_text(picture)} (height × width)",
             remark=True,
         )

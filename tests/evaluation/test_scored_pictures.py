@@ -83,7 +83,7 @@ def test_a_truncated_and_a_grey_result_are_refused(folder):
     with pytest.raises(InputError, match=r"a_x\.jpg: cannot be decoded"):
         results_of("ours", folder, listed(folder.parent, PAIRS), "unpaired")
     write_image(path, picture("grey")[:, :, 0])
-    with pytest.raises(InputError, match=r"a_x\.jpg: picture has mode L"):
+    with pytest.raises(InputError, match=r"a_x\.jpg: the picture has mode L"):
         results_of("ours", folder, listed(folder.parent, PAIRS), "unpaired")
 
 

@@ -108,7 +108,7 @@ WHOLE = {"seed": 0, "measures": {"ssim_paired": 1.0}, "per_image": {PRIMARY: {"x
         ('{"arm":', "not JSON"),
         ("[]", "has no measures"),
         ("[" * 100_000, r"not JSON \(too many levels\)"),
-        ('{"measures": {"a": NaN}}', "NaN is no JSON number"),
+        ('{"measures": {"a": NaN}}', "NaN is not a JSON number"),
         (b"\xff\xfe", "not JSON"),
         (WHOLE | {"measures": None}, "has no measures"),
         (WHOLE | {"measures": {"ssim_paired": "x"}}, r"measures\.ssim_paired is 'x'; a finite number is required"),

@@ -219,7 +219,7 @@ def test_broken_numbers_are_one_line(folder: Path, name: str, content: object, m
         ('{"noise": 1.0}\n', "line 1 has no numbers"),
         ('{"noise": null, "sift": 0.0}\n', "line 1 has no numbers"),
         ('{"noise": "x", "sift": 0.0}\n', "line 1 has no numbers"),
-        ('{"noise": NaN, "sift": 0.0}\n', "NaN is no JSON number"),
+        ('{"noise": NaN, "sift": 0.0}\n', "NaN is not a JSON number"),
         ('{"noise": 1e400, "sift": 0.0}\n', "line 1 has no numbers"),
         ('{"noise": ' + "1" * 400 + ', "sift": 0.0}\n', "line 1 has no numbers"),
         ("[" * 100_000, "line 1 has no numbers"),

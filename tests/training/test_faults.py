@@ -281,5 +281,5 @@ def test_a_run_killed_again_and_again_ends_as_the_one_in_one_piece(
 def test_a_folder_that_cannot_be_written_to_is_named_before_anything_is_trained(configuration):
     config = configuration(updates=1)
     config.output = "/proc/siftvton/run"
-    with pytest.raises(UsageError, match="/proc/siftvton/run: cannot be made a folder"):
+    with pytest.raises(UsageError, match="/proc/siftvton/run: this folder cannot be made"):
         train(config)
