@@ -1,4 +1,4 @@
-"""The toy world on disk, read back the way training and preprocessing read it."""
+"""The toy world on disk, read as training and preprocessing read it."""
 
 import subprocess
 import sys
@@ -109,7 +109,7 @@ def test_another_world_is_refused(world: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="another world"):
         write_world(world, train_pairs=2, test_pairs=3, seed=6, workers=1, **SIZE)
     (tmp_path / "train").mkdir()
-    with pytest.raises(UsageError, match="no toy world"):
+    with pytest.raises(UsageError, match="data other than a toy world"):
         write_world(tmp_path, train_pairs=1, test_pairs=2, workers=1, **SIZE)
     with pytest.raises(UsageError, match="test_pairs=1"):
         write_world(tmp_path / "new", train_pairs=1, test_pairs=1, workers=1, **SIZE)
