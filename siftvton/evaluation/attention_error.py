@@ -169,7 +169,7 @@ def measure(
 
 
 def summary(errors: np.ndarray, layers: Sequence[str], grids: Sequence[Grid]) -> dict[str, Any]:
-    """Average over images: each measure over all layers, with a 95 % interval over images, and each layer by itself.
+    """Average each measure over images: over all layers, with a 95 % interval, and for each layer.
 
     Args:
         errors: (layers, images, 5); NaN for an image without known places.

@@ -94,4 +94,4 @@ def load_autoencoder(folder: str | Path, device: torch.device) -> AutoencoderKL:
     try:
         return load_part(Path(folder), AutoencoderKL).to(device)
     except InputError as error:
-        raise InputError(f"autoencoder={error}; scripts/train_autoencoder.py writes such a folder") from error
+        raise InputError(f"autoencoder={error}; use a folder that scripts/train_autoencoder.py wrote") from error

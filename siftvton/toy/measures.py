@@ -150,8 +150,7 @@ def _number(file_id: str) -> int:
     number = file_id.partition("_")[0]
     if not number.isdecimal():
         raise InputError(
-            f"{file_id}: not a picture of the toy world, which are named 00000_00, 00001_00, …; use the world's own "
-            "pair list"
+            f"{file_id}: is not a name of the toy world (00000_00, 00001_00, …); use the world's own pair list"
         )
     return int(number)
 

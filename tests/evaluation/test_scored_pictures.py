@@ -38,7 +38,7 @@ def test_results_have_the_order_of_the_pair_list_and_other_files_are_ignored(fol
     assert found.size == (64, 48)
 
 
-def test_a_limit_changes_nobodys_garment(folder):
+def test_a_limit_does_not_change_anybodys_garment(folder):
     """A training list is paired: unpaired, each person wears the next person's garment, and the last the first's."""
     pairs = [Pair(f"{name}.jpg", f"{name}.jpg") for name in "pqr"]
     for name in ("p_q", "q_r", "r_p"):

@@ -149,5 +149,5 @@ def test_pairs_that_are_not_of_this_world_are_named(world: Path, tmp_path: Path)
     shutil.copytree(world, tmp_path / "world")
     (tmp_path / "world" / "test_pairs.txt").write_text("model_1.jpg model_1.jpg\n")
     data = HeldOutData(root=str(tmp_path / "world"), height=SIZE[0], width=SIZE[1])
-    with pytest.raises(InputError, match=r"^model_1: not a picture of the toy world"):
+    with pytest.raises(InputError, match=r"^model_1: is not a name of the toy world"):
         evaluate_toy(EvaluateToy(data=data, predictions=str(tmp_path), output=str(tmp_path / "out")))

@@ -105,8 +105,8 @@ def test_the_right_arm_is_at_the_left_of_the_picture() -> None:
     rendering = render(person, replace(sample_garment(0, "train", 0), sleeve="short", sleeve_reach=0.3), *SMALL)
     column = np.broadcast_to(np.arange(SMALL[1]), SMALL)
 
-    def middle(labels: np.ndarray, wanted: tuple[int, ...]) -> float:
-        return float(column[np.isin(labels, wanted)].mean())
+    def middle(labels: np.ndarray, parts: tuple[int, ...]) -> float:
+        return float(column[np.isin(labels, parts)].mean())
 
     assert middle(rendering.densepose_labels, BODY_PARTS["right_arm"]) < 80
     assert middle(rendering.densepose_labels, BODY_PARTS["left_arm"]) > 112
