@@ -72,9 +72,8 @@ def train_step(pipeline: TryOnPipeline, batch: TryOnBatch) -> None:
         losses.total.mean().backward()
     optimizer.step()
     elapsed = time.perf_counter() - start
-    print(
-        f"noise error {losses.noise.item():.3f}, Eq. 2 {losses.attention['sift'].item():.3f}; one update: {elapsed:.1f} s"
-    )
+    sift = losses.attention["sift"].item()
+    print(f"noise error {losses.noise.item():.3f}, Eq. 2 {sift:.3f}; one update: {elapsed:.1f} s")
 
 
 def sampling_step(pipeline: TryOnPipeline, batch: TryOnBatch) -> None:
