@@ -48,7 +48,7 @@ def check_data(config: CheckData) -> str:
     layout = data.open()
     parts = parts_of(layout, data.split)
     for part in parts:
-        inspect_part(part, layout, data.height / data.width, matches, frame)
+        inspect_part(part, layout, data.size, matches, frame)
     text, ready = report(root, parts)
 
     save_configuration(config, output / "check_data.yaml")

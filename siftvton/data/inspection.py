@@ -24,10 +24,10 @@ from siftvton.data.layouts.base import (
 )
 from siftvton.data.match_folder import matches_path
 from siftvton.data.sides import (
-    SAME_PROPORTIONS,
     Fault,
     garment_faults,
     person_faults,
+    proportions_differ,
     read_densepose,
     size_text,
 )
@@ -114,18 +114,18 @@ class _Files:
         return self.paths.get(kind) or self.split.candidates(kind, self.name)[0]
 
 
-def inspect_person(split: Split, name: str, kinds: Collection[str], proportions: float | None = None) -> list[Finding]:
+def inspect_person(split: Split, name: str, kinds: Collection[str], size: Frame | None = None) -> list[Finding]:
     """Inspect the files of the person picture ``name``.
 
     Args:
         split: finds the files.
         name: file name of the person's picture.
         kinds: the kinds to inspect, of image, agnostic-v3.2, agnostic-mask, image-densepose, gt_cloth_warped_mask.
-        proportions: height / width to which pictures will be resized; None: not checked.
+        size: (height, width) to which pictures will be resized; None: not checked.
     """
     files = _Files(split, name, kinds)
     photo = files.read(IMAGE, read_image)
-    _check_proportions(files, IMAGE, photo, proportions)
+    _check_proportions(files, IMAGE, photo, size)
     files.judge(
         person_faults(
             photo,
@@ -138,11 +138,11 @@ def inspect_person(split: Split, name: str, kinds: Collection[str], proportions:
     return files.findings
 
 
-def inspect_garment(split: Split, name: str, kinds: Collection[str], proportions: float | None = None) -> list[Finding]:
+def inspect_garment(split: Split, name: str, kinds: Collection[str], size: Frame | None = None) -> list[Finding]:
     """Inspect the files of the garment picture ``name``; ``kinds`` of cloth, cloth-mask, cloth_parse-bytedance."""
     files = _Files(split, name, kinds)
     garment = files.read(GARMENT, read_image)
-    _check_proportions(files, GARMENT, garment, proportions)
+    _check_proportions(files, GARMENT, garment, size)
     files.judge(
         garment_faults(
             garment,
@@ -166,12 +166,8 @@ def inspect_matches(folder: Path, person: str, frame: Frame) -> tuple[Correspond
         return None, [Finding(MATCHES, person, path, "cannot be read", remedy, str(error).removeprefix(f"{path}: "))]
 
 
-def _check_proportions(files: _Files, kind: str, picture: np.ndarray | None, wanted: float | None) -> None:
-    if (
-        picture is not None
-        and wanted is not None
-        and abs(picture.shape[0] / picture.shape[1] / wanted - 1) > SAME_PROPORTIONS
-    ):
+def _check_proportions(files: _Files, kind: str, picture: np.ndarray | None, size: Frame | None) -> None:
+    if picture is not None and size is not None and proportions_differ(picture, *size):
         files.add(
             kind,
             "has different proportions from data.height and data.width",

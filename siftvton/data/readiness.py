@@ -137,7 +137,7 @@ def _pairs_of(row: Row, read: Callable[[], list[Pair]]) -> list[Pair]:
         return []
 
 
-def inspect_part(part: Part, layout: Layout, proportions: float, matches_folder: Path, frame: Frame) -> None:
+def inspect_part(part: Part, layout: Layout, size: Frame, matches_folder: Path, frame: Frame) -> None:
     """Inspect the files that the part's commands read, and add what was found to the part."""
     kinds: dict[tuple[bool, str], set[str]] = defaultdict(set)  # (is a garment, name) -> kinds
     for kind, name in part.wanted:
@@ -149,7 +149,7 @@ def inspect_part(part: Part, layout: Layout, proportions: float, matches_folder:
 
     def inspect(entry: tuple[tuple[bool, str], set[str]]) -> list[Finding]:
         (is_garment, name), wanted = entry
-        return (inspect_garment if is_garment else inspect_person)(split, name, wanted, proportions)
+        return (inspect_garment if is_garment else inspect_person)(split, name, wanted, size)
 
     pool = ThreadPoolExecutor(os.cpu_count())  # threads are enough, since decoding releases the interpreter's lock
     try:
