@@ -1,4 +1,4 @@
-"""Inputs that several tests make."""
+"""Inputs that several tests use."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ PIPELINE_SIZE = (32, 48)
 
 
 def given(images: int = 2) -> dict[str, torch.Tensor]:
-    """What a pipeline is called with: up to three images."""
+    """Arguments for a pipeline, for up to three images."""
     torch.manual_seed(3)
     pictures = {
         name: torch.rand(3, 3, *PIPELINE_SIZE) * 2 - 1 for name in ("image", "agnostic", "densepose", "garment")
@@ -35,7 +35,7 @@ def generators(*seeds: int) -> list[torch.Generator]:
 
 
 def published_form(pipeline: TryOnPipeline) -> dict[str, torch.Tensor]:
-    """The pipeline as a published checkpoint's tensors, CLIP's names as transformers 4 wrote them."""
+    """The tensors of the pipeline as a published checkpoint; the CLIP names are those of transformers 4."""
     ours = {part: getattr(pipeline, part).state_dict() for part in PREFIXES}
     like = {}
     for part, tensors in ours.items():
