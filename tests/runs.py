@@ -1,4 +1,4 @@
-"""Training runs in this process, and what they leave."""
+"""Training runs in this process, and their outputs."""
 
 import json
 from pathlib import Path

@@ -65,7 +65,7 @@ def test_attention_that_is_not_finite_is_not_drawn(world: Path, tmp_path: Path, 
         ({"checkpoints": {}}, "checkpoints: none is given"),
         ({"points": [200, 10]}, "x, y in turn are required, inside 96 × 128"),
         ({"points": [20]}, "x, y in turn"),
-        ({"data": HeldOutData(height=100, width=96)}, "multiples of 16 are allowed"),
+        ({"data": HeldOutData(height=100, width=96)}, "use multiples of 16 for both"),
         ({"person": "nobody"}, "person=nobody: not in the test list, e.g. 00000_00"),
     ],
 )

@@ -222,7 +222,9 @@ def test_results_of_another_configuration_are_refused(configuration):
 
 
 def test_a_size_off_the_stride_is_refused(configuration):
-    with pytest.raises(UsageError, match=r"data\.height=60 data\.width=48: multiples of 16 are allowed"):
+    with pytest.raises(
+        UsageError, match=r"data\.height=60 data\.width=48 is not allowed; use multiples of 16 for both"
+    ):
         infer(configuration(height=60))
 
 
