@@ -90,7 +90,7 @@ def test_what_prevents_a_conversion_is_named(published, tmp_path: Path):
     with pytest.raises(UsageError, match="like=null is not allowed for to=published; use like="):
         convert_checkpoint(ConvertCheckpoint(input=source, output=str(tmp_path / "x.ckpt"), to="published"))
     torch.save({"state_dict": {"betas": torch.ones(3)}}, tmp_path / "other.ckpt")
-    with pytest.raises(InputError, match=r"other\.ckpt: not of the same model"):
+    with pytest.raises(InputError, match=r"other\.ckpt: does not match the model"):
         convert_checkpoint(
             ConvertCheckpoint(
                 input=source, output=str(tmp_path / "x.ckpt"), to="published", like=str(tmp_path / "other.ckpt")
@@ -119,7 +119,7 @@ def test_a_checkpoint_with_other_shapes_is_refused_in_one_line(published, pipeli
     assert values
     for like in ({name: torch.zeros(3, 3) for name in published}, published | values):
         torch.save({"state_dict": like}, tmp_path / "like.ckpt")
-        with pytest.raises(InputError, match=r"like\.ckpt: not of the same model") as raised:
+        with pytest.raises(InputError, match=r"like\.ckpt: does not match the model") as raised:
             convert_checkpoint(
                 ConvertCheckpoint(
                     input=str(tmp_path / "folder"), output=output, to="published", like=str(tmp_path / "like.ckpt")
@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing_and_is_named(published, tm
         config.to, config.like = "published", str(source)
     with (
         files_at_most(30_000),
-        pytest.raises(InputError, match=rf"made{suffix}: cannot be written \(.*nothing is left"),
+        pytest.raises(InputError, match=rf"made{suffix}: cannot be written \(.*no partial file is left"),
     ):
         convert_checkpoint(config)
     assert list(output.parent.iterdir()) == []

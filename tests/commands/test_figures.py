@@ -65,7 +65,7 @@ def test_attention_that_is_not_finite_is_not_drawn(world: Path, tmp_path: Path, 
         ({"checkpoints": {}}, "checkpoints: none is given"),
         ({"points": [200, 10]}, "is not allowed; use .* inside the photo, which has 96×128 pixels"),
         ({"points": [20]}, r"points=\[20\] is not allowed"),
-        ({"data": HeldOutData(height=100, width=96)}, "multiples of 16 are allowed"),
+        ({"data": HeldOutData(height=100, width=96)}, "use multiples of 16 for both"),
         ({"person": "nobody"}, "person=nobody is not in the test list; use an id from it, e.g. 00000_00"),
     ],
 )

@@ -224,7 +224,7 @@ def test_results_of_another_configuration_are_refused(configuration):
 
 
 def test_a_size_that_is_not_a_multiple_of_the_stride_is_refused(configuration):
-    with pytest.raises(UsageError, match=r"data\.height=60 data\.width=48: multiples of 16 are allowed"):
+    with pytest.raises(UsageError, match=r"data\.height=60 data\.width=48 is not allowed; use multiples of 16"):
         infer(configuration(height=60))
 
 

@@ -277,5 +277,5 @@ def test_a_truncated_autoencoder_is_refused(tmp_path, autoencoder_folder):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     path = tmp_path / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"^autoencoder=.*\.safetensors: damaged or not a safetensors file"):
+    with pytest.raises(InputError, match=r"^autoencoder=.*\.safetensors: is damaged or not a safetensors file"):
         load_autoencoder(tmp_path, CPU)
