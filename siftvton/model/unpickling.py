@@ -2,8 +2,8 @@
 
 PyTorch's own safe reader refuses honest checkpoints that also hold configuration objects. This reader rebuilds only
 tensors, and checks each one against the bytes in the file. It never imports a class or function of another package;
-an inert stub takes its place. A hostile pickle calls Python's own library, so a file that names anything of it is
-refused, except for the types of plain values in ``HARMLESS``.
+an inert stub takes its place. A hostile pickle calls functions of Python's own library, so a file that names anything
+in it is refused, except for the types of plain values in ``HARMLESS``.
 """
 
 import io
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-# Names of Python's own library that configuration objects and training states contain; stubs replace these, too.
+# Names in Python's own library that configuration objects and training states use; stubs replace these, too.
 HARMLESS = {
     "_codecs": {"encode"},  # protocol 2 writes bytes with it, e.g. in NumPy numbers and random states
     "argparse": {"Namespace"},

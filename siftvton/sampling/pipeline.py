@@ -253,7 +253,7 @@ def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = Non
     ===========  =============================================  =================================================
     steps        PLMS, DDIM, DDPM                               the other samplers
     ===========  =============================================  =================================================
-    1 to 9       trailing: 999, 999 − 1000/steps, …             trailing, or their own from 9 steps on
+    1 to 9       trailing: 999, 999 − 1000/steps, …             trailing, or their own if that begins late enough
     10 to 111    as published: the last is 1 and the first      their own
                  1 + (steps − 1)·⌊1000/steps⌋, so 901 with 10
                  and 981 with 50
