@@ -1,4 +1,4 @@
-# demo, test, quality and bench are all there is to know. Each makes .venv and installs first, where that is missing.
+# The usual targets are demo, test, quality and bench. Each first creates .venv and installs the package, if needed.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -26,15 +26,15 @@ demo: .venv/installed
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
-# Broken inputs of every kind, some 15 minutes; CASE=<the beginning of an id> tries a part, e.g. CASE=pictures.
+# Try broken inputs of every kind, about 15 minutes. CASE=<first letters of an id> runs a part, e.g. CASE=pictures.
 fuzz: .venv/installed
 	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python -m robustness.fuzz $(if $(CASE),"$(CASE)")
 
-# Kills, full disks and second writers for every long script, some 15 minutes; CASE as above.
+# Try kills, full disks and concurrent writers with every long script, about 15 minutes. CASE works as above.
 faults: .venv/installed
 	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python -m robustness.faults $(if $(CASE),"$(CASE)")
 
-# The page of all keys, from the schemas.
+# Write docs/configuration.md, the reference of all keys.
 reference: .venv/installed
 	$(BIN)/python -m siftvton.reference > docs/configuration.md
 

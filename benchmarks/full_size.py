@@ -1,9 +1,10 @@
 """One step of the full-size network with random weights on one photo pair: time and peak memory.
 
-python benchmarks/full_size.py train person.jpg garment.jpg      one fine-tuning update, gradient checkpointing on
-python benchmarks/full_size.py sample person.jpg garment.jpg     one guided sampling step, encoding and decoding too
+python benchmarks/full_size.py train person.jpg garment.jpg      one fine-tuning update with gradient checkpointing
+python benchmarks/full_size.py sample person.jpg garment.jpg     one guided sampling step with encoding and decoding
 
-On the CPU. Fine-tuning needs some 20 GB. The region to paint is the middle half of the photo; DensePose is left black.
+This runs on the CPU. Fine-tuning needs about 20 GB. The region to paint is the middle half of the photo, and the
+DensePose picture is black.
 """
 
 import argparse
@@ -31,7 +32,7 @@ SIZE = (512, 384)
 
 
 def photo_pair(person: str, garment: str) -> TryOnBatch:
-    """A batch of one, from two photos of any size."""
+    """A batch of one pair, made from two photos of any size."""
     photo, flat = read_image(person, SIZE), read_image(garment, SIZE)
     paint = np.zeros(SIZE, bool)
     paint[SIZE[0] // 4 : 3 * SIZE[0] // 4, SIZE[1] // 4 : 3 * SIZE[1] // 4] = True
@@ -57,6 +58,7 @@ def photo_pair(person: str, garment: str) -> TryOnBatch:
 
 
 def train_step(pipeline: TryOnPipeline, batch: TryOnBatch) -> None:
+    """Run one fine-tuning update; print its losses and its time."""
     parts = {name: part for name, part in pipeline.components.items() if name not in ("vae", "scheduler")}
     network = TryOnNetwork(**parts)
     pipeline.vae.requires_grad_(False)
@@ -67,17 +69,17 @@ def train_step(pipeline: TryOnPipeline, batch: TryOnBatch) -> None:
     print(f"{trained / 1e6:.0f} M parameters are trained")
     start = time.perf_counter()
     inputs = noised(pipeline.vae, pipeline.scheduler, batch, seed=0, dropout=0.0)
-    supervision = SupervisionConfig(max_timestep=999)  # whatever timestep is drawn, the step is supervised
+    supervision = SupervisionConfig(max_timestep=999)  # supervises the step at any timestep
     with step_losses(network, network, pipeline.scheduler, batch, inputs, supervision, 5.0) as losses:
         losses.total.mean().backward()
     optimizer.step()
     elapsed = time.perf_counter() - start
-    print(
-        f"noise error {losses.noise.item():.3f}, Eq. 2 {losses.attention['sift'].item():.3f}; one update: {elapsed:.1f} s"
-    )
+    noise, sift = losses.noise.item(), losses.attention["sift"].item()
+    print(f"noise error {noise:.3f}, Eq. 2 {sift:.3f}; one update: {elapsed:.1f} s")
 
 
 def sampling_step(pipeline: TryOnPipeline, batch: TryOnBatch) -> None:
+    """Sample with one step; print the time."""
     pictures = ("image", "agnostic", "densepose", "garment", "garment_224", "keep_mask")
     given = {name: getattr(batch, name) for name in pictures}
     start = time.perf_counter()

@@ -1,10 +1,11 @@
-"""A guided sampling step at full size: the published dataflow, and ours.
+"""A guided sampling step at full size: the published dataflow compared with ours.
 
-python benchmarks/guided_step.py               interleaved rounds: time, CPU time, FLOPs, greatest difference
-python benchmarks/guided_step.py savings       the same with each saving on top of the ones before
-python benchmarks/guided_step.py memory        peak memory of either, a fresh process each
+python benchmarks/guided_step.py               time, CPU time, FLOPs and largest difference, in interleaved rounds
+python benchmarks/guided_step.py savings       the same, adding one saving after the other
+python benchmarks/guided_step.py memory        peak memory of both, each in a new process
 
-Garment encoder, conditional and unconditional pass; 512×384, batch 1, float32, random weights; some 8 GB.
+A step is the garment encoder, the conditional and the unconditional pass; 512×384, batch 1, float32, random weights.
+It needs about 8 GB.
 """
 
 import argparse
@@ -32,12 +33,12 @@ from siftvton.model.unet import TryOnUNet
 
 ROUNDS = 7
 LATENT = (64, 48)
-BY_DEFAULT = 64 * 2**20  # bytes that glibc keeps by itself once blocks of 32 MiB were freed
+BY_DEFAULT = 64 * 2**20  # bytes of free memory that glibc keeps after blocks of 32 MiB have been freed
 
 
 @dataclass(frozen=True)
 class Form:
-    """Which of the savings a step makes."""
+    """The savings that a step uses."""
 
     nothing_unused: bool = False
     shortcut: bool = False
@@ -57,7 +58,7 @@ SAVINGS = {
     "+ convolutions of few cells": "few_cells",
     "+ freed memory kept": "memory_kept",
 }
-FORMS = {"plain": Form()}  # each with the savings of those before
+FORMS = {"plain": Form()}  # each form includes the savings of the ones before
 for saving, field in SAVINGS.items():
     FORMS[saving] = replace(FORMS[next(reversed(FORMS))], **{field: True})
 PLAIN, *_, OURS = FORMS
@@ -71,7 +72,7 @@ def _random(module: torch.nn.Module, deviation: float = 0.02) -> torch.nn.Module
 
 
 class Step:
-    """The parts of a guided step and their input."""
+    """The parts of a guided step and their inputs."""
 
     def __init__(self, unused: bool) -> None:
         torch.manual_seed(0)
@@ -83,7 +84,7 @@ class Step:
 
     @contextmanager
     def running(self, form: Form) -> Iterator[Callable[[], tuple[Tensor, Tensor]]]:
-        """The step in one of its forms, to be called inside the block."""
+        """The step in one of its forms, as a function to call inside the block."""
         unused = None if form.nothing_unused else self.unused
 
         def step() -> tuple[Tensor, Tensor]:
@@ -100,21 +101,22 @@ class Step:
         with plain.processors(*modules, fused=form.fused, shortcut=form.shortcut), convolutions, kept:
             keep_freed_memory(KEPT if form.memory_kept else BY_DEFAULT)
             if form.context_kept:
-                step()  # every step but a picture's first
+                step()  # fills the cache, as the first step of a picture does
             yield step
 
 
 @torch.no_grad()
 def time_forms(forms: dict[str, Form]) -> None:
+    """Run all forms in interleaved rounds; print a table of times, FLOPs and differences to the plain form."""
     step = Step(unused=True)
     wall: dict[str, list[float]] = {name: [] for name in forms}
     cpu: dict[str, list[float]] = {name: [] for name in forms}
     flops: dict[str, int] = {}
     predictions: dict[str, tuple[Tensor, Tensor]] = {}
-    for name, form in forms.items():  # also warms up
+    for name, form in forms.items():  # also a warm-up
         with step.running(form) as run:
             predictions[name] = run()
-            # The counter does not know the CPU's fused attention, but what that is made of.
+            # The counter does not know the CPU's fused attention, but it knows the operations of the unfused one.
             with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
                 run()
         flops[name] = counter.get_total_flops()
@@ -134,9 +136,7 @@ def time_forms(forms: dict[str, Form]) -> None:
 def _print_table(
     wall: dict[str, list[float]], cpu: dict[str, list[float]], flops: dict[str, int], differences: dict[str, float]
 ) -> None:
-    print(
-        f"\n{ROUNDS} rounds, {torch.get_num_threads()} threads; ratio to plain: median [quartiles] of the rounds' own"
-    )
+    print(f"\n{ROUNDS} rounds, {torch.get_num_threads()} threads; ratio to plain: median [quartiles] over the rounds")
     print("\n| form | s | ratio | CPU ratio | GFLOP | largest difference / deviation |\n|---|---:|---:|---:|---:|---:|")
     for name in wall:
         ratio = np.percentile(np.array(wall[name]) / np.array(wall[PLAIN]), [50, 25, 75])
@@ -149,12 +149,14 @@ def _print_table(
 
 @torch.no_grad()
 def peak_of(form: Form) -> None:
+    """Run one step and print the peak memory of this process, in KiB."""
     with Step(unused=not form.nothing_unused).running(form) as run:
         run()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def compare_memory() -> None:
+    """Print the peak memory of the plain form and of ours, and their ratio."""
     peaks = []
     for name in (PLAIN, OURS):
         done = subprocess.run(

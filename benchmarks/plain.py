@@ -1,8 +1,8 @@
-"""The published dataflow on this package's layers: what the benchmarks compare with, under parity tests of its own.
+"""The published dataflow on the layers of this package: the form that the benchmarks compare with.
 
-Sampling: two separate passes; the garment encoder's deepest level and middle block run although nothing reads them;
-every attention builds its scores, those over the single context token as well. Training: dense reference attention,
-and the whole softmax of every supervised layer.
+It passes the same parity tests. In sampling, the two passes are separate, the deepest level and the middle block of the
+garment encoder run although nothing reads them, and every attention computes its scores, also over the single context
+token. In training, the reference attention is dense, and every supervised layer computes its whole softmax.
 """
 
 import math
@@ -29,11 +29,11 @@ from siftvton.supervision.reference import Grid, cells, grid_of
 
 @contextmanager
 def processors(*modules: nn.Module, fused: bool, shortcut: bool) -> Iterator[None]:
-    """Give the modules' attention layers other processors until the block ends.
+    """Give the attention layers of the modules plain processors, which compute scores, inside the block.
 
     Args:
-        fused: leave those that are not the context's as they are, else scores are materialised.
-        shortcut: leave the context's as they are.
+        fused: keep the processors of the layers that do not attend to the context token.
+        shortcut: keep the processors of the layers that attend to the context token.
     """
     layers = [layer for module in modules for layer in module.modules() if isinstance(layer, Attention)]
     before = [layer.processor for layer in layers]
@@ -49,12 +49,12 @@ def processors(*modules: nn.Module, fused: bool, shortcut: bool) -> Iterator[Non
 
 
 def convolutions() -> AbstractContextManager[object]:
-    """Compute every convolution alike, whatever its size, inside the block."""
+    """Compute every convolution in the same way inside the block, whatever its size."""
     return patch.object(FewCellsConv2d, "_conv_forward", nn.Conv2d._conv_forward)
 
 
 class UnusedStages(nn.Module):
-    """What the published garment encoder runs behind its last feature; random weights, since nothing reads it."""
+    """The stages that the published garment encoder runs after its last feature; nothing reads their output."""
 
     def __init__(self, encoder: GarmentEncoder) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def garment_features(
     timestep: Tensor,
     context: Tensor,
 ) -> list[Tensor]:
-    """The garment encoder's features, the unused stages run as well where they are given."""
+    """The features of the garment encoder; also runs the unused stages if they are given."""
     features = encoder(sample, garment_latent, timestep, context)
     if unused is not None:
         inner = encoder.encoder
@@ -106,7 +106,7 @@ def guided_predictions(
     features: Sequence[Tensor],
     one_batch: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """The conditional and the unconditional prediction, one after the other or, as the pipeline has them, in one."""
+    """The conditional and the unconditional prediction, from two passes or from one batch as in the pipeline."""
     if not one_batch:
         return unet(sample, timestep, context, features), unet(sample, timestep, unconditional)
     both = torch.cat([context, unconditional])
@@ -128,7 +128,7 @@ def dense_reference(matches: Correspondences, query_grid: Grid, key_grid: Grid) 
 def dense_supervision(
     model: nn.Module, batch: Sequence[Correspondences], layers: Sequence[str]
 ) -> AbstractContextManager[Recorder]:
-    """Eqs. 1-2 with the whole log-softmax and whole reference matrices; used like ``supervise``."""
+    """Eqs. 1-2 with the whole log-softmax and dense reference matrices; use it like ``supervise``."""
     frame = batch[0].frame
 
     def loss(attention: Attention, hidden: Tensor, key: Tensor) -> Tensor:

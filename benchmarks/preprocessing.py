@@ -1,9 +1,10 @@
-"""Preprocessing against a plain loop: pairs a second, and whether the matches are the same.
+"""Preprocessing compared with a plain loop: pairs per second, and whether the matches are the same.
 
-python benchmarks/preprocessing.py [36]    interleaved rounds on so many toy pairs of 512×384
+python benchmarks/preprocessing.py [PAIRS]    interleaved rounds on PAIRS toy pairs of 512×384; default 36
 
-The plain loop: one process, one thread; each region is painted, searched, matched and filtered by itself. Ours: all
-cores, started and stopped in the time, reports and all. Without parsing, one garment picture serves all regions.
+The plain loop uses one process and one thread, and paints, searches, matches and filters each region separately. Ours
+uses all cores; its time includes starting and stopping processes and writing reports. Without parsing, all regions
+share one garment picture.
 """
 
 import contextlib
@@ -41,7 +42,7 @@ RECORDED = {"ours": "same_matches", "ours, joint": "joint"}
 
 
 def plain_loop(split: Split, pairs: list[Pair], output: Path) -> dict[str, int]:
-    """Match files for the pairs; how many of their regions there were, and how many of them empty on either side."""
+    """Write match files for the pairs; returns the number of regions, and of regions that are empty on a side."""
     shares = {"regions": 0, "empty": 0}
     for pair in pairs:
         parsing = split.find(GARMENT_PARSING, pair.garment)
@@ -67,13 +68,14 @@ def plain_loop(split: Split, pairs: list[Pair], output: Path) -> dict[str, int]:
 
 
 def ours(data: Path, output: Path, regions: str) -> None:
+    """Run the preprocessing command without its printed text."""
     config = PreprocessSift(data=SiftData(root=str(data)), output=str(output), regions=regions, preview=0)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         preprocess_sift(config)
 
 
 def differ(first: Correspondences, second: Correspondences) -> bool:
-    """Whether any match of one is not in the other, within a hundredth of a pixel."""
+    """Whether two lists of matches differ, in number or by more than a hundredth of a pixel."""
     if len(first) != len(second):
         return True
     sides = ((first.person, second.person), (first.garment, second.garment))
@@ -81,6 +83,7 @@ def differ(first: Correspondences, second: Correspondences) -> bool:
 
 
 def compare(data: Path, scratch: Path, name: str, suffix: str = "") -> None:
+    """Run all forms in interleaved rounds; print a table and record the ratios."""
     folder = VitonHD(str(data)).split("train")
     pairs = VitonHD(str(data)).split("train").matched_pairs()
     shares: dict[str, int] = {}
@@ -99,7 +102,7 @@ def compare(data: Path, scratch: Path, name: str, suffix: str = "") -> None:
     kept = {form: [read_matches(matches_path(scratch / form, pair.person), FRAME) for pair in pairs] for form in forms}
     print(f"\n{name}: {len(pairs)} pairs, {shares['empty']} of {shares['regions']} regions empty")
     print(
-        "\n| form | pairs a second | ratio to plain | matches | pairs with other matches |\n|---|---:|---:|---:|---:|"
+        "\n| form | pairs per second | ratio to plain | matches | pairs with other matches |\n|---|---:|---:|---:|---:|"
     )
     for form in forms:
         ratio = np.percentile(np.array(rates[form]) / np.array(rates["plain loop"]), [50, 25, 75])

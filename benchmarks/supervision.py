@@ -1,10 +1,10 @@
-"""What supervision costs: without, ours, and dense as published; time and memory.
+"""The cost of supervision in time and memory: without it, with ours, and dense as published.
 
-python benchmarks/supervision.py                 interleaved rounds: the reference, one hooked layer, a toy step
-python benchmarks/supervision.py memory          peak memory of the latter two, a fresh process each
+python benchmarks/supervision.py                 time of the reference, one hooked layer and a toy step, interleaved
+python benchmarks/supervision.py memory          peak memory of the layer and the toy step, each in a new process
 
-Forward and backward, float32, CPU. The layer: 3,072 queries and keys, 8 heads of 40, batch 2. The toy step: the
-shipped network, batch 8, with the optimiser's step.
+Forward and backward pass, float32, on the CPU. The layer has 3,072 queries and keys, 8 heads of width 40 and batch 2.
+The toy step uses the shipped network with batch 8 and includes the step of the optimiser.
 """
 
 import argparse
@@ -38,7 +38,7 @@ TOY = Path(__file__).parents[1] / "checkpoints" / "toy"
 
 
 def matches_of(count: int, images: int) -> list[Correspondences]:
-    """``count`` matches an image in the middle of both pictures, where garments are."""
+    """``count`` matches for each image, in the middle of both pictures, where garments are."""
     draw = np.random.default_rng(0)
     low, high = np.array([100, 120]), np.array([284, 420])
     return [Correspondences(*(low + draw.random((2, count, 2)) * (high - low)), frame=FRAME) for _ in range(images)]
@@ -52,7 +52,7 @@ def supervised_step(
     layers: list[str],
     form: str,
 ) -> None:
-    """Forward and backward in one of the forms."""
+    """Run forward and backward pass in one of the forms."""
     for parameter in parameters:
         parameter.grad = None
     if form == "without":
@@ -66,6 +66,7 @@ def supervised_step(
 
 
 def layer_step(count: int) -> Callable[[str], None]:
+    """A function that runs one hooked layer in a form, with ``count`` matches for each image."""
     torch.manual_seed(0)
     model = nn.ModuleDict({"hooked": Attention(320, cross_attention_dim=320, heads=8, dim_head=40)})
     hidden, garment = torch.randn(2, 2, 3072, 320, requires_grad=True)
@@ -78,6 +79,7 @@ def layer_step(count: int) -> Callable[[str], None]:
 
 
 def toy_step(count: int) -> Callable[[str], None]:
+    """A function that runs one update of the toy network in a form, with ``count`` matches for each image."""
     pipeline = load(TOY)
     network = pipeline.network()
     parameters = select_trainable(network, "all")
@@ -99,12 +101,12 @@ CASES = {
     "layer, 20 matches": (layer_step, 20),
     "layer, 100 matches": (layer_step, 100),
     "layer, 500 matches": (layer_step, 500),
-    "toy step, 8 matches": (toy_step, 8),  # as many as its training pairs have on average
+    "toy step, 8 matches": (toy_step, 8),  # the average of its training pairs
 }
 
 
 def compare_references() -> None:
-    """Build the reference attention of a batch on three grids; figures are an image's."""
+    """Compare building the reference attention of a batch on three grids; the figures are for one image."""
     images = 8
     matches = matches_of(100, images)
     times: dict[str, list[float]] = {"sparse": [], "dense": []}
@@ -123,7 +125,7 @@ def compare_references() -> None:
             times[name].append((time.perf_counter() - start) / images)
     ratio = np.percentile(np.array(times["dense"]) / np.array(times["sparse"]), [50, 25, 75])
     sizes = {"dense": dense() / images, "sparse": sparse() / images}
-    print(f"reference attention, 100 matches, three grids, an image of a batch of {images}:")
+    print(f"reference attention, 100 matches, three grids, for each image of a batch of {images}:")
     for name, size in sizes.items():
         print(f"{name}: {np.median(times[name]) * 1e3:.3f} ms, {size / 2**10:.1f} KiB")
     print(f"time ratio {ratio[0]:.0f} [{ratio[1]:.0f} to {ratio[2]:.0f}]")
@@ -133,6 +135,7 @@ def compare_references() -> None:
 
 
 def compare_time() -> None:
+    """Run all cases and forms in interleaved rounds; print a table of times and FLOPs."""
     compare_references()
     print("\n| case | form | ms | ratio to without | CPU ratio | GFLOP |\n|---|---|---:|---:|---:|---:|")
     for case, (make, count) in CASES.items():
@@ -142,7 +145,7 @@ def compare_time() -> None:
         flops = {}
         for form in FORMS:
             with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-                step(form)  # also warms up
+                step(form)  # also a warm-up
             flops[form] = counter.get_total_flops()
         for _ in tqdm(range(ROUNDS), desc=case, unit="round", leave=False):
             for form in FORMS:
@@ -162,13 +165,14 @@ def compare_time() -> None:
 
 
 def compare_memory() -> None:
+    """Print the peak memory of all cases and forms."""
     print("| case | form | peak, MiB | ratio to without |\n|---|---|---:|---:|")
     for case in CASES:
         toy = case.startswith("toy")
         peaks: dict[str, float] = {}
         for form in FORMS:
             command = [sys.executable, __file__, "peak", "--case", case, "--form", form]
-            # Peaks of equal processes differ by a hundredth, so what is recorded is the median of three.
+            # The peaks of identical processes differ by about 1 %, so the recorded value is the median of three.
             done = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(3 if toy else 1)]
             peaks[form] = np.median([int(each.stdout.split()[-1]) for each in done]) / 2**10
             print(f"| {case} | {form} | {peaks[form]:.0f} | {peaks[form] / peaks['without']:.3f} |")

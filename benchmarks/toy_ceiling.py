@@ -1,7 +1,7 @@
-"""What the toy autoencoder alone lets through: the exact rendering, encoded and decoded, in place of a try-on result.
+"""The best results that the toy autoencoder allows: the exact renderings, encoded and decoded, as try-on results.
 
-``python benchmarks/toy_ceiling.py checkpoint=checkpoints/toy data.root=… output=…``, then
-``scripts/evaluate_toy.py predictions=<output>``. No diffusion model with this autoencoder can be expected to do better.
+Run ``python benchmarks/toy_ceiling.py checkpoint=checkpoints/toy data.root=… output=…``, then
+``scripts/evaluate_toy.py predictions=<output>``. A diffusion model with this autoencoder is not expected to do better.
 """
 
 import json

@@ -1,7 +1,8 @@
-"""How SIFT fares on the toy world: per preset and way to search, what each stage leaves and how much of that is right.
+"""SIFT on the toy world: how many matches each stage keeps and how many of them are right, by preset and search.
 
-A match is right when the exact map, at the person's point, lies within 4 px of the garment's point. Pictures go
-through JPEG as their files do. Prints Markdown; ``python benchmarks/toy_matches.py 300`` renders 300 pairs.
+A match is right if the exact map takes the person's point to within 4 px of the garment's point. Pictures are
+compressed as JPEG, like the files of the toy world. ``python benchmarks/toy_matches.py 300`` renders 300 pairs and
+prints tables in Markdown.
 """
 
 import sys
@@ -26,13 +27,13 @@ TOLERANCE = 4.0  # px on the garment
 
 
 def through_jpeg(picture: np.ndarray) -> np.ndarray:
-    """The picture as it is read back from its JPEG file."""
+    """The picture after JPEG compression, as read from its file."""
     coded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     return np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[:, :, ::-1])
 
 
 def matched(rendering: Rendering, preset: Preset, joint: bool) -> list[RegionMatches]:
-    """The search as preprocessing does it on the written files."""
+    """The matches of each region, found as preprocessing finds them in the written files."""
     areas = regions_in_frame(
         FRAME,
         densepose=through_jpeg(rendering.densepose),
@@ -43,16 +44,16 @@ def matched(rendering: Rendering, preset: Preset, joint: bool) -> list[RegionMat
 
 
 def is_right(rendering: Rendering, person: np.ndarray, garment: np.ndarray) -> np.ndarray:
-    """(N,) whether the exact map agrees with matches of person and garment points (N, 2)."""
+    """Whether the exact map agrees with matches of person and garment points (N, 2); (N,) bool."""
     column, row = np.rint(person).astype(int).T
     exact = rendering.person_to_garment[row, column]
-    return np.linalg.norm(exact - garment, axis=1) <= TOLERANCE  # NaN, where no garment is seen, is never near
+    return np.linalg.norm(exact - garment, axis=1) <= TOLERANCE  # False for NaN, where no garment is visible
 
 
 def stage_counts(rendering: Rendering, found: Sequence[RegionMatches], preset: Preset) -> np.ndarray:
-    """(stages, 2) matches left after each stage and how many of them are right, all regions together.
+    """The matches after each stage and the right ones among them, over all regions; (stages, 2).
 
-    A stage that a region did not run leaves what the one before left.
+    If a stage did not run for a region, its matches stay the same.
     """
     counts = np.zeros((len(preset.stages), 2), int)
     for each in found:
@@ -65,7 +66,7 @@ def stage_counts(rendering: Rendering, found: Sequence[RegionMatches], preset: P
 
 
 def interval(counts: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval, over pairs, of the share that is right; ``counts`` is (pairs, 2)."""
+    """The 95 % bootstrap interval, over pairs, of the share of right matches; ``counts`` is (pairs, 2)."""
     drawn = numpy_generator(SEED, "bootstrap").integers(0, len(counts), (2000, len(counts)))
     left, right = counts[drawn].sum(1).T
     low, high = np.percentile(right / np.maximum(left, 1), (2.5, 97.5))
@@ -73,9 +74,9 @@ def interval(counts: np.ndarray) -> tuple[float, float]:
 
 
 def table(counts: np.ndarray, preset: Preset) -> list[str]:
-    """Markdown rows; ``counts`` is (pairs, stages, 2)."""
+    """A Markdown table with one row for each stage; ``counts`` is (pairs, stages, 2)."""
     total = counts.sum(0)
-    rows = ["| stage | matches | of the ratio test's | right | 95 % interval |", "|---|---|---|---|---|"]
+    rows = ["| stage | matches | share of the ratio test | right | 95 % interval |", "|---|---|---|---|---|"]
     for index, stage in enumerate(preset.stages):
         left, right = total[index]
         low, high = interval(counts[:, index])
@@ -86,8 +87,9 @@ def table(counts: np.ndarray, preset: Preset) -> list[str]:
 
 
 def per_print(counts: np.ndarray, kinds: Sequence[str]) -> list[str]:
+    """A Markdown table with one row for each kind of print; ``kinds`` are those of the pairs."""
     rows = [
-        "| print | pairs | with a match | matches a pair | right after the ratio test | right at the end |",
+        "| print | pairs | with a match | matches per pair | right after the ratio test | right at the end |",
         "|---|---|---|---|---|---|",
     ]
     for kind in (*PRINTS, "all"):
@@ -113,7 +115,9 @@ def main(pairs: int) -> None:
         for (name, regions), of_pairs in counts.items():
             preset = PRESETS[name]
             of_pairs.append(stage_counts(rendering, matched(rendering, preset, regions == "joint"), preset))
-    print(f"{pairs} pairs at {FRAME[0]} × {FRAME[1]}, {pairs / rendering_time:.1f} pairs/s rendered on one core.\n")
+    print(
+        f"{pairs} pairs at {FRAME[0]} × {FRAME[1]}; one core renders {pairs / rendering_time:.1f} pairs per second.\n"
+    )
     for (name, regions), found in counts.items():
         tables = *table(np.stack(found), PRESETS[name]), "", *per_print(np.stack(found), kinds)
         print(f"### {name}, regions {regions}\n", *tables, "", sep="\n")

@@ -1,4 +1,4 @@
-"""Measure how far the hooked layers of a checkpoint look from where they should, and draw what they look at."""
+"""Measure how far a checkpoint's attention is from the right place on the garment, and draw the attention."""
 
 from siftvton.cli import run
 

@@ -1,4 +1,4 @@
-"""Say what is missing or wrong in a data folder, and which script needs it."""
+"""List the missing and wrong files of a data folder, and the commands that need them."""
 
 from siftvton.cli import run
 

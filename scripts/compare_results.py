@@ -1,4 +1,4 @@
-"""Put several methods' results side by side, the torso enlarged below."""
+"""Put the results of several methods side by side, with the torso enlarged."""
 
 from siftvton.cli import run
 

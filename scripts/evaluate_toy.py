@@ -1,4 +1,4 @@
-"""Score try-on results of the toy world against the exact rendering: prints, colours, the rest of the photo."""
+"""Score toy results against the exact rendering: print, colour and the rest of the photo."""
 
 from siftvton.cli import run
 

@@ -1,4 +1,4 @@
-"""Train and measure the arms of an experiment on the toy world; one table."""
+"""Train variants ("arms") over several seeds, measure them alike and write one table (toy world)."""
 
 from siftvton.cli import run
 

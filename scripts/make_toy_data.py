@@ -1,4 +1,4 @@
-"""Write the toy world in VITON-HD's layout."""
+"""Draw the toy world and write it in VITON-HD's layout."""
 
 from siftvton.cli import run
 

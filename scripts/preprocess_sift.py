@@ -1,4 +1,4 @@
-"""Match each pair's photo with its garment's picture and write the correspondences (paper §3.1)."""
+"""Find the matches between each photo and the picture of its garment (paper §3.1)."""
 
 from siftvton.cli import run
 

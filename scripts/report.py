@@ -1,4 +1,4 @@
-"""Gather what `make demo` made into one page: python scripts/report.py output=outputs/demo"""
+"""Gather the results of `make demo` on one page: python scripts/report.py output=outputs/demo"""
 
 from siftvton.cli import run
 

@@ -1,4 +1,4 @@
-"""Draw what points of a photo look at on the garment, a row a checkpoint."""
+"""Draw where points of a photo look on the garment, one row for each checkpoint."""
 
 from siftvton.cli import run
 

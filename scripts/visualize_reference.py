@@ -1,4 +1,4 @@
-"""Draw matches and the reference attention that they give."""
+"""Draw matches and the reference attention that follows from them."""
 
 from siftvton.cli import run
 

@@ -1,4 +1,4 @@
-"""``python -m siftvton <command> …``."""
+"""Entry point of ``python -m siftvton <command> …``."""
 
 from siftvton.cli import main
 

@@ -1,4 +1,4 @@
-"""The command line of every command: ``--config``, ``--dry-run``, ``--help``, ``key=value``, one-line errors."""
+"""The command line of all commands: ``--config``, ``--dry-run``, ``--help``, ``key=value`` and one-line errors."""
 
 import argparse
 import difflib
@@ -26,17 +26,17 @@ from siftvton.settings import ROOT, load_configuration, to_yaml, values
 C = TypeVar("C")
 
 CONFIGS = ROOT / "configs"
-DEBUG = "SIFTVTON_DEBUG"  # set to 1: an unexpected error's traceback is shown
+DEBUG = "SIFTVTON_DEBUG"  # environment variable; 1: show the traceback of an error
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
-CLOSED_PIPE = 141  # as shells say it of a program that SIGPIPE ended: the work may not be done
+CLOSED_PIPE = 141  # the code that shells give a program ended by SIGPIPE: the work may not be done
 MEMORY_KEYS = ("batch_size", "workers", "jobs", "height", "width", "matches_frame", "crop")
 MEMORY_WORDS = ("out of memory", "insufficient memory", "not enough memory", "allocate memory", "bad_alloc")
-PEER_WORDS = ("closed by peer", "reset by peer", "Timed out waiting", "Broken pipe")  # of gloo; NCCL's has a class
+PEER_WORDS = ("closed by peer", "reset by peer", "Timed out waiting", "Broken pipe")  # gloo's; NCCL has an error class
 WORKER_WORDS = ("DataLoader worker", "shared memory")
 
 
 def main() -> NoReturn:
-    """The console command ``siftvton <command> …``."""
+    """Run the console command ``siftvton <command> …``."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--help", "-h"):
         titles = {each: (command(each).schema.__doc__ or "").splitlines()[0] for each in NAMES}
@@ -54,25 +54,25 @@ def main() -> NoReturn:
 
 
 def load(schema: type[C], path: str | Path, overrides: Sequence[str] = ()) -> C:
-    """The configuration of one command from a file that may hold keys of others, and from ``key=value`` overrides."""
+    """Load one command's configuration from a file, which may contain keys of other commands, and from overrides."""
     return load_configuration(schema, path, overrides, [*schemas().values()])
 
 
 def run(chosen: str | Command, arguments: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
     """Parse the command line, build the configuration, call the command's function with it and exit.
 
-    Only one process of a run, and only one run at a time, holds the lock of the output folder.
+    Only one run at a time holds the lock of the output folder; of a run with several processes, the main one does.
 
     Args:
         chosen: a command, or its name.
-        arguments: of the command line; None: the process's own.
-        program: what to call the program in messages; None: the script's name.
+        arguments: the command line's arguments; None: those of this process.
+        program: the program's name in messages; None: the script's name.
     """
     chosen = command(chosen) if isinstance(chosen, str) else chosen
     schema, default = chosen.schema, chosen.default
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a console that lacks a character shows another
+            stream.reconfigure(errors="replace")  # a console that lacks a character shows a replacement
     parser = _Parser(program, add_help=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--config", default=str(CONFIGS / default))
@@ -94,11 +94,11 @@ def run(chosen: str | Command, arguments: Sequence[str] | None = None, program: 
             _print(said or "")
     except KeyboardInterrupt:
         _end(f"{parser.prog}: stopped", 130)
-    except UsageError as error:  # what was typed may have line breaks
+    except UsageError as error:  # the typed text may contain line breaks
         _end(f"{parser.prog}: {' '.join(words(error).splitlines())}", error.exit_code)
     except InputError as error:
         _end(f"{parser.prog}: {words(error)}", error.exit_code)
-    except Exception as error:  # the one place for what nobody foresaw
+    except Exception as error:  # the only place that handles unexpected errors
         if isinstance(error, BrokenPipeError) and hasattr(select, "poll") and _nobody_reads():
             _end("", CLOSED_PIPE)
         if os.environ.get(DEBUG) == "1":
@@ -123,7 +123,7 @@ def _call(function: Callable[[Any], str | None], config: Any) -> str | None:
 
 @contextmanager
 def _ctrl_c_kept() -> Iterator[None]:
-    """Let Ctrl-C stay Ctrl-C: a library that it interrupts may raise an error of its own, as for a damaged file."""
+    """Raise KeyboardInterrupt after Ctrl-C, even if the interrupted library raised another error because of it."""
     made = False
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -131,7 +131,7 @@ def _ctrl_c_kept() -> Iterator[None]:
         made = True
         signal.default_int_handler(number, frame)
 
-    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # it is ignored in the background
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a background process ignores SIGINT
     if not default or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -148,23 +148,23 @@ def _ctrl_c_kept() -> Iterator[None]:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; --help lists what there is")
+        raise UsageError(f"{message}; --help lists all options and keys")
 
 
 def _foreseen(error: Exception, schema: type, output: Path | None) -> str | None:
-    """One line with a remedy for the errors of the system, of memory and of a missing package; None for others."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}  # without an import of PyTorch or OpenCV
+    """Return one line with a remedy for an error of the system, of memory or of a missing package; None for others."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # names, so that PyTorch need not be imported
     said = first_line(error)
     if "OutOfMemoryError" in kinds or isinstance(error, MemoryError) or _is_about(error, MEMORY_WORDS):
         lower = [key for key in keys(schema) if key.rpartition(".")[2] in MEMORY_KEYS]
         remedy = f"lower {', '.join(lower[:-1])} or {lower[-1]}" if len(lower) > 1 else "free some memory"
         return f"out of memory ({said}); {remedy}"
     if _is_about(error, WORKER_WORDS):
-        return f"a data loading process ended ({said}), usually for lack of memory; lower workers, or set it to 0"
+        return f"a data loading process ended ({said}), usually because memory ran out; lower workers, or set it to 0"
     if "DistError" in kinds or _is_about(error, PEER_WORDS):
         return (
-            f"another process of this run has ended or does not answer ({said}); its own last lines say why, and the "
-            "same command goes on from what is written"
+            f"another process of this run has ended or does not answer ({said}); see its last lines for the reason, "
+            "then run the same command again: it continues from what is written"
         )
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("siftvton"):
         return f"the package {error.name.partition('.')[0]} is not installed; README.md says how to install everything"
@@ -172,13 +172,13 @@ def _foreseen(error: Exception, schema: type, output: Path | None) -> str | None
 
 
 def _is_about(error: Exception, said: tuple[str, ...]) -> bool:
-    """Whether a library's general error has one of these words; OpenCV's is named ``error``."""
+    """Whether a library's general error, such as ``RuntimeError`` or ``cv2.error``, contains one of these words."""
     general = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"
     return general and any(each.lower() in str(error).lower() for each in said)
 
 
 def _write_traceback(error: Exception, output: Path | None) -> str:
-    """Write the traceback into the output folder, else into the temporary one; says where it is."""
+    """Write the traceback into the output folder, or else into the temporary folder; return where it is."""
     text = "".join(traceback.format_exception(error))
     text = f"command: {sys.argv}\nfolder: {os.environ.get('PWD')}\npython: {platform.python_version()}\n\n{text}"
     for folder in (output, None):
@@ -193,7 +193,7 @@ def _write_traceback(error: Exception, output: Path | None) -> str:
 
 
 def _print(text: str) -> None:
-    """Print and flush, so that an error of standard output is raised here, and names it."""
+    """Print and flush, so that an error of standard output is raised here, with its name."""
     try:
         print(text.rstrip("\n"), end="\n" if text else "", flush=True)
     except OSError as error:
@@ -201,11 +201,11 @@ def _print(text: str) -> None:
 
 
 def _nobody_reads() -> bool:
-    """Whether standard output is a pipe whose reader has ended, as ``head`` does."""
+    """Whether standard output is a pipe that nobody reads any more, e.g. after ``| head`` has ended."""
     watched = select.poll()
     watched.register(sys.stdout, 0)
     gone = any(event & select.POLLERR for _, event in watched.poll(0))
-    if gone:  # Python flushes once more at the end, and would complain
+    if gone:  # Python flushes once more when it exits, and that would fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return gone
 
@@ -223,13 +223,13 @@ def _help(schema: type, config: Any, program: str, default: str) -> str:
         "",
         f"usage: {program} [--config FILE] [--dry-run] [key=value ...]",
         "",
-        f"  --config FILE  YAML with keys as below; default configs/{default}",
-        "  --dry-run      print the resolved configuration, touch nothing",
+        f"  --config FILE  read keys from this YAML file; default: configs/{default}",
+        "  --dry-run      print the resolved configuration and do nothing else",
         "",
-        "Paths start from the current folder; configs/ and checkpoints/toy are also found from elsewhere. In a path, ~",
-        "and $NAME or ${NAME} are replaced, and $$ stands for $.",
+        "Relative paths start from the current folder; configs/ and checkpoints/toy are found from every folder. In a",
+        "path, ~ and environment variables ($NAME, ${NAME}) are replaced, and $$ stands for a plain $.",
         "",
-        "keys (as the configuration sets them):",
+        "keys, with their values in this configuration:",
     ]
     for key, value, entry in values(config):
         allowed = f" ({found})" if (found := allowed_values(entry)) else ""

@@ -1,4 +1,4 @@
-"""The ``device`` key, whether there is anything but the CPU, and what several processes do together."""
+"""The device that the ``device`` key names, and decisions and errors that several processes share."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ from siftvton.errors import InputError, UsageError, first_line
 
 T = TypeVar("T")
 
-# How long one process waits for the others. PyTorch's ten minutes are less than one process may take alone to score a
-# validation, write several gigabytes or finish a larger share of the pictures.
+# How long one process waits for the others. PyTorch's default of ten minutes is too short: one process alone may need
+# longer to score a validation, write several gigabytes or finish a larger share of the pictures.
 PATIENCE = timedelta(hours=12)
 SHARDING = {
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
@@ -24,19 +24,19 @@ SHARDING = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor, context or sequence parallelism",
     "ACCELERATE_USE_SAGEMAKER": "SageMaker's data parallelism",
 }
-NO = ("", "0", "false", "f", "no", "n", "off")  # what accelerate reads as no
+NO = ("", "0", "false", "f", "no", "n", "off")  # values that accelerate reads as no
 
 
 def cpu_only() -> bool:
     """Whether this machine has no accelerator.
 
-    accelerate has to be told: else it does not join several CPU processes, and each takes itself for the only one.
+    accelerate must be told this. Otherwise it does not join several CPU processes, and each acts as the only one.
     """
     return not torch.accelerator.is_available()
 
 
 def device_of(name: str | None) -> torch.device:
-    """The device that the key ``device`` names; None: this process's GPU, or the CPU where there is none.
+    """Return the device that the key ``device`` names; None: this process's GPU, or the CPU if there is no GPU.
 
     Raises:
         UsageError: this machine has no such device.
@@ -45,19 +45,19 @@ def device_of(name: str | None) -> torch.device:
         return PartialState(cpu=cpu_only()).device
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # "meta" holds no values
+        torch.zeros(1, device=device).item()  # fails for "meta", which holds no values
     except (RuntimeError, AssertionError, ImportError) as error:  # PyTorch asserts that it was built with CUDA
         raise UsageError(
-            f"device={name} is not available on this machine; use e.g. cpu, or null for a GPU where there is one"
+            f"device={name} is not available on this machine; use e.g. cpu, or null for the GPU if there is one"
         ) from error
     return device
 
 
 def refuse_sharding() -> None:
-    """Refuse what saving, averaging and clipping the weights do not support: a network divided among processes.
+    """Refuse a network that is divided among processes: weights could not be saved, averaged or clipped.
 
     Raises:
-        UsageError: accelerate's environment variables, which ``accelerate launch`` sets, ask for it.
+        UsageError: accelerate's environment variables, which ``accelerate launch`` sets, ask for such a division.
     """
     for variable, name in SHARDING.items():
         value = os.environ.get(variable, "")
@@ -69,7 +69,7 @@ def refuse_sharding() -> None:
 
 
 def process_state() -> PartialState:
-    """This process among the others; the processes join at the first call.
+    """Return the state of this process among all processes of the run; they join at the first call.
 
     Raises:
         UsageError: accelerate is configured to divide the network among processes.
@@ -80,19 +80,20 @@ def process_state() -> PartialState:
 
 @contextmanager
 def errors_shared() -> Iterator[None]:
-    """Raise an error of one process on every process, so that none waits for one that has ended.
+    """Raise an error of one process on every process, so that no process waits for one that has ended.
 
-    Every process has to enter the block; inside it, no process waits for another.
+    Every process must enter the block; inside it, no process may wait for another.
 
     Raises:
-        InputError, OSError: the block's own error; InputError: another process's.
+        InputError, OSError: this process's own error. InputError: the error of another process.
     """
     failure: InputError | OSError | None = None
     try:
         yield
     except (InputError, OSError) as error:
         failure = error
-    shown = InputError(first_line(failure)) if isinstance(failure, OSError) else failure  # an OSError may not pickle
+    # An OSError cannot always be pickled.
+    shown = InputError(first_line(failure)) if isinstance(failure, OSError) else failure
     failures = [each for each in gather_object([shown]) if each is not None]
     if failure is not None:
         raise failure
@@ -101,7 +102,7 @@ def errors_shared() -> Iterator[None]:
 
 
 def on_main(decide: Callable[[], T]) -> T:
-    """What ``decide`` returns on the main process, on every process; its error is raised on every process."""
+    """Call ``decide`` on the main process only; return its result, or raise its error, on every process."""
     outcome: list[Any] = [None]
     with errors_shared():
         if PartialState().is_main_process:

@@ -1,4 +1,4 @@
-"""Pictures for the eye: matches between two pictures, attention, masks and DensePose over a photo, sheets."""
+"""Draw pictures to look at: matches between two pictures, attention, masks and DensePose over a photo, sheets."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ from siftvton.correspondence import Correspondences
 from siftvton.correspondence.regions import densepose_labels
 
 GAP = 8  # pixels between pictures
-CAPTION = 22  # pixels of the line above a picture
-FAINT = 0.35  # how much of a dropped match's line shows
-DROPPED = (128, 128, 128)
+CAPTION = 22  # height of the caption above a picture, pixels
+FAINT = 0.35  # opacity of the lines of dropped matches
+DROPPED = (128, 128, 128)  # colour of dropped matches
 SHEET_ROWS = 12  # pairs on a sheet of results
-POINTS = 3  # query points of a person
-LOOKED_AT, TRUTH = (255, 40, 0), (0, 200, 0)  # red first
-TINT = (255, 0, 160)  # of a mask's white region, red first
-OPACITY = 0.25  # of a tint
-SUBPIXEL = 4  # OpenCV's drawing takes coordinates in 1/2⁴ pixel
+POINTS = 3  # query points on each person
+LOOKED_AT, TRUTH = (255, 40, 0), (0, 200, 0)  # colours of the attention and of the true place, red first
+TINT = (255, 0, 160)  # colour over a mask's white region, red first
+OPACITY = 0.25  # of the tint
+SUBPIXEL = 4  # OpenCV draws at coordinates in units of 1/2⁴ pixel
 
 
 def draw_matches(
@@ -26,16 +26,16 @@ def draw_matches(
     kept: Correspondences,
     dropped: Correspondences | None = None,
 ) -> np.ndarray:
-    """Photo and garment side by side, a line from point to point: kept matches in colours, dropped ones faint.
+    """Draw photo and garment side by side, with a line for each match: kept matches in colour, dropped ones faint.
 
     Args:
         person: (height, width, 3) uint8, red first.
         garment: (height, width, 3) uint8, red first, of the same size.
-        kept: in any frame; points are mapped to the pictures' size.
-        dropped: likewise; None: nothing else to show.
+        kept: the kept matches, in any frame; points are mapped to the pictures' size.
+        dropped: the dropped matches, in any frame; None: draw none.
 
     Returns:
-        (height, 2·width + a gap, 3) uint8, red first.
+        (height, 2·width + GAP, 3) uint8, red first.
     """
     assert person.shape == garment.shape, f"pictures of {person.shape} and {garment.shape} do not share a frame"
     side_by_side = np.hstack([person, np.full((len(person), GAP, 3), 255, np.uint8), garment])
@@ -59,8 +59,8 @@ def _draw_lines(canvas: np.ndarray, matches: Correspondences, colours: Sequence[
 
 
 def _colours(count: int) -> list[tuple[int, ...]]:
-    """``count`` colours around the circle of hues, neighbours in the list far apart."""
-    hues = (np.arange(count) * 180 * 0.618034 % 180).astype(np.uint8)  # golden ratio: never close to a recent one
+    """Return ``count`` colours with different hues; neighbours in the list differ clearly."""
+    hues = (np.arange(count) * 180 * 0.618034 % 180).astype(np.uint8)  # golden ratio: far from the hues just before
     if count == 0:
         return []
     hsv = np.stack([hues, np.full_like(hues, 255), np.full_like(hues, 255)], axis=1)
@@ -70,17 +70,17 @@ def _colours(count: int) -> list[tuple[int, ...]]:
 def contact_sheet(
     rows: Sequence[Sequence[np.ndarray]], captions: Sequence[Sequence[str]], height: int = 256
 ) -> np.ndarray:
-    """Rows of pictures with a caption above each, on white.
+    """Arrange pictures in rows on white, with a caption above each.
 
     Args:
         rows: pictures of any size, (height, width, 3) uint8, red first.
-        captions: one for each picture, "" for none; characters beyond ASCII show as question marks.
-        height: what each picture is resized to, in pixels; its proportions stay.
+        captions: one for each picture, "" for none; characters outside ASCII appear as question marks.
+        height: height in pixels that each picture is resized to; its proportions stay.
 
     Returns:
         (height, width, 3) uint8, red first.
     """
-    assert rows, "a sheet needs a row"
+    assert rows, "a sheet needs at least one row"
     strips = [
         np.hstack([_captioned(*entry, height) for entry in zip(row, texts, strict=True)])
         for row, texts in zip(rows, captions, strict=True)
@@ -94,19 +94,19 @@ def contact_sheet(
 
 
 def _captioned(picture: np.ndarray, caption: str, height: int) -> np.ndarray:
-    """The picture, resized, below its caption, with a gap to the right and below."""
+    """Resize a picture and put its caption above it, with a gap to the right and below."""
     width = max(1, round(picture.shape[1] * height / picture.shape[0]))
     tile = np.full((CAPTION + height + GAP, width + GAP, 3), 255, np.uint8)
     tile[CAPTION : CAPTION + height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     text = caption.encode("ascii", "replace").decode()
     (text_width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
-    size = 0.45 * min(1.0, width / max(1, text_width))  # a long caption shrinks rather than being cut
+    size = 0.45 * min(1.0, width / max(1, text_width))  # a long caption is made smaller, not cut
     cv2.putText(tile, text, (0, CAPTION - 7), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 1, cv2.LINE_AA)
     return tile
 
 
 def spread_points(known: Correspondences, count: int = POINTS) -> Correspondences:
-    """``count`` of the points, each as far as can be from those before it; the first is the middlemost."""
+    """Choose ``count`` points: the one nearest the centre, then each as far as possible from those before it."""
     if len(known) <= count:
         return known
     chosen = [int(np.linalg.norm(known.person - known.person.mean(axis=0), axis=1).argmin())]
@@ -124,11 +124,17 @@ def draw_attention(
     height: int = 256,
     true_places: bool = True,
 ) -> list[np.ndarray]:
-    """The photo with its points numbered, then the garment under each point's map, its true place circled green.
+    """Draw the photo with numbered points, then for each point the garment with the point's attention map over it.
 
     Args:
-        photo, garment: (H, W, 3) uint8. maps: (points, H, W). height: of the drawings, pixels.
-        true_places: whether those of ``points`` on the garment are known.
+        photo, garment: (H, W, 3) uint8, red first.
+        points: the points on the photo, with their places on the garment.
+        maps: (points, rows, columns), the attention of each point over the garment.
+        height: height of the drawings, pixels.
+        true_places: whether the places on the garment are the true ones; they are then circled in green.
+
+    Returns:
+        The drawings, (height, width, 3) uint8, red first.
     """
     size = (height, round(height * photo.shape[1] / photo.shape[0]))
     shown = points.resized(size)
@@ -153,7 +159,7 @@ def draw_attention(
 
 
 def with_mask(picture: np.ndarray, white: np.ndarray) -> np.ndarray:
-    """The white region tinted and outlined; ``picture`` (height, width, 3) uint8, ``white`` (height, width) bool."""
+    """Tint and outline the white region; ``picture`` is (height, width, 3) uint8, ``white`` (height, width) bool."""
     shown = picture.copy()
     tint = np.array(TINT, np.float32)
     shown[white] = (picture[white] * (1 - OPACITY) + tint * OPACITY).astype(np.uint8)
@@ -162,6 +168,6 @@ def with_mask(picture: np.ndarray, white: np.ndarray) -> np.ndarray:
 
 
 def with_densepose(picture: np.ndarray, densepose: np.ndarray) -> np.ndarray:
-    """DensePose's colours over the photo, both (height, width, 3) uint8; the photo shows where it has no part."""
+    """Blend DensePose's colours over the photo, both (height, width, 3) uint8; outside the body, the photo is kept."""
     body = densepose_labels(densepose) > 0
     return np.where(body[:, :, None], cv2.addWeighted(picture, 0.5, densepose, 0.5, 0), picture)

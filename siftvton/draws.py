@@ -1,7 +1,7 @@
-"""Random generators keyed by what they draw for.
+"""Random generators with keys.
 
-A draw depends on its key alone, e.g. ``(seed, epoch, index, "noise")``: not on the batch size, the number of
-workers or processes, or on a stop in between.
+A draw depends only on its key, e.g. ``(seed, epoch, index, "noise")``. It does not depend on the batch size, on the
+number of workers or processes, or on whether the run was stopped in between.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def seed_of(*key: int | str) -> int:
-    """A 63-bit seed, the same on every machine, from a sequence of integers and strings."""
+    """Return a 63-bit seed for a sequence of integers and strings; it is the same on every machine."""
     digest = hashlib.sha256(json.dumps(key).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def torch_generator(*key: int | str) -> torch.Generator:
-    """A CPU generator for ``key``; draw on the CPU, then move, so that every device sees the same numbers."""
-    import torch  # here, since preprocessing's workers do without: half a gigabyte each
+    """Return a CPU generator for ``key``. Draw on the CPU, then move the numbers, so that all devices get the same."""
+    import torch  # imported here, since preprocessing workers do not need it: it takes half a gigabyte in each
 
     return torch.Generator().manual_seed(seed_of(*key))
 

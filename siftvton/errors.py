@@ -1,4 +1,4 @@
-"""What ends a script with one line instead of a traceback."""
+"""Errors that end a command with one line instead of a traceback, and the words of such lines."""
 
 import errno
 import os
@@ -7,22 +7,22 @@ from pathlib import Path
 
 
 class InputError(Exception):
-    """A file or its content is not what it has to be; the message names it, what was found, what is allowed.
+    """A file or its content is wrong. The message says which file, what was found and what to do.
 
-    Scripts exit with 1.
+    The command exits with 1.
     """
 
     exit_code = 1
 
 
 class UsageError(InputError):
-    """A command line or a configuration is not what it has to be. Scripts exit with 2."""
+    """The command line or the configuration is wrong. The command exits with 2."""
 
     exit_code = 2
 
 
 class DivergedError(InputError):
-    """Training met a loss or a gradient that is NaN or infinite. Scripts exit with 1."""
+    """A loss or a gradient became NaN or infinite in training. The command exits with 1."""
 
 
 REMEDIES = {
@@ -35,29 +35,29 @@ REMEDIES = {
     errno.ENAMETOOLONG: "use shorter names",
     errno.ENOTDIR: "a file is in the place of a folder; name another path",
     errno.EISDIR: "a folder is in the place of a file; name another path",
-    errno.EEXIST: "something else is in its place; name another path",
-    errno.ENOENT: "something removed it, or the path is wrong",
+    errno.EEXIST: "this path already exists; name another path",
+    errno.ENOENT: "check the path; another program may have removed it",
     errno.ELOOP: "a link leads back to itself; name another path",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or lower workers",
     errno.ENFILE: "raise the system's limit of open files, or lower workers",
     errno.ENOMEM: "free some memory, or lower batch_size or workers",
     errno.EIO: "check the disk or the network share",
-    errno.ESTALE: "check the network share, then start the same command again",
-    errno.ETIMEDOUT: "check the network, then start the same command again",
+    errno.ESTALE: "check the network share, then run the same command again",
+    errno.ETIMEDOUT: "check the network, then run the same command again",
     errno.ENODEV: "check that the disk is mounted",
     errno.ETXTBSY: "end the program that uses it",
     errno.EBUSY: "end the program that uses it",
 }
-_WORKER = re.compile(r"Caught (\w+) in .*\.\nOriginal Traceback")  # how PyTorch hands a worker's error on
+_WORKER = re.compile(r"Caught (\w+) in .*\.\nOriginal Traceback")  # how PyTorch passes on a worker's error
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its kind where it says nothing."""
+    """Return the first line of an error's message, or the name of its class if it has no message."""
     return words(error).partition("\n")[0] or type(error).__name__
 
 
 def words(error: BaseException) -> str:
-    """What an error says; of a data loader's worker, what the worker's own error said, without its traceback."""
+    """Return an error's message; if a data loader's worker raised it, the worker's message without the traceback."""
     text = str(error).strip()
     caught = _WORKER.match(text)
     if caught is None:
@@ -67,19 +67,20 @@ def words(error: BaseException) -> str:
 
 
 def system_line(error: OSError, output: Path | None) -> str | None:
-    """The path, what the system says, and a remedy; None where the system gave no number.
+    """Return the path, the system's message and a remedy as one line; None for an error without an error number.
 
     Args:
-        output: what to name where the error names no path, as that of a full disk does.
+        error: the system's error.
+        output: the path to name if the error has none, as for a full disk.
     """
     number, said, path = error.errno, error.strerror, error.filename
-    if number is None:  # a worker's
+    if number is None:  # raised by a data loader's worker, which passes on only the text
         carried = re.fullmatch(r"\[Errno (\d+)\] (.*?)(?:: '(.*)')?", first_line(error))
         if carried is None:
             return None
         number, said, path = int(carried[1]), carried[2], carried[3]
     named = os.fsdecode(path) if isinstance(path, (str, bytes)) else output
     reason = (
-        f"{said or 'the system refuses'}; {REMEDIES.get(number, 'correct this, then start the same command again')}"
+        f"{said or 'the system refuses this'}; {REMEDIES.get(number, 'correct this, then run the same command again')}"
     )
     return f"{named}: {reason}" if named else reason

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all; regular files are read and nothing else; pictures are read strictly."""
+"""Write files completely or not at all, read regular files only, and check pictures strictly."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from siftvton.errors import REMEDIES, InputError, UsageError, first_line
 if sys.platform != "win32":
     import fcntl
 
-# Of Pillow's plugins these three alone see a file: others start programs (Ghostscript for PostScript) or open more
-# files. What a browser or a phone saves is one of them; a phone's MPO counts as JPEG.
+# Only these Pillow plugins may read a file: others start programs (Ghostscript for PostScript) or open further files.
+# Browsers and phones save one of these formats; a phone's MPO counts as JPEG.
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP")
-# Pillow documents only OSError; damaged headers and EXIF tags raise the others.
+# Pillow documents only OSError; damaged headers and EXIF tags also raise the others.
 _PILLOW_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, EOFError, ArithmeticError),
     *(AssertionError, RuntimeError, MemoryError, struct.error, Image.DecompressionBombError),
 )
-COLOURED = 48  # levels between a pixel's channels from which on it is no grey
-COLOURED_SHARE = 0.005  # share of such pixels that a mask saved as a colour JPEG stays below
+COLOURED = 48  # levels; a pixel with a larger difference between its channels is not grey
+COLOURED_SHARE = 0.005  # share of such pixels; a mask saved as a colour JPEG stays below it
 
-_BESIDE = ".siftvton-part-"  # how the names of unfinished files and folders begin
-_SWEPT: set[Path] = set()  # folders that this process has cleaned of others' unfinished files
+_BESIDE = ".siftvton-part-"  # prefix of the names of unfinished files and folders
+_SWEPT: set[Path] = set()  # folders from which this process has removed the unfinished files of other processes
 _DAY = 24 * 3600  # seconds
 
 
@@ -46,7 +46,7 @@ def is_file(path: str | Path) -> bool:
     """Whether ``path`` is a regular file, or a link to one.
 
     Raises:
-        InputError: that cannot be known: a folder on the way may not be entered, or the name is too long.
+        InputError: this cannot be found out: a folder in the path may not be entered, or the name is too long.
     """
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
@@ -57,14 +57,14 @@ def is_file(path: str | Path) -> bool:
 
 
 def open_file(path: str | Path, remedy: str = "") -> BinaryIO:
-    """Open a regular file for reading; a pipe or a device could block for ever and is refused.
+    """Open a regular file for reading; refuse a pipe or a device, which could block for ever.
 
     Args:
         path: the file.
-        remedy: what to do where there is no such file, for the message.
+        remedy: what to do if there is no such file, for the message.
 
     Raises:
-        InputError: there is no such file, it is not a regular one, or it may not be read.
+        InputError: the file is missing, is not a regular file, or may not be read.
     """
     try:
         mode = os.stat(path).st_mode
@@ -79,7 +79,7 @@ def open_file(path: str | Path, remedy: str = "") -> BinaryIO:
 
 
 def read_bytes(path: str | Path, remedy: str = "") -> bytes:
-    """Return the content of a regular file; errors as :func:`open_file` has them."""
+    """Return the content of a regular file; raises as :func:`open_file`."""
     with open_file(path, remedy) as file:
         try:
             return file.read()
@@ -88,7 +88,7 @@ def read_bytes(path: str | Path, remedy: str = "") -> bytes:
 
 
 def _cannot_read(path: str | Path, error: OSError | ValueError) -> InputError:
-    return InputError(f"{path}: cannot be read ({_reason(error)}); check the path and your rights to it")
+    return InputError(f"{path}: cannot be read ({_reason(error)}); check the path and its permissions")
 
 
 def _reason(error: OSError | ValueError) -> str:
@@ -96,31 +96,31 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def cannot_write(path: str | Path, error: OSError) -> InputError:
-    """The error to raise where ``path`` could not be written."""
+    """Return the error to raise if ``path`` could not be written."""
     remedy = REMEDIES.get(error.errno or 0, "name an output that you may write to")
     return InputError(f"{path}: cannot be written ({error.strerror or first_line(error)}); {remedy}")
 
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Give a path to write a file or a folder to; on success it replaces ``path``, on an error it is removed.
+    """Yield a temporary path for a file or a folder; on success it replaces ``path``, on an error it is removed.
 
-    It is beside ``path``, hidden, and has a name that nobody can know beforehand, so that nobody can plant a link
-    there. The suffix is kept, since encoders read it. Of two writers at once the later one wins. Where ``path`` is a
-    symbolic link, its target is replaced and the link stays. The caller makes the folder, if it is one; a folder
+    The temporary path is beside ``path`` and hidden. Nobody can predict its name, so nobody can plant a link there. It
+    keeps the suffix of ``path``, since encoders read it. If two writers write at once, the later one wins. If ``path``
+    is a symbolic link, its target is replaced and the link stays. To write a folder, the caller makes the folder; it
     replaces only a folder.
 
     Raises:
-        UsageError: the folder of ``path`` cannot be made.
-        InputError: the disk is full, or nothing may be written there.
+        UsageError: the parent folder of ``path`` cannot be made.
+        InputError: the disk is full, or the folder may not be written to.
     """
     folder = os.path.dirname(path)
     try:
-        target = Path(os.path.realpath(path))  # the new content must be on its disk, or it could not be renamed
+        target = Path(os.path.realpath(path))  # a rename works only on the same disk, so write beside the link's target
         folder = str(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # a file is in the way, nothing may be written, or a null character
-        raise UsageError(f"{folder}: cannot be made a folder ({_reason(error)}); name another output") from error
+    except (OSError, ValueError) as error:  # a file is in the way, no permission, or a null character
+        raise UsageError(f"{folder}: this folder cannot be made ({_reason(error)}); name another output") from error
     suffix = target.suffix if len(target.suffix) <= len(".safetensors") else ""
     new, old = (target.with_name(f"{_BESIDE}{secrets.token_hex(8)}{suffix}") for _ in range(2))
     try:
@@ -136,8 +136,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 def _move(new: Path, target: Path, old: Path) -> None:
-    """Rename ``new`` to ``target``; a folder that is there becomes ``old`` first."""
-    for _ in range(100):  # another writer may put its own folder there in between
+    """Rename ``new`` to ``target``; an existing folder ``target`` is first renamed to ``old``."""
+    for _ in range(100):  # another writer may put its own folder there between the two renames
         if new.is_dir() and target.is_dir():
             _remove(old)
             with suppress(FileNotFoundError):
@@ -147,7 +147,7 @@ def _move(new: Path, target: Path, old: Path) -> None:
         except OSError:
             if not (new.is_dir() and target.is_dir()):
                 raise
-    raise OSError(errno.EBUSY, "other processes write there all the time")
+    raise OSError(errno.EBUSY, "other processes keep writing there")
 
 
 def _remove(path: Path) -> None:
@@ -160,7 +160,7 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def _writing_in(folder: Path) -> Iterator[None]:
-    """Share a lock of ``folder`` with its other writers; it goes with its process, however that ends."""
+    """Share a lock on ``folder`` with other writers; the system releases it when the process ends in any way."""
     if folder not in _SWEPT:
         _sweep(folder)
     descriptor = _lock(folder, alone=False)
@@ -172,12 +172,12 @@ def _writing_in(folder: Path) -> Iterator[None]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed writers left in ``folder``; once in this process's life is enough.
+    """Remove the unfinished files that killed writers left in ``folder``, once for each process and folder.
 
-    Nobody else writes there while the lock is held alone. Where a folder cannot be locked (Windows, NFS), what is
-    a day old has no writer any more.
+    While the lock is held exclusively, nobody else writes there. If a folder cannot be locked (Windows, NFS), only
+    files that are more than a day old are removed, since they have no writer any more.
     """
-    with suppress(BlockingIOError):  # somebody writes: the next write tries again
+    with suppress(BlockingIOError):  # somebody is writing: the next write tries again
         descriptor = _lock(folder, alone=True)
         _SWEPT.add(folder)
         for path in folder.glob(f"{_BESIDE}*"):
@@ -189,16 +189,20 @@ def _sweep(folder: Path) -> None:
 
 
 def _lock(folder: Path, alone: bool) -> int | None:
-    """Lock a folder until the returned descriptor is closed; None where the system has no such locks.
+    """Lock a folder until the returned descriptor is closed; return None if the system has no such locks.
+
+    Args:
+        folder: the folder.
+        alone: take the lock exclusively, instead of sharing it.
 
     Raises:
-        BlockingIOError: others hold it, and ``alone`` is set.
+        BlockingIOError: others hold the lock, and ``alone`` is set.
     """
     if sys.platform == "win32":
         return None
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:  # one may be allowed to write to a folder, but not to list it
+    except PermissionError:  # a folder may be writable but not readable
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
@@ -212,7 +216,7 @@ def _lock(folder: Path, alone: bool) -> int | None:
 
 
 def sha256(path: str | Path) -> str:
-    """Return the hexadecimal digest of a file's content; errors as :func:`open_file` has them."""
+    """Return the SHA-256 of a file's content in hexadecimal; raises as :func:`open_file`."""
     digest = hashlib.sha256()
     with open_file(path) as file:
         try:
@@ -229,24 +233,24 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: object) -> None:
-    """Write JSON, which has no NaN and no infinity: either raises ValueError."""
+    """Write a value as JSON. Raises ValueError for NaN and infinity, which JSON does not have."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """What a JSON file holds; the caller checks its form.
+    """Return the content of a JSON file; the caller checks its form.
 
     Raises:
-        InputError: the file is missing or not JSON, or holds NaN or infinity.
+        InputError: the file is missing or not JSON, or contains NaN or infinity.
     """
     try:
         return json_value(read_bytes(path).decode("utf-8-sig"))
     except ValueError as error:  # not UTF-8, or not JSON
-        raise InputError(f"{path}: not JSON ({error}); delete the file, or write it again") from error
+        raise InputError(f"{path}: not JSON ({error}); delete the file, or make it again") from error
 
 
 def json_value(text: str) -> Any:
-    """What JSON text holds. Raises ValueError for anything else, NaN and infinity included."""
+    """Return the value of a JSON text. Raises ValueError for any other text, and for NaN and infinity."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -254,16 +258,16 @@ def json_value(text: str) -> Any:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def decoded(path: str | Path, modes: tuple[str, ...], wanted: str) -> Image.Image:
-    """Decode a JPEG, PNG or WebP picture and turn it as its EXIF orientation says.
+    """Decode a JPEG, PNG or WebP picture and apply its EXIF orientation.
 
     Args:
         path: the file.
-        modes: which of Pillow's modes are allowed.
-        wanted: these in words, for the message.
+        modes: the allowed Pillow modes.
+        wanted: the allowed modes in words, for the message.
 
     Raises:
         InputError: the file is missing, damaged, of another format or of another mode.
@@ -271,12 +275,12 @@ def decoded(path: str | Path, modes: tuple[str, ...], wanted: str) -> Image.Imag
     with open_file(path) as file:
         try:
             image = Image.open(file, formats=PICTURE_FORMATS)
-            if image.format == "PNG":  # whose check sums Pillow looks at only here
+            if image.format == "PNG":  # Pillow checks PNG check sums only in verify()
                 image.verify()
                 file.seek(0)
                 image = Image.open(file, formats=PICTURE_FORMATS)
             if image.mode in modes:
-                ImageOps.exif_transpose(image, in_place=True)  # which loads it as well
+                ImageOps.exif_transpose(image, in_place=True)  # also loads the pixels
                 return image
         except UnidentifiedImageError as error:
             raise InputError(
@@ -284,24 +288,28 @@ def decoded(path: str | Path, modes: tuple[str, ...], wanted: str) -> Image.Imag
             ) from error
         except _PILLOW_ERRORS as error:
             raise InputError(f"{path}: cannot be decoded ({first_line(error)}); save or download it again") from error
-    raise InputError(f"{path}: picture has mode {image.mode}, wanted {wanted}; convert it")
+    raise InputError(f"{path}: the picture has mode {image.mode}; convert it to {wanted}")
 
 
 def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a colour picture. ``size`` (height, width) is what to resize to, OpenCV bilinear; None: as it is.
+    """Read a colour picture.
+
+    Args:
+        path: the file.
+        size: (height, width) to resize to by OpenCV's bilinear interpolation; None: keep the size.
 
     Returns:
         (height, width, 3) uint8, red first.
 
     Raises:
-        InputError: the file is missing, truncated, grey or has transparency.
+        InputError: the file is missing, truncated or grey, or has transparency.
     """
     image = np.asarray(decoded(path, ("RGB",), "RGB (three 8-bit channels)"))
     return image if size is None else cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def read_grey(path: str | Path) -> np.ndarray:
-    """Read a mask as (height, width) uint8 grey levels; an RGB file must be grey all the same.
+    """Read a mask as (height, width) uint8 grey levels; an RGB file is allowed if its pixels are grey.
 
     Raises:
         InputError: the file is missing, truncated or coloured, or has transparency.
@@ -315,7 +323,7 @@ def read_grey(path: str | Path) -> np.ndarray:
     coloured = (sample.max(axis=2) - sample.min(axis=2) > COLOURED).mean()
     if coloured > COLOURED_SHARE:
         raise InputError(
-            f"{path}: {coloured:.0%} of this mask is coloured; a mask is black and white, so save it in grey levels"
+            f"{path}: {coloured:.0%} of this mask is coloured; masks are black and white, so save it in grey levels"
         )
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
@@ -327,7 +335,7 @@ def read_labels(path: str | Path) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write (height, width[, 3]) uint8, red first, by the suffix's format; JPEG at OpenCV's quality of 95."""
+    """Write (height, width[, 3]) uint8, red first, in the format of the suffix; JPEG with OpenCV's quality of 95."""
     path = Path(path)
     pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     encodes, content = cv2.imencode(path.suffix, pixels)

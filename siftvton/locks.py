@@ -1,4 +1,4 @@
-"""One writer for each output folder."""
+"""Locks that allow only one run at a time to write to an output folder."""
 
 import errno
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 from siftvton.errors import InputError, UsageError, first_line
 
 LOCK = ".siftvton.lock"
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of file systems without flock
-# A process's number and how many there are, by the launchers that accelerate knows.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # errors of file systems without flock
+# The variables with the process's number and the number of processes, for each launcher that accelerate knows.
 LAUNCHERS = (
     ("RANK", "WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
@@ -22,7 +22,7 @@ LAUNCHERS = (
 
 
 def is_main_process() -> bool:
-    """Whether this is the one process of a run that writes into its output folder, by the launcher's variables."""
+    """Whether this process is the one that writes to the run's output folder, by the launcher's variables."""
     for rank, size in LAUNCHERS:
         if os.environ.get(rank) and os.environ.get(size, "1") not in ("", "1"):
             return os.environ[rank] == "0"
@@ -31,20 +31,21 @@ def is_main_process() -> bool:
 
 @contextmanager
 def only_writer(folder: str | Path, name: str = LOCK) -> Iterator[None]:
-    """Hold the lock of an output folder, which is made where it is missing.
+    """Hold the lock of an output folder; a missing folder is made.
 
-    The system releases the lock when this process ends, however it ends. Afterwards the folder holds nothing of it,
-    and a folder that stayed empty is removed again. A file system without locks gets a warning, and no lock.
+    The system releases the lock when this process ends in any way. At the end, the lock file is removed, and so is a
+    folder that was made here and stayed empty. On a file system without locks, a warning is printed and no lock held.
 
     Args:
-        name: of the lock's file in the folder.
+        folder: the output folder.
+        name: the name of the lock file in the folder.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds the lock.
         UsageError: a file is in the place of the folder.
         OSError: the folder cannot be made or written to.
     """
-    from filelock import FileLock, Timeout  # here: --help does without it
+    from filelock import FileLock, Timeout  # imported here to keep --help quick
 
     folder = Path(folder)
     made = [each for each in (folder, *folder.parents) if not each.exists()]
@@ -58,14 +59,14 @@ def only_writer(folder: str | Path, name: str = LOCK) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(
-            f"{folder}: is being written by another run{_owner(path)}; wait for its end, or name another output"
+            f"{folder}: is being written by another run{_owner(path)}; wait until it ends, or name another output"
         ) from error
     except OSError as error:
         _remove(made)
         if error.errno not in NO_LOCKS:
             raise
         print(
-            f"warning: {folder}: this file system has no locks ({first_line(error)}); start no second run there",
+            f"warning: {folder}: this file system has no locks ({first_line(error)}); do not start a second run there",
             file=sys.stderr,
         )
         yield
@@ -74,14 +75,14 @@ def only_writer(folder: str | Path, name: str = LOCK) -> Iterator[None]:
         path.write_text(f"process {os.getpid()} on host {socket.gethostname()}\n", encoding="utf-8")
         yield
     finally:
-        with suppress(OSError):  # an error of the run itself is the one to tell
-            path.unlink(missing_ok=True)  # while it is held: filelock takes a file that is gone for no lock
+        with suppress(OSError):  # an error of the run itself matters more
+            path.unlink(missing_ok=True)  # before the release: filelock ignores a lock on a file that is gone
         lock.release()
         _remove(made)
 
 
 def _owner(lock: Path) -> str:
-    """Who holds a lock, in brackets, as it noted itself."""
+    """Return the note that a lock's holder left in its file, in brackets; empty if there is none."""
     try:
         note = lock.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -90,7 +91,7 @@ def _owner(lock: Path) -> str:
 
 
 def _remove(folders: list[Path]) -> None:
-    """Remove those of the folders, innermost first, that are empty."""
+    """Remove the empty ones of ``folders``, which are ordered from the innermost outwards."""
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()

@@ -1,8 +1,8 @@
-"""Every script's configuration: the one typed source of defaults.
+"""How configuration keys are declared: dataclass fields with a default, a help text and the allowed values.
 
-``configs/*.yaml`` hold differences from these defaults and the reasons for them. A configuration file may hold
-keys of several scripts; each script takes its own. Nothing heavy is imported here, so that ``--help`` is quick and
-preprocessing workers stay small.
+The dataclasses with these fields are the only source of defaults; ``configs/*.yaml`` contain differences from them,
+with the reasons. A configuration file may contain keys of several commands; each command takes its own. Nothing heavy
+is imported here, so that ``--help`` is quick and preprocessing workers stay small.
 """
 
 import math
@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import Field, field, fields, is_dataclass
 from typing import Any, get_args
 
-# What several keys share: generous, so that no honest setting is refused, and finite, so that no absurd one passes.
-LARGEST_SIDE = 8192  # of a picture, pixels
-MANY = 10**9  # updates, pairs
+# Limits that several keys share: wide enough for every sensible setting, and finite, so that absurd values are refused.
+LARGEST_SIDE = 8192  # height or width of a picture, pixels
+MANY = 10**9  # updates or pairs
 LARGEST_SEED = 2**63 - 1
-LARGEST_WEIGHT = 1e6  # of a loss
-WORKERS = 1024
-MOST_NUMBERS = 1000  # in a list
+LARGEST_WEIGHT = 1e6  # weight of a loss
+WORKERS = 1024  # processes
+MOST_NUMBERS = 1000  # numbers in a list
 
 
 def option(
@@ -28,12 +28,16 @@ def option(
     length: int | None = None,
     path: bool = False,
 ) -> Any:
-    """A dataclass field with the help text that ``--help`` prints and the values that are allowed.
+    """Declare a configuration key as a dataclass field.
 
     Args:
-        minimum, maximum: of a number, or of every number in a list; a key that holds numbers requires both.
-        length: of a list; None: 1 to ``MOST_NUMBERS``.
-        path: a path, in which ``~`` and environment variables are replaced; in a dictionary, each entry is one.
+        default: the key's default value.
+        text: the help text that ``--help`` prints.
+        choices: the allowed texts; empty: any text.
+        minimum, maximum: limits of the number, or of every number in a list; required for keys that hold numbers.
+        length: length of a list; None: 1 to ``MOST_NUMBERS``.
+        path: whether the value is a path, or a dictionary of paths, in which ``~`` and environment variables are
+            replaced.
     """
     metadata = {
         "help": text,
@@ -49,7 +53,7 @@ def option(
 
 
 def keys(schema: type, prefix: str = "") -> dict[str, Field[Any]]:
-    """Every dotted key of a schema and its dataclass field."""
+    """Return every dotted key of a schema with its dataclass field."""
     found: dict[str, Field[Any]] = {}
     for entry in fields(schema):
         if is_dataclass(entry.type):
@@ -60,13 +64,13 @@ def keys(schema: type, prefix: str = "") -> dict[str, Field[Any]]:
 
 
 def number_kind(kind: Any) -> type | None:
-    """``int`` or ``float`` where a key of this type holds a number or a list of numbers; else None."""
+    """Return ``int`` or ``float`` if a key of this type holds a number or a list of numbers, else None."""
     parts = {kind, *get_args(kind), *(inner for part in get_args(kind) for inner in get_args(part))}
     return float if float in parts else int if int in parts else None
 
 
 def require_ranges(schemas: Iterable[type]) -> None:
-    """Raise TypeError for a key that holds numbers and has no finite range, which would let NaN and infinity pass."""
+    """Raise TypeError for a numeric key without a finite range, since that key would accept NaN and infinity."""
     for schema in schemas:
         for key, entry in keys(schema).items():
             limits = [entry.metadata["minimum"], entry.metadata["maximum"]]

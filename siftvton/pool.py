@@ -1,4 +1,4 @@
-"""A function over many jobs in processes, each on one core; and how every worker process starts and ends."""
+"""Run a function over many jobs in processes, each on one core; how every worker process starts and ends."""
 
 import os
 import signal
@@ -25,13 +25,14 @@ Outcome = TypeVar("Outcome")
 def in_processes(
     function: Callable[[Job], Outcome], jobs: Sequence[Job], workers: int
 ) -> Generator[Outcome, None, None]:
-    """The outcomes as they come; close the generator to end the processes early.
+    """Yield the outcomes of all jobs, as they come; close the generator to end the processes early.
 
-    Until the generator ends, SIGTERM ends the program with one line and exit code 143, after the running jobs.
+    Until the generator ends, SIGTERM ends the program after the running jobs, with one line and exit code 143.
 
     Args:
-        function: importable by name in a new process.
-        workers: processes; with 1, or a single job, it runs in this one.
+        function: computes the outcome of one job; a new process must be able to import it by name.
+        jobs: the jobs.
+        workers: number of processes; with 1, or with a single job, the function runs in this process.
 
     Raises:
         UsageError: a process was killed.
@@ -47,18 +48,18 @@ def in_processes(
                 yield future.result()
         except BrokenProcessPool as error:
             raise UsageError(
-                f"workers={workers}: a process was killed, in most cases because memory ran out; "
-                "with fewer workers the same command continues from here"
+                f"workers={workers}: a process was killed, usually because memory ran out; lower workers and run the "
+                "same command again: it continues from here"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def loader_workers(count: int) -> dict[str, Any]:
-    """The arguments of a ``DataLoader`` that reads in ``count`` worker processes; 0: in this one.
+    """Return the arguments of a ``DataLoader`` that reads in ``count`` worker processes; 0: in this process.
 
-    OpenCV's threads end in this process, too: a process that is forked while they exist hangs as soon as it sets their
-    number.
+    This also ends OpenCV's threads in this process: a process that is forked while they exist hangs when it sets the
+    number of threads.
     """
     if count:
         cv2.setNumThreads(1)
@@ -66,10 +67,10 @@ def loader_workers(count: int) -> dict[str, Any]:
 
 
 def start_worker(_number: int = 0) -> None:
-    """Prepare a worker process: of a pool, or of a ``DataLoader``, which passes its number.
+    """Prepare a worker process of a pool or of a ``DataLoader``, which passes the worker's number.
 
-    Ctrl-C and SIGTERM reach a whole process group. The parent decides then when a worker ends; a worker that ended
-    by itself would take the parent's work with it.
+    Ctrl-C and SIGTERM reach the whole process group. Workers ignore both, and the parent ends them: a worker that
+    ended by itself would make the parent fail and lose its work.
     """
     keep_freed_memory()
     cv2.setNumThreads(1)  # the processes share the cores
@@ -79,16 +80,16 @@ def start_worker(_number: int = 0) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as its parent has ended, however that ended."""
+    """End this process as soon as its parent has ended in any way."""
     parent = parent_process()
     assert parent is not None
-    connection.wait([parent.sentinel])  # a pipe that the system closes with the parent
+    connection.wait([parent.sentinel])  # a pipe that the system closes when the parent ends
     os._exit(1)
 
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise ``SystemExit``, so that what has to be closed is closed."""
+    """Make SIGTERM raise ``SystemExit``, so that open resources are closed."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return

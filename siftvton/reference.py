@@ -1,4 +1,4 @@
-"""The configuration reference: every command's keys, as a page in Markdown, made from the schemas."""
+"""The configuration reference: a page in Markdown with the keys of every command, made from the schemas."""
 
 from dataclasses import MISSING
 
@@ -8,12 +8,12 @@ from siftvton.tables import markdown_table
 
 INTRODUCTION = """# Configuration reference
 
-Each command takes `--config FILE` and `key=value`. A dictionary takes entries, e.g. `predictions.ours=outputs/infer`.
-`null` stands for no value. This page is made by `make reference`; do not edit it."""
+Each command takes `--config FILE` and `key=value`. If a key holds a dictionary, give its entries one by one, e.g.
+`predictions.ours=outputs/infer`. `null` means no value. `make reference` writes this page; do not edit it."""
 
 
 def page() -> str:
-    """The page: one section for each command, one row for each key."""
+    """The text of the page: one section for each command, one row for each key."""
     sections = [INTRODUCTION]
     for name in NAMES:
         chosen = command(name)

@@ -1,4 +1,4 @@
-"""Configurations from files and command lines, and back: read, checked key by key, saved, compared."""
+"""Read configurations from files and command lines, check every key, save and compare configurations."""
 
 import difflib
 import os
@@ -28,9 +28,9 @@ SCALARS: dict[type, tuple[Callable[[str], Any], str]] = {
     int: (int, "a whole number"),
     float: (float, "a number"),
 }
-LINE_BREAKS = "\x85\u2028\u2029"  # of YAML 1.1, beside those of every text
+LINE_BREAKS = "\x85\u2028\u2029"  # YAML 1.1 takes these for line breaks, too
 COMMAND_LINE = "command line"
-LONGEST_SHOWN = 100  # characters of a value in a message
+LONGEST_SHOWN = 100  # characters of a value that a message shows
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
 _VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<braced>[^}]*)\}?|(?P<named>[A-Za-z_][A-Za-z0-9_]*))")
 
@@ -40,12 +40,12 @@ def _is_dictionary(entry: Field[Any]) -> bool:
 
 
 class Known:
-    """What the keys of several schemas say about the form of a file.
+    """The sections and dictionaries that a file may contain, according to several schemas.
 
     Attributes:
-        schemas: the configurations whose keys a file may hold.
-        sections: dotted name of a section -> an example of its keys.
-        dictionaries: keys whose values have names that the user gives, in at least one schema.
+        schemas: the schemas; a file may contain the keys of all of them.
+        sections: dotted name of a section -> one of its keys, as an example.
+        dictionaries: keys that hold entries with names of the user's choice, in at least one schema.
     """
 
     def __init__(self, schemas: Sequence[type]) -> None:
@@ -58,10 +58,13 @@ class Known:
 def load_configuration(
     schema: type[C], path: str | Path, overrides: Sequence[str] = (), others: Sequence[type] = ()
 ) -> C:
-    """The schema's defaults, then the file, then the overrides.
+    """Take the schema's defaults, then the values of the file, then the overrides.
 
     Args:
-        others: schemas of other commands, whose keys the file may hold as well.
+        schema: the configuration's dataclass.
+        path: the YAML file.
+        overrides: ``key=value`` texts from the command line.
+        others: schemas of other commands; the file may also contain their keys.
 
     Raises:
         UsageError: the file is missing or not YAML; a key is unknown; a value has a wrong type or is not allowed.
@@ -77,27 +80,29 @@ def load_configuration(
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise UsageError(f"{_shown(override)!r} is not key=value")
+            raise UsageError(
+                f"{_shown(override)!r} is not key=value; give a key and its value, e.g. output=outputs/mine"
+            )
         if key != key.strip():
-            raise UsageError(f"{_shown(override)!r}: write key=value without blanks")
+            raise UsageError(f"{_shown(override)!r} is not allowed; write key=value without spaces")
         entry = _entry(schema, key)
         if entry is None:
             inside = next((name for name in keys(schema) if name.startswith(f"{key}.")), None)
-            remedy = f"; it is a section: name one of its keys, e.g. {inside}" if inside else None
-            raise UsageError(f"unknown key {_shown(key)}{remedy or _nearest(key, keys(schema))}; --help lists all")
+            remedy = f"; it is a section, so name one of its keys, e.g. {inside};" if inside else None
+            raise UsageError(f"unknown key {_shown(key)}{remedy or _nearest(key, keys(schema))} --help lists all keys")
         _accept(values, schema, key, _from_command_line(entry[0], key, text), COMMAND_LINE)
     return _built(schema, values)
 
 
 def save_configuration(config: Any, path: str | Path) -> None:
-    """Write a resolved configuration as YAML; given to ``--config``, it repeats the run."""
+    """Write a resolved configuration as YAML; ``--config`` with that file repeats the run."""
     from siftvton.files import write_text  # here: --help does without OpenCV
 
     write_text(path, to_yaml(config))
 
 
 def to_yaml(config: Any) -> str:
-    """The text of a configuration file that gives this configuration."""
+    """Return the text of a configuration file that contains this configuration."""
     content = asdict(config)
     for key, entry in keys(type(config)).items():
         if entry.metadata["path"]:
@@ -107,15 +112,18 @@ def to_yaml(config: Any) -> str:
                 section = section[each]
             section[name] = _escaped(section[name])
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6)
-    if any(character in text for character in LINE_BREAKS):  # read back as other ones, unless they are escaped
+    if any(character in text for character in LINE_BREAKS):  # YAML would read them back as "\n": escape them
         text = yaml.safe_dump(content, sort_keys=False, width=10**6)
     return text
 
 
 def differences(config: Any, path: str | Path, older: Mapping[str, Any] | None = None) -> list[str]:
-    """Where the configuration saved at ``path`` differs from ``config``: ``key: saved -> now``, one a line.
+    """List where the configuration saved at ``path`` differs from ``config``, each as ``key: saved -> now``.
 
-    A key that the file does not contain is not compared, unless ``older`` has the value that it stands for.
+    Args:
+        config: the configuration of now.
+        path: the saved one.
+        older: values of keys that files of older versions lack; any other key that the file lacks is not compared.
     """
     schema = type(config)
     saved = dict(older or {})
@@ -127,7 +135,7 @@ def differences(config: Any, path: str | Path, older: Mapping[str, Any] | None =
 
 
 def values(config: Any) -> Iterator[tuple[str, Any, Field[Any]]]:
-    """Each dotted key of a configuration, its value and its dataclass field."""
+    """Yield each dotted key of a configuration with its value and its dataclass field."""
     for key, entry in keys(type(config)).items():
         yield key, _value(config, key), entry
 
@@ -139,7 +147,7 @@ def _value(config: Any, key: str) -> Any:
 
 
 def _built(schema: type[C], values: dict[str, Any]) -> C:
-    """The schema with what ``values`` holds by dotted key; its defaults elsewhere."""
+    """Build the configuration from ``values``, by dotted key; the other keys have the schema's defaults."""
     config = OmegaConf.structured(schema)
     for key, entry in keys(schema).items():
         if key in values:
@@ -150,39 +158,39 @@ def _built(schema: type[C], values: dict[str, Any]) -> C:
 
 
 def _uninterpolated(value: Any) -> Any:
-    """A text, or a dictionary of texts, in which OmegaConf takes ``${`` as it is."""
+    """Escape ``${`` in a text or a dictionary of texts, so that OmegaConf does not interpolate it."""
     if isinstance(value, dict):
         return {name: _uninterpolated(each) for name, each in value.items()}
     return _INTERPOLATION.sub(r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def _file_values(path: Path, known: Known, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Any, str]]:
-    """The file's leaves as (dotted key, value, file); a file named by its top-level key ``base`` comes first."""
+    """Yield the file's leaves as (dotted key, value, file); those of the file that ``base`` names come first."""
     path = Path(_shipped(str(path)))
     named = f"{above[-1]}: base: " if above else "--config "
     content = _read(path, named)
     base = content.pop("base", None)
     if base is not None:
         if not isinstance(base, str):
-            raise UsageError(f"{path}: base={_shown(base)}: a path is required")
+            raise UsageError(f"{path}: base={_shown(base)} is not allowed; use the path of a YAML file")
         if path.resolve() in (each.resolve() for each in above):
-            raise UsageError(f"{path}: base={base}: leads back to this file; a base cannot build on itself")
+            raise UsageError(f"{path}: base={base} leads back to this file; name another base, or remove it")
         yield from _file_values(path.parent / _expanded(base, f"{path}: base={base}"), known, (*above, path))
     seen: set[str] = set()
     for key, value in _leaves(content, str(path), known):
         if key in seen:
-            raise UsageError(f"{path}: {key} is given twice")
+            raise UsageError(f"{path}: {key} is given twice; keep one")
         seen.add(key)
         yield key, value, str(path)
 
 
 def _read(path: Path, named: str) -> dict[str, Any]:
-    """The content of one file. ``named`` is what to say before its path where there is none."""
+    """Return the content of one file. If the file is missing, the error puts ``named`` before its path."""
     if not path.is_file():
-        found = "is no file that holds YAML" if path.exists() else f"no such file (looked in {Path.cwd()})"
-        raise UsageError(f"{named}{path}: {found}")
+        found = "is not a file" if path.exists() else f"no such file (looked in {Path.cwd()})"
+        raise UsageError(f"{named}{path}: {found}; name a YAML file")
     if path.stat().st_size > LARGEST_FILE:
-        raise UsageError(f"{path}: has more than {LARGEST_FILE // 2**20} MiB; a configuration has a few lines")
+        raise UsageError(f"{path}: is larger than {LARGEST_FILE // 2**20} MiB; name a configuration file")
     data = path.read_bytes()
     try:
         content = parse(data.decode("utf-8"))
@@ -192,12 +200,12 @@ def _read(path: Path, named: str) -> dict[str, Any]:
     except PlainYamlError as error:
         raise UsageError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: holds no keys; lines such as 'output: outputs/train' are required")
+        raise UsageError(f"{path}: contains no keys; write lines such as 'output: outputs/train'")
     return content
 
 
 def _leaves(content: dict[str, Any], path: str, known: Known, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted keys of sections and the entries of dictionaries; an empty section has none."""
+    """Yield the dotted keys and values of sections and dictionaries; an empty section has none."""
     for name, value in content.items():
         key = prefix + name
         if key in known.sections:
@@ -215,7 +223,7 @@ def _leaves(content: dict[str, Any], path: str, known: Known, prefix: str = "") 
 
 
 def _entry(schema: type, key: str) -> tuple[Field[Any], str | None] | None:
-    """A key's field, and the name of its entry where the field is a dictionary; None: an unknown key."""
+    """Return a key's field, and the entry's name where the key names an entry of a dictionary; None: unknown key."""
     known = keys(schema)
     if key in known:
         return known[key], None
@@ -226,7 +234,7 @@ def _entry(schema: type, key: str) -> tuple[Field[Any], str | None] | None:
 
 
 def _take(values: dict[str, Any], schema: type, key: str, value: Any, where: str) -> None:
-    """Convert a value to its key's type and keep it under its dotted key, entries in their dictionary."""
+    """Convert a value to its key's type and store it by dotted key; entries go into their dictionary."""
     found = _entry(schema, key)
     assert found is not None
     entry, name = found
@@ -239,18 +247,18 @@ def _take(values: dict[str, Any], schema: type, key: str, value: Any, where: str
     elif name is None and not value:  # {} or null
         values[key] = {}
     else:
-        raise UsageError(f"{where}: entries with a name are required, {entry.name}.<name>=…")
+        raise UsageError(f"{where} is not allowed; give each entry a name, {entry.name}.<name>=…")
 
 
 def _accept(values: dict[str, Any], schema: type, key: str, value: Any, where: str) -> None:
-    """Take a value, and refuse what its key does not allow."""
+    """Convert and store a value; refuse a value that its key does not allow."""
     _take(values, schema, key, value, where)
     if key in keys(schema):
         _check_allowed(keys(schema)[key], values[key], f"{where}: {key}={_shown(value)}")
 
 
 def _from_command_line(entry: Field[Any], key: str, text: str) -> Any:
-    """A value as a file would give it: text is taken as it is, only a list is read as YAML."""
+    """Return a value as a file would give it: text stays as it is, and only a list is parsed as YAML."""
     if text in NULLS and (text or "None" in str(entry.type) or entry.metadata["path"]):
         return None
     if "list" not in str(entry.type):
@@ -258,21 +266,21 @@ def _from_command_line(entry: Field[Any], key: str, text: str) -> Any:
     try:
         return parse(text)
     except PlainYamlError as error:
-        raise UsageError(f"{COMMAND_LINE}: {key}={_shown(text)}: the value is not YAML: {error}") from error
+        raise UsageError(f"{COMMAND_LINE}: {key}={_shown(text)} is not YAML ({error}); use e.g. [1, 2]") from error
 
 
 def _converted(entry: Field[Any], kind: Any, value: Any, where: str) -> Any:
-    """A text, null or list of texts as a value of ``kind``."""
+    """Convert a text, null or a list of texts to a value of ``kind``."""
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if value is None and type(None) in kinds:
         return None
     if value is None:
-        raise UsageError(f"{where}: null is not allowed")
+        raise UsageError(f"{where} is not allowed; give a value")
     if kinds[0] is str:
         return _text(entry, value, where)
     if get_origin(kinds[0]) is list:
         if not isinstance(value, list):
-            raise UsageError(f"{where}: a list of numbers is required, e.g. [1, 2]")
+            raise UsageError(f"{where} is not allowed; use a list of numbers, e.g. [1, 2]")
         return [_scalar(get_args(kinds[0])[0], each, where) for each in value]
     return _scalar(kinds[0], value, where)
 
@@ -284,33 +292,33 @@ def _scalar(kind: type, value: Any, where: str) -> bool | int | float:
             return read(value)
     except (ValueError, KeyError):
         pass
-    raise UsageError(f"{where}: {words} is required")
+    raise UsageError(f"{where} is not allowed; use {words}")
 
 
 def _text(entry: Field[Any], value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise UsageError(f"{where}: text is required")
-    if value == "???":  # a missing value to OmegaConf
-        raise UsageError(f"{where}: ??? stands for a value that is missing; give one")
+        raise UsageError(f"{where} is not allowed; use plain text")
+    if value == "???":  # OmegaConf's mark for a missing value
+        raise UsageError(f"{where} is not allowed, since ??? stands for a missing value; give the value")
     if "\0" in value or not _is_unicode(value):
-        raise UsageError(f"{where}: holds a character that no name of a file may have, or that is not UTF-8")
+        raise UsageError(f"{where} contains a null character, or bytes that are not UTF-8; remove them")
     if not entry.metadata["path"]:
         return value
     if not value:
-        raise UsageError(f"{where}: the path is empty")
-    if value != value.strip():  # such as the carriage return of a script with Windows line ends
-        raise UsageError(f"{where}: the path begins or ends with a blank or a line break; remove it")
+        raise UsageError(f"{where}: the path is empty; give a path")
+    if value != value.strip():  # e.g. the carriage return of a shell script with Windows line ends
+        raise UsageError(f"{where}: the path begins or ends with a space or a line break; remove it")
     path = _expanded(value, where)
     return path if entry.name == "output" else _shipped(path)
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be written as UTF-8; the command line keeps other bytes as lone surrogates."""
+    """Whether a text can be written as UTF-8; Python keeps other bytes of a command line as lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _expanded(text: str, where: str) -> str:
-    """A path with its ``~`` and its environment variables replaced, once each; ``$$`` stands for ``$``."""
+    """Replace ``~`` and environment variables in a path, without expanding their values again; ``$$`` gives ``$``."""
 
     def value_of(match: re.Match[str]) -> str:
         name = match["braced"] or match["named"]
@@ -334,14 +342,14 @@ def _expanded(text: str, where: str) -> str:
 
 
 def _escaped(value: Any) -> Any:
-    """A path, or a dictionary of paths, as ``_expanded`` gives it back."""
+    """Escape a path, or a dictionary of paths, so that :func:`_expanded` returns it unchanged."""
     if isinstance(value, dict):
         return {name: _escaped(path) for name, path in value.items()}
     return value.replace("$", "$$") if isinstance(value, str) else value
 
 
 def _shipped(path: str) -> str:
-    """What ships with the code is found from any folder; every other path starts where the script was started."""
+    """Find a path that ships with the code from any folder; every other path starts from the current folder."""
     there = ROOT / path
     return str(there) if path.startswith(SHIPPED) and not os.path.exists(path) and os.path.exists(there) else path
 
@@ -349,22 +357,28 @@ def _shipped(path: str) -> str:
 def _check_allowed(entry: Field[Any], value: Any, where: str) -> None:
     rule = entry.metadata
     if rule["choices"] and value not in rule["choices"]:
-        raise UsageError(f"{where}: allowed are {', '.join(rule['choices'])}")
+        raise UsageError(f"{where} is not allowed; use {_either(rule['choices'])}")
     if number_kind(entry.type) is None or value is None:
         return
     if isinstance(value, list) and rule["length"] and len(value) != rule["length"]:
-        raise UsageError(f"{where}: {rule['length']} numbers are required")
+        raise UsageError(f"{where} is not allowed; use {rule['length']} numbers")
     if isinstance(value, list) and not 1 <= len(value) <= MOST_NUMBERS:
-        raise UsageError(f"{where}: 1 to {MOST_NUMBERS} numbers are required")
+        raise UsageError(f"{where} is not allowed; use 1 to {MOST_NUMBERS} numbers")
+    of_list = "numbers of " if isinstance(value, list) else ""
     for number in value if isinstance(value, list) else [value]:
-        if not number >= rule["minimum"]:  # NaN is neither
-            raise UsageError(f"{where}: at least {rule['minimum']} is allowed")
+        if not number >= rule["minimum"]:  # true for NaN
+            raise UsageError(f"{where} is not allowed; use {of_list}{rule['minimum']} or more")
         if not number <= rule["maximum"]:
-            raise UsageError(f"{where}: at most {rule['maximum']} is allowed")
+            raise UsageError(f"{where} is not allowed; use {of_list}{rule['maximum']} or less")
+
+
+def _either(choices: Sequence[str]) -> str:
+    """Join choices for a message: ``train, validation or test``."""
+    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
 
 
 def _shown(value: Any) -> str:
-    """A value or a key for a message of one line."""
+    """Return a value or a key as one line of limited length, for a message."""
     if isinstance(value, list):
         text = f"[{', '.join(map(_shown, value))}]"
     elif isinstance(value, dict):
@@ -376,7 +390,7 @@ def _shown(value: Any) -> str:
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
-    """The likeliest valid name: alike as a whole, or by its last word, or by that word's initials."""
+    """Suggest the most similar valid key, judged by the whole key, its last word and that word's initials."""
     key = key[:LONGEST_SHOWN]
 
     def likeness(name: str) -> float:

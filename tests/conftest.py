@@ -1,4 +1,4 @@
-"""What several test files share: tiny sizes, a tiny pipeline with random weights, ``--slow``."""
+"""Shared by the tests: a tiny network, a tiny pipeline with random weights, and the option ``--slow``."""
 
 import pytest
 import torch
@@ -9,7 +9,9 @@ from siftvton.sampling.pipeline import TryOnPipeline
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="also run full-size tests (minutes, many gigabytes)")
+    parser.addoption(
+        "--slow", action="store_true", help="also run full-size tests, which take minutes and many gigabytes"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -21,7 +23,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def sizes() -> ModelConfig:
-    """A network with every part of the full one, in thousandths of its size."""
+    """A tiny network with all parts of the full one."""
     return ModelConfig(
         channels=[16, 32, 32],
         heads=2,
@@ -37,7 +39,7 @@ def sizes() -> ModelConfig:
 
 @pytest.fixture
 def pipeline(sizes: ModelConfig) -> TryOnPipeline:
-    """Random weights in every layer, the zero-initialised ones too; VAE stride 4, latents of 4 channels."""
+    """Random weights in every layer, also in zero-initialised ones; the VAE has stride 4 and 4 latent channels."""
     torch.manual_seed(0)
     parts = build.network_parts(sizes)
     for part in parts.values():

@@ -1,4 +1,4 @@
-"""Inputs that several tests make."""
+"""Inputs that several tests need."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from siftvton.sampling.pipeline import TryOnPipeline
 
 
 def random_matches(count: int, frame: tuple[int, int], seed: int = 0) -> Correspondences:
-    """``count`` matches anywhere in a frame of (height, width) pixels."""
+    """``count`` random matches in a frame of (height, width) pixels."""
     points = np.random.default_rng(seed).random((2, count, 2)) * np.array([frame[1], frame[0]])
     return Correspondences(points[0], points[1], frame)
 
@@ -18,7 +18,7 @@ PIPELINE_SIZE = (32, 48)
 
 
 def given(images: int = 2) -> dict[str, torch.Tensor]:
-    """What a pipeline is called with: up to three images."""
+    """Random arguments for a pipeline call with up to three images."""
     torch.manual_seed(3)
     pictures = {
         name: torch.rand(3, 3, *PIPELINE_SIZE) * 2 - 1 for name in ("image", "agnostic", "densepose", "garment")
@@ -35,14 +35,14 @@ def generators(*seeds: int) -> list[torch.Generator]:
 
 
 def published_form(pipeline: TryOnPipeline) -> dict[str, torch.Tensor]:
-    """The pipeline as a published checkpoint's tensors, CLIP's names as transformers 4 wrote them."""
+    """The pipeline's tensors as in a published checkpoint, with CLIP's names as transformers 4 wrote them."""
     ours = {part: getattr(pipeline, part).state_dict() for part in PREFIXES}
     like = {}
     for part, tensors in ours.items():
         for name, tensor in tensors.items():
             shape = list(tensor.shape)
             if part == "image_context" and ".value." in name:
-                shape[0] *= 3  # queries and keys as well
+                shape[0] *= 3  # also queries and keys
             if part == "vae" and ".attentions." in name and tensor.ndim == 2:
                 shape += [1, 1]
             like[published_name(part, name, vae_levels=3)] = torch.full(shape, 0.5)

@@ -1,6 +1,6 @@
-"""Weights rebuilt from each parameter's name, as the golden values were made with; no checkpoint is needed.
+"""The weights with which the golden values were made. Each is drawn from its parameter's name; no checkpoint is needed.
 
-``numpy.random.RandomState`` because its stream never changes.
+``numpy.random.RandomState`` is used because its stream never changes.
 """
 
 import json
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def tensor(name: str, shape: list[int]) -> Tensor:
-    """Matrices and kernels scaled by the fan-in, normalisation weights around 1, every other vector around 0."""
+    """Matrices and kernels are scaled by the fan-in; normalisation weights are near 1, all other vectors near 0."""
     values = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape).astype(np.float32)
     if len(shape) > 1:
         values /= math.sqrt(math.prod(shape[1:]))

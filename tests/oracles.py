@@ -1,4 +1,4 @@
-"""Eqs. 1-2 and StableVITON's ATV as plainly as they can be written: dense, float64, loops."""
+"""Eqs. 1-2 and StableVITON's ATV, written as plainly as possible: dense matrices, float64, loops."""
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ def dense_reference(matches: Correspondences, query_grid: tuple[int, int], key_g
 
 
 def dense_cross_entropy(query: Tensor, key: Tensor, scale: float, p: Tensor) -> Tensor:
-    """Eqs. 1-2 for one image and layer: query (H, N_q, d), key (H, N_k, d), p (N_q, N_k)."""
+    """Eqs. 1-2 for one image and one layer: query (H, N_q, d), key (H, N_k, d), p (N_q, N_k)."""
     q = torch.softmax(scale * query.double() @ key.double().transpose(1, 2), dim=-1)
     rows = p.sum(dim=1) > 0
     if not rows.any():

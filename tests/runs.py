@@ -1,4 +1,4 @@
-"""Training runs in this process, and what they leave."""
+"""Run training in this process, and read what it wrote."""
 
 import json
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""A photo and a garment's picture of one print, a known shift apart."""
+"""A photo and a garment's picture that show the same print, shifted by a known distance."""
 
 import cv2
 import numpy as np
 
 FRAME = (192, 144)  # (height, width) in pixels
-SHIFT = np.array([12, 8])  # a garment's point is so many pixels to the right of and below the person's
+SHIFT = np.array([12, 8])  # (right, down): the garment's point minus the person's point, pixels
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:

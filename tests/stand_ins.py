@@ -1,4 +1,4 @@
-"""Pictures, and networks of random weights that have the published ones' interfaces."""
+"""Random pictures, and networks with random weights that have the interfaces of the published ones."""
 
 import warnings
 from pathlib import Path
@@ -49,18 +49,18 @@ class Inception(nn.Module):
 
 def save_inception(path: Path, features: int = 2048) -> Path:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch would have TorchScript given up
+        warnings.simplefilter("ignore")  # PyTorch warns that TorchScript is deprecated
         torch.jit.script(Inception(features)).save(str(path))
     return path
 
 
 def allow_inception(config: Any, path: Path) -> None:
-    """Name a stand-in for Inception, and allow it, since it is not the published file."""
+    """Name a stand-in for Inception and allow it, because it is not the published file."""
     config.inception, config.inception_sha256 = str(path), sha256(path)
 
 
 def alexnet_state() -> dict[str, Tensor]:
-    """torchvision's names and shapes, the large classifier cut to one tensor."""
+    """Random weights with torchvision's names and shapes; of the large classifier, only one tensor."""
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in torchvision.models.AlexNet().features.state_dict().items()}
     generator = torch_generator("alexnet")

@@ -1,4 +1,4 @@
-"""What every script shares: help, dry run, one line for every error, and one run for each output folder."""
+"""What all commands share: help, dry run, one line for every error, and one run at a time in an output folder."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ CHECKOUT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Scripts start, and write, in a folder of their own."""
+    """Commands start and write in a folder of their own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SIFTVTON_DEBUG", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
@@ -94,7 +94,7 @@ def test_a_users_mistake_is_one_line_and_an_exit_code(monkeypatch, capsys, error
     assert str(error) in message
 
 
-def test_ctrl_c_that_a_library_turns_into_its_own_error_is_still_ctrl_c(monkeypatch, capsys):
+def test_ctrl_c_is_reported_even_if_a_library_turns_it_into_its_own_error(monkeypatch, capsys):
     def main(config: Train) -> None:
         try:
             signal.raise_signal(signal.SIGINT)
@@ -113,7 +113,7 @@ def test_ctrl_c_that_a_library_turns_into_its_own_error_is_still_ctrl_c(monkeypa
         torch.distributed.DistBackendError("NCCL error: remote process exited or there was a network error"),
     ],
 )
-def test_another_process_that_was_killed_is_no_unexpected_error(monkeypatch, capsys, folder: Path, error: Exception):
+def test_the_end_of_another_process_is_not_an_unexpected_error(monkeypatch, capsys, folder: Path, error: Exception):
     assert called(monkeypatch, fail(error)) == 1
     assert "train.py: another process of this run has ended" in capsys.readouterr().err
     assert not list(folder.rglob("traceback-*"))
@@ -135,7 +135,7 @@ def read_by_a_worker(error: Exception):
         try:
             next(iter(DataLoader(Broken(error), num_workers=1)))
         except type(error) as raised:
-            raise raised.with_traceback(None)  # noqa: B904  # whose frames would keep the worker, for seconds
+            raise raised.with_traceback(None)  # noqa: B904  # its frames would keep the worker alive for seconds
 
     return main
 
@@ -177,7 +177,7 @@ def test_a_wrong_command_line_exits_with_2_and_one_line(monkeypatch, capsys, arg
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_what_nobody_foresaw_is_one_line_and_a_traceback_in_the_output_folder(monkeypatch, capsys, folder: Path):
+def test_an_unexpected_error_is_one_line_and_a_traceback_in_the_output_folder(monkeypatch, capsys, folder: Path):
     def main(config: Train) -> None:
         Path(config.output, "kept").mkdir(parents=True)
         raise ZeroDivisionError("first\nsecond")
@@ -194,7 +194,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback_in_the_output_folder(mo
     assert written.stat().st_mode & 0o77 == 0
 
 
-def test_a_traceback_goes_to_the_temporary_folder_where_there_is_no_output(monkeypatch, capsys, folder: Path):
+def test_a_traceback_goes_to_the_temporary_folder_if_there_is_no_output(monkeypatch, capsys, folder: Path):
     assert called(monkeypatch, fail(ZeroDivisionError()), "output=out") == 70
     assert not (folder / "out").exists()
     (written,) = (folder / "temporary").glob("traceback-*.txt")
@@ -207,7 +207,7 @@ def test_an_error_while_no_file_can_be_written_is_still_one_line(monkeypatch, ca
     assert "the traceback could not be written" in capsys.readouterr().err
 
 
-def test_an_unexpected_error_of_a_worker_is_named_by_its_own_words(monkeypatch, capsys):
+def test_an_unexpected_error_of_a_worker_is_reported_with_its_own_message(monkeypatch, capsys):
     assert called(monkeypatch, read_by_a_worker(ZeroDivisionError("by nothing"))) == 70
     assert "unexpected ZeroDivisionError: by nothing; " in capsys.readouterr().err
 
@@ -248,7 +248,7 @@ def test_an_error_of_the_system_is_one_line_with_a_remedy(monkeypatch, capsys, e
     assert message.count("\n") == 1
 
 
-def test_other_errors_of_libraries_are_not_taken_for_those(monkeypatch, capsys):
+def test_other_errors_of_libraries_are_unexpected(monkeypatch, capsys):
     for error in (OSError("image file is truncated"), RuntimeError("shapes differ"), cv2.error("error: (-215) empty")):
         assert called(monkeypatch, fail(error)) == 70
         assert "unexpected " in capsys.readouterr().err
@@ -262,8 +262,8 @@ def test_an_output_that_cannot_be_made_is_one_line(output: str):
     assert output[:10].encode() in done.stderr
 
 
-def test_a_reader_that_ended_ends_help_quietly():
-    """As ``| head`` does; here it has ended before the first word."""
+def test_help_ends_quietly_if_nobody_reads_it():
+    """As with ``| head``; here the reader has ended before the first word."""
     reads, writes = os.pipe()
     os.close(reads)
     command = [sys.executable, str(CHECKOUT / "scripts" / "train.py"), "--help"]
@@ -273,13 +273,13 @@ def test_a_reader_that_ended_ends_help_quietly():
     assert done.stderr == ""
 
 
-def test_a_broken_pipe_between_processes_is_no_reader_that_ends(monkeypatch, capsys):
+def test_a_broken_pipe_between_processes_is_not_taken_for_a_reader_that_ended(monkeypatch, capsys):
     monkeypatch.setattr(cli, "_nobody_reads", lambda: False)
     assert called(monkeypatch, fail(BrokenPipeError(errno.EPIPE, "Broken pipe"))) == 1
     assert "Broken pipe" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
 def test_a_full_disk_behind_standard_output_is_named():
     with open("/dev/full", "w") as full:
         command = [sys.executable, str(CHECKOUT / "scripts" / "train.py"), "--help"]
@@ -290,7 +290,7 @@ def test_a_full_disk_behind_standard_output_is_named():
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
-def test_a_console_of_few_characters_shows_help_and_errors(encoding: str):
+def test_a_console_with_few_characters_shows_help_and_errors(encoding: str):
     environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     shown = script("train.py", "--help", **environment)
     assert shown.returncode == 0
@@ -308,7 +308,7 @@ def test_a_shipped_configuration_works_from_another_folder(folder: Path):
     assert not (folder / "data" / "toy" / LOCK).exists()
 
 
-def test_a_folder_that_was_removed_is_no_traceback(folder: Path):
+def test_a_current_folder_that_was_removed_is_reported_in_one_line(folder: Path):
     command = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} {CHECKOUT}/scripts/report.py output=x"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Devices by name, and processes that decide together."""
+"""Decisions and errors that several processes share."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ torch.distributed.destroy_process_group()
 
 @pytest.fixture(autouse=True)
 def fresh_accelerate():
-    """accelerate's state is the process's."""
+    """Reset accelerate's state, which belongs to the process."""
     yield
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()

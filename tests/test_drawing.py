@@ -18,7 +18,7 @@ def changed(picture: np.ndarray) -> np.ndarray:
     return (picture.astype(int) - plain != 0).any(axis=2)
 
 
-def test_photo_and_garment_lie_side_by_side() -> None:
+def test_photo_and_garment_are_side_by_side() -> None:
     person, garment = GREY, GREY + np.uint8(40)
     picture = draw_matches(person, garment, Correspondences.empty((HEIGHT, WIDTH)))
     assert picture.shape == (HEIGHT, 2 * WIDTH + GAP, 3)
@@ -41,7 +41,7 @@ def test_points_of_another_frame_are_mapped_to_the_picture() -> None:
     np.testing.assert_array_equal(here, there)
 
 
-def test_dropped_matches_are_fainter_and_below_the_kept() -> None:
+def test_dropped_matches_are_fainter_and_drawn_under_the_kept_ones() -> None:
     match, none = one((10, 50), (30, 8), (HEIGHT, WIDTH)), Correspondences.empty((HEIGHT, WIDTH))
     kept, dropped = draw_matches(GREY, GREY, match), draw_matches(GREY, GREY, none, match)
     assert np.abs(kept[50, 10].astype(int) - 90).max() > 100
@@ -49,7 +49,7 @@ def test_dropped_matches_are_fainter_and_below_the_kept() -> None:
     np.testing.assert_array_equal(draw_matches(GREY, GREY, match, match)[50, 10], kept[50, 10])
 
 
-def test_a_sheet_holds_each_picture_at_its_place() -> None:
+def test_each_picture_is_at_its_place_on_the_sheet() -> None:
     red, blue = np.full((30, 20, 3), (200, 0, 0), np.uint8), np.full((60, 120, 3), (0, 0, 200), np.uint8)
     sheet = contact_sheet([[red, blue], [blue]], [["", "a caption"], ["é"]], height=60)
     row = CAPTION + 60 + GAP
@@ -63,7 +63,7 @@ def test_a_sheet_holds_each_picture_at_its_place() -> None:
     assert (caption[:, 40 + GAP :] < 100).any()
 
 
-def test_a_long_caption_stays_over_its_picture() -> None:
+def test_a_long_caption_stays_above_its_own_picture() -> None:
     sheet = contact_sheet([[GREY, GREY]], [["a caption far wider than its picture", ""]], height=60)
     assert (sheet[:CAPTION, : WIDTH + GAP] < 200).any()
     assert (sheet[:CAPTION, WIDTH + GAP :] == 255).all()

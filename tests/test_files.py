@@ -163,7 +163,7 @@ def test_a_flipped_bit_in_a_png_is_found_by_its_check_sum(tmp_path: Path) -> Non
 def test_other_kinds_of_picture_are_refused(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
     Image.new(mode, (4, 4)).save(path)
-    with pytest.raises(InputError, match=f"picture has mode {mode}, wanted RGB.*convert it"):
+    with pytest.raises(InputError, match=f"the picture has mode {mode}; convert it to RGB"):
         read_image(path)
 
 
@@ -174,21 +174,21 @@ def test_missing_picture_is_named(tmp_path: Path) -> None:
 
 def test_an_output_under_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(UsageError, match=r"file: cannot be made a folder \("):
+    with pytest.raises(UsageError, match=r"file: this folder cannot be made \("):
         write_text(tmp_path / "file" / "out.txt", "x")
     assert (tmp_path / "file").read_text() == "kept"
 
 
-# Pictures of every kind, and what is none
+# Pictures of every kind, and files that are not pictures
 
 
 def bad_exif() -> bytes:
-    """An orientation, and a tag that is stored with a wider type than it may have: Pillow raises ``struct.error``."""
+    """An orientation, and a tag stored in a type that is too wide for it: Pillow raises ``struct.error``."""
     orientation, compression = struct.pack("<HHII", 0x0112, 3, 1, 6), struct.pack("<HHII", 0x0103, 4, 1, 70_000)
     return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + compression + orientation + b"\0\0\0\0"
 
 
-def test_a_bad_exif_tag_is_one_line(tmp_path: Path) -> None:
+def test_a_bad_exif_tag_is_refused_in_one_line(tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "a.jpg", exif=bad_exif())
     with pytest.raises(InputError, match=r"a\.jpg: cannot be decoded \(.*\); save or download it again$"):
         read_image(tmp_path / "a.jpg")
@@ -239,7 +239,7 @@ def test_three_formats_are_read_whatever_the_suffix(tmp_path: Path, form: str) -
 
 
 def test_a_coloured_mask_is_refused(tmp_path: Path) -> None:
-    """Red has a luminance of 76, which is black: the result was the photo itself."""
+    """Guards a red mask that was read as black (luminance 76), so that the result was the photo itself."""
     red = np.zeros((96, 72, 3), np.uint8)
     red[30:70, 20:50, 0] = 255
     write_image(tmp_path / "m.png", red)
@@ -247,7 +247,7 @@ def test_a_coloured_mask_is_refused(tmp_path: Path) -> None:
         read_grey(tmp_path / "m.png")
 
 
-# Regular files, and nothing else
+# Regular files only
 
 
 @pytest.mark.parametrize("read", [read_image, read_grey, read_labels, sha256, read_pairs, read_bytes])
@@ -269,7 +269,7 @@ def test_a_folder_in_a_files_place_is_refused(tmp_path: Path, read: Callable[[Pa
         read(tmp_path)
 
 
-def test_what_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_may_not_be_read_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
@@ -279,11 +279,11 @@ def test_what_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
         is_file("a\0b")
     monkeypatch.setattr(os, "stat", refused)
     for look in (is_file, read_bytes, read_image):
-        with pytest.raises(InputError, match=r"a\.jpg: cannot be read \(Permission denied\); check the path and your"):
+        with pytest.raises(InputError, match=r"a\.jpg: cannot be read \(Permission denied\); check the path and its"):
             look(tmp_path / "a.jpg")
 
 
-# Whole files, whoever writes
+# Whole files, with several writers
 
 
 def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
             beside.write_text("new")
             names.add(beside.name)
     assert victim.read_text() == "precious"
-    assert len(names) == 50, "who knows the next name can plant a link there"
+    assert len(names) == 50, "a name that can be predicted allows a planted link"
 
 
 @pytest.mark.parametrize("name", ["a" * 251 + ".png", "a." + "b" * 253, "ä" * 125 + ".json"])
@@ -305,12 +305,12 @@ def test_the_longest_name_can_be_written(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_null_character_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot be made a folder \(.*null"):
+def test_a_null_character_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"this folder cannot be made \(.*null"):
         write_text(tmp_path / "a\0b", "x")
 
 
-def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be written \(File name too long\); use shorter names"):
         write_text(tmp_path / ("a" * 300), "x")
 
@@ -322,7 +322,7 @@ def write_model(path: Path, content: str) -> None:
 
 
 def one_disk_only(monkeypatch: pytest.MonkeyPatch, disk: Path) -> None:
-    """Have ``os.replace`` refuse what a real one refuses where ``disk`` is another disk."""
+    """Make ``os.replace`` fail across ``disk``, as it does if ``disk`` is another disk."""
     replace = os.replace
 
     def on_one_disk(source: Path, target: Path) -> None:
@@ -362,7 +362,7 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o750
 
 
-def test_of_two_writers_the_later_one_wins(tmp_path: Path) -> None:
+def test_the_later_of_two_writers_wins(tmp_path: Path) -> None:
     with written_whole(tmp_path / "a.txt") as outer:
         outer.write_text("later")
         write_text(tmp_path / "a.txt", "earlier")
@@ -389,7 +389,7 @@ def killed_half_way(folder: str) -> None:
         os._exit(1)
 
 
-def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> None:
+def test_the_next_write_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     process = get_context("fork").Process(target=killed_half_way, args=(str(tmp_path),))
     process.start()
     process.join()
@@ -398,7 +398,7 @@ def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
 
 
-def test_what_another_writer_is_at_stays(tmp_path: Path) -> None:
+def test_the_unfinished_file_of_another_writer_stays(tmp_path: Path) -> None:
     with written_whole(tmp_path / "a.txt") as beside:
         beside.write_text("whole")
         files._SWEPT.clear()
@@ -409,7 +409,7 @@ def test_what_another_writer_is_at_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "remedy"), [(errno.ENOSPC, "free some space"), (errno.EROFS, "name an output that can be written to")]
 )
-def test_a_disk_that_takes_nothing_is_one_line(
+def test_a_full_or_read_only_disk_is_named_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, remedy: str
 ) -> None:
     def refused(*_: object, **__: object) -> None:
@@ -421,7 +421,7 @@ def test_a_disk_that_takes_nothing_is_one_line(
 
 
 def test_the_digest_is_of_the_whole_file(tmp_path: Path) -> None:
-    """Weights that differ beyond the first mebibyte are other weights."""
+    """Weights that differ only after the first mebibyte must have different digests."""
     path = tmp_path / "weights"
     content = bytearray(5 * 2**20)
     path.write_bytes(content)

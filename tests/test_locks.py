@@ -1,4 +1,4 @@
-"""One writer for each output folder."""
+"""Locks that allow only one run at a time to write to an output folder."""
 
 import errno
 import os
@@ -63,15 +63,17 @@ def test_a_child_that_outlives_its_killed_parent_holds_no_lock(held, tmp_path: P
         os.kill(int(child), signal.SIGKILL)
 
 
-def test_the_folder_holds_nothing_of_the_lock_afterwards(tmp_path: Path):
+def test_nothing_of_the_lock_stays_in_the_folder(tmp_path: Path):
     with only_writer(tmp_path / "a" / "b"):
         assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == [LOCK]
         (tmp_path / "a" / "kept").touch()
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["kept"], "an empty folder is removed again"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["kept"], (
+        "a folder that was made and stayed empty is removed again"
+    )
     (tmp_path / "empty").mkdir()
     with only_writer(tmp_path / "empty"):
         pass
-    assert list((tmp_path / "empty").iterdir()) == [], "one that was there stays"
+    assert list((tmp_path / "empty").iterdir()) == [], "a folder that already existed stays"
     with pytest.raises(ZeroDivisionError), only_writer(tmp_path / "empty"):
         raise ZeroDivisionError
     assert list((tmp_path / "empty").iterdir()) == []
@@ -89,7 +91,7 @@ def test_a_subfolder_and_another_name_have_locks_of_their_own(tmp_path: Path):
         pass
 
 
-def test_a_link_planted_in_place_of_the_lock_is_not_written_through(tmp_path: Path):
+def test_a_link_planted_in_the_place_of_the_lock_is_not_written_through(tmp_path: Path):
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / LOCK).symlink_to(tmp_path / "victim")
@@ -98,7 +100,7 @@ def test_a_link_planted_in_place_of_the_lock_is_not_written_through(tmp_path: Pa
     assert (tmp_path / "victim").read_text() == "mine"
 
 
-def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path):
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path):
     (tmp_path / "out").touch()
     with pytest.raises(UsageError, match=r"output=.*out: a file is in the place of a folder"):
         only_writer(tmp_path / "out").__enter__()
@@ -117,7 +119,7 @@ def test_a_file_system_without_locks_gets_a_warning(monkeypatch, capsys, tmp_pat
     assert message.count("\n") == 1
 
 
-def test_a_folder_that_may_not_be_written_to_is_the_systems_error(monkeypatch, tmp_path: Path):
+def test_a_folder_that_may_not_be_written_to_raises_the_systems_error(monkeypatch, tmp_path: Path):
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / "out" / LOCK))
 
@@ -134,7 +136,7 @@ def test_a_folder_that_may_not_be_written_to_is_the_systems_error(monkeypatch, t
         ({"RANK": "0", "WORLD_SIZE": "4"}, True),
         ({"RANK": "3", "WORLD_SIZE": "4"}, False),
         ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, False),
-        ({"RANK": "1"}, True),  # a leftover: accelerate, too, takes this for the only process
+        ({"RANK": "1"}, True),  # a leftover variable: accelerate also takes this for the only process
         ({"RANK": "1", "WORLD_SIZE": "1"}, True),
     ],
 )

@@ -26,6 +26,6 @@ def faults(how: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can keep freed memory on request")
 def test_freed_memory_is_not_paged_in_again() -> None:
     assert faults("kept") < 100 < faults("as ever")

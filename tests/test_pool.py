@@ -1,4 +1,4 @@
-"""Processes that end as their parent decides, and with it."""
+"""Worker processes end when their parent decides, and when it ends."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def started(folder: Path, workers: int, seconds: float) -> tuple[subprocess.Pope
 
 
 def alive(process: int) -> bool:
-    """Whether the process runs; one that has ended and waits for its parent does not."""
+    """Whether the process runs; a zombie, which has ended and waits for its parent, does not count."""
     stat = Path(f"/proc/{process}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
@@ -96,7 +96,7 @@ class TestProcesses:
 
 
 class Settings:
-    """A data set whose items say how their process is set up."""
+    """A data set; its items say how the process that reads them is set up."""
 
     def __len__(self) -> int:
         return 2
@@ -107,7 +107,7 @@ class Settings:
 
 
 def test_a_loaders_workers_use_one_core_and_leave_signals_to_the_parent():
-    """Also where the parent has OpenCV threads at work: setting their number in a forked process would hang."""
+    """Even if the parent uses OpenCV's threads: setting their number in a forked process would hang."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(4)
     cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (15, 15), 3)
@@ -118,7 +118,7 @@ def test_a_loaders_workers_use_one_core_and_leave_signals_to_the_parent():
         cv2.setNumThreads(before)
 
 
-def test_sigterm_is_handled_as_before_once_all_is_done():
+def test_sigterm_is_handled_as_before_when_all_jobs_are_done():
     before = signal.getsignal(signal.SIGTERM)
     assert list(in_processes(abs, [-1, 2], workers=1)) == [1, 2]
     assert signal.getsignal(signal.SIGTERM) is before

@@ -1,8 +1,8 @@
 """The commands: one module for each, with its configuration and its function.
 
-``python scripts/<name>.py``, ``siftvton <name>`` and ``python -m siftvton <name>`` run the same module. Every schema is
-read at each start, since one configuration file may hold keys of several commands; so a module imports heavy libraries
-inside its function.
+``python scripts/<name>.py``, ``siftvton <name>`` and ``python -m siftvton <name>`` run the same module. All schemas are
+imported at each start, since one configuration file may contain keys of several commands. Therefore each module imports
+heavy libraries only inside its function.
 """
 
 from collections.abc import Callable
@@ -40,15 +40,15 @@ def _output(config: Any) -> Path:
 
 @dataclass(frozen=True)
 class Command:
-    """What a command's module gives as ``COMMAND``.
+    """One command; each command's module defines it as ``COMMAND``.
 
     Attributes:
-        schema: the configuration's dataclass; its docstring is the first line of ``--help``.
+        schema: the configuration's dataclass; its docstring is the command's title in ``--help``.
         function: does the work; the text that it returns is printed.
-        default: the file in ``configs/`` that is read where ``--config`` is not given.
-        summary: what ``--dry-run`` says besides the configuration, as YAML comments.
-        output: the path that the command writes to.
-        lock: holds that path for one run at a time.
+        default: the file in ``configs/`` that is read if ``--config`` is not given.
+        summary: returns further lines for ``--dry-run``, which prints them as YAML comments.
+        output: returns the path that the command writes to.
+        lock: locks that path, so that only one run writes to it at a time.
     """
 
     schema: type
@@ -60,14 +60,14 @@ class Command:
 
 
 def command(name: str) -> Command:
-    """The command of that name, one of :data:`NAMES`."""
+    """Return the command ``name``, one of :data:`NAMES`."""
     found = import_module(f"{__name__}.{name}").COMMAND
     assert isinstance(found, Command)
     return found
 
 
 def schemas() -> dict[str, type]:
-    """Every command's configuration, by the command's name.
+    """Return the configuration's dataclass of every command, by the command's name.
 
     Raises:
         TypeError: a numeric key has no finite range.

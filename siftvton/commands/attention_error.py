@@ -1,4 +1,4 @@
-"""Measure how far the hooked layers of a checkpoint look from where they should, and draw what they look at."""
+"""Measure how far a checkpoint's attention is from the right place on the garment, and draw the attention."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,31 +12,39 @@ from siftvton.options import MANY, option
 
 @dataclass
 class AttentionError(NoisedPhotos, MatchesFrame):
-    """Measure how far the hooked layers look from where they should."""
+    """Measure how far a checkpoint's attention is from the right place on the garment."""
 
     checkpoint: str = option(
-        "outputs/train/model", "a saved pipeline's folder, or a published .ckpt or .safetensors", path=True
+        "outputs/train/model",
+        "weights to use: a saved pipeline's folder, a published .ckpt or .safetensors file, or a Hugging Face "
+        "repository",
+        path=True,
     )
     data: HeldOutData = field(default_factory=HeldOutData)
     matches: str | None = option(
         None,
-        "folder of correspondences; null: <folder>/exact_map where there is one, else <folder>/sift_matching",
+        "folder of match files with the right places; null: <root>/<split's folder>/exact_map if it exists (toy "
+        "world), else <root>/<split's folder>/sift_matching",
         path=True,
     )
-    layers: str = option("middle", "which hooked layers of each resolution", choices=("middle", "all"))
-    limit: int | None = option(None, "use only the first so many pairs; null: all", minimum=1, maximum=MANY)
-    batch_size: int = option(4, "pictures at once", minimum=1, maximum=10**6)
-    output: str = option("outputs/attention_error", "folder for the tables and the maps", path=True)
+    layers: str = option(
+        "middle", "hooked layers to measure: the middle one of each resolution, or all", choices=("middle", "all")
+    )
+    limit: int | None = option(
+        None, "number of pairs to use, from the start of the pair list; null: all", minimum=1, maximum=MANY
+    )
+    batch_size: int = option(4, "number of pictures to process at once", minimum=1, maximum=10**6)
+    output: str = option("outputs/attention_error", "folder for the tables and the attention maps", path=True)
 
 
 def attention_error(config: AttentionError) -> str:
-    """Measure a checkpoint; writes ``attention_error.json``, ``attention_error.md`` and ``attention_maps.png``.
+    """Measure a checkpoint; write ``attention_error.json``, ``attention_error.md`` and ``attention_maps.png``.
 
     Returns:
         The Markdown table.
 
     Raises:
-        InputError: data or checkpoint cannot be read, or nothing is known of any pair.
+        InputError: the data or the checkpoint cannot be read, or the right place is not known for any pair.
         UsageError: the size does not fit the model.
     """
     import torch

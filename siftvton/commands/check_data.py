@@ -1,4 +1,4 @@
-"""Say what is missing or wrong in a data folder, and which script needs it."""
+"""List the missing and wrong files of a data folder, and the commands that need them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +11,12 @@ from siftvton.options import MANY, option
 
 @dataclass
 class CheckData:
-    """Say what is missing or wrong in a data folder, and which script needs it."""
+    """List the missing and wrong files of a data folder, and the commands that need them."""
 
     data: CheckedData = field(default_factory=CheckedData)
-    preview: int = option(12, "pairs to draw with mask, DensePose and matches laid over", minimum=0, maximum=MANY)
+    preview: int = option(
+        12, "number of pairs to draw, with mask, DensePose and matches over the photo; 0: none", minimum=0, maximum=MANY
+    )
     output: str = option("outputs/check_data", "folder for the report and the previews", path=True)
 
 
@@ -25,7 +27,7 @@ def check_data(config: CheckData) -> str:
         The report.
 
     Raises:
-        InputError: the folder is missing, or, after every file was checked, a script is not ready.
+        InputError: the folder is missing; or, once every file has been checked, the data of a command are not ready.
         UsageError: the matches were measured in another frame.
     """
     import os
@@ -46,7 +48,7 @@ def check_data(config: CheckData) -> str:
     layout = data.open()
     parts = parts_of(layout, data.split)
     for part in parts:
-        inspect_part(part, layout, data.height / data.width, matches, frame)
+        inspect_part(part, layout, data.size, matches, frame)
     text, ready = report(root, parts)
 
     save_configuration(config, output / "check_data.yaml")
@@ -59,7 +61,7 @@ def check_data(config: CheckData) -> str:
         text += f"\n{len(listed)} pairs of {part.name} are drawn in {output / 'previews.png'}\n"
     if not ready:
         print(text, end="")
-        raise InputError(f"{root}: not ready for every script; {output / 'report.md'} says what to do")
+        raise InputError(f"{root}: not ready for every command; {output / 'report.md'} says what to do")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Put the results of several methods side by side, with the torso enlarged below."""
+"""Put the results of several methods side by side, with the torso enlarged."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +11,26 @@ from siftvton.options import MANY, option
 
 @dataclass
 class CompareResults:
-    """Put several methods' results side by side, the torso enlarged below (paper Fig. 3)."""
+    """Put the results of several methods side by side, with the torso enlarged (paper Fig. 3)."""
 
     data: HeldOutData = field(default_factory=HeldOutData)
     predictions: dict[str, str] = option(
-        {}, "predictions.<name>=<folder or path with fields>, as for evaluate.py", path=True
+        {},
+        "results to use, one entry for each method: predictions.<name>=<folder of <person>_<garment>.jpg or .png>, or "
+        "a path that contains {person} and {garment}",
+        path=True,
     )
-    setting: str = option("unpaired", "setting in which the results were made", choices=("paired", "unpaired"))
-    limit: int = option(6, "use only the first so many pairs", minimum=1, maximum=MANY)
+    setting: str = option(
+        "unpaired",
+        "paired: results with the worn garment; unpaired: results with the garment in the pair list",
+        choices=("paired", "unpaired"),
+    )
+    limit: int = option(6, "number of pairs to use, from the start of the pair list", minimum=1, maximum=MANY)
     output: str = option("outputs/figures", "folder for comparison.png", path=True)
 
 
 def compare_results(config: CompareResults) -> str:
-    """Write ``comparison.png``: person, garment and results, below them the torso enlarged (paper Fig. 3).
+    """Write ``comparison.png``: person, garment and results; below each row, the torso enlarged (paper Fig. 3).
 
     Raises:
         InputError: a result or a file of the data is missing.
@@ -37,7 +44,7 @@ def compare_results(config: CompareResults) -> str:
     from siftvton.settings import save_configuration
 
     if not config.predictions:
-        raise UsageError("predictions: none is given; use predictions.<name>=<folder>")
+        raise UsageError("predictions: none is given; give predictions.<name>=<folder>")
     split, size = config.data.open().split(config.data.split), config.data.size
     sets = [results_of(name, at, split, config.setting, config.limit) for name, at in config.predictions.items()]
     rows, captions = [], []

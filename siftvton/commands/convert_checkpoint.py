@@ -12,28 +12,38 @@ from siftvton.options import option
 
 @dataclass
 class ConvertCheckpoint:
-    """Turn a published checkpoint into a folder of safetensors, or weights back into the published form."""
+    """Convert a published checkpoint to a folder of safetensors, or weights back to the published form."""
 
     input: str = option(
-        "checkpoints/sift-vton/model.ckpt", "what to convert; anything that infer.py can load", path=True
+        "checkpoints/sift-vton/model.ckpt",
+        "weights to convert: a saved pipeline's folder, a published .ckpt or .safetensors file, or a Hugging Face "
+        "repository",
+        path=True,
     )
     output: str = option(
-        "checkpoints/sift-vton/model", "a folder, or for `published` a .ckpt or .safetensors file", path=True
+        "checkpoints/sift-vton/model",
+        "folder to write if to=diffusers; .ckpt or .safetensors file to write if to=published",
+        path=True,
     )
-    to: str = option("diffusers", "the form to write", choices=("diffusers", "published"))
+    to: str = option(
+        "diffusers",
+        "form to write; diffusers: safetensors that diffusers can load; published: one file in the published form",
+        choices=("diffusers", "published"),
+    )
     like: str | None = option(
         None,
-        "for `published`: a published checkpoint to take the names from, and the tensors that are not ours",
+        "published .ckpt or .safetensors file that gives the tensor names, and the tensors that are not part of this "
+        "model; required if to=published, else unused",
         path=True,
     )
 
 
 def convert_checkpoint(config: ConvertCheckpoint) -> str:
-    """Write ``config.output``.
+    """Convert ``config.input`` and write it to ``config.output``.
 
     Raises:
         UsageError: the output exists, or its name or ``like`` does not fit the form.
-        InputError: what is to be read cannot be, or does not fit.
+        InputError: ``input`` or ``like`` cannot be read, or they are not of the same model.
     """
     from siftvton.model.hub import local
     from siftvton.sampling.conversion import disk_errors, write_published
@@ -41,14 +51,16 @@ def convert_checkpoint(config: ConvertCheckpoint) -> str:
 
     output = Path(config.output)
     if output.exists():
-        raise UsageError(f"output={output}: exists; name another, or delete it")
+        raise UsageError(f"output={output} already exists; name another output, or delete it")
     if config.to == "published":
         if output.suffix not in (".ckpt", ".safetensors"):
-            raise UsageError(f"output={output}: a name that ends in .ckpt or .safetensors is required")
+            raise UsageError(
+                f"output={output} is not allowed for to=published; use a name that ends in .ckpt or .safetensors"
+            )
         if config.like is None:
             raise UsageError(
-                "like=null: to=published also requires like=<a published checkpoint>, e.g. the one that training "
-                "started from"
+                "like=null is not allowed for to=published; use like=<published checkpoint>, e.g. the one that "
+                "training started from"
             )
         write_published(load(config.input, None), local(config.like), output)
     else:
@@ -59,7 +71,7 @@ def convert_checkpoint(config: ConvertCheckpoint) -> str:
 
 
 def lock(output: Path) -> AbstractContextManager[None]:
-    """Beside the output, which may be a file and must not exist."""
+    """Lock the output with a file beside it, since the output may be a file and must not exist yet."""
     return only_writer(output.parent, f".{output.name}.lock")
 
 

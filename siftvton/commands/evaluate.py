@@ -1,4 +1,4 @@
-"""Score folders of results: SSIM and LPIPS in the paired setting, FID and KID in the unpaired one (paper §4.1)."""
+"""Score folders of results (paper §4.1: SSIM and LPIPS if paired, FID and KID if unpaired)."""
 
 from siftvton.commands import Command
 from siftvton.evaluation.config import Evaluate

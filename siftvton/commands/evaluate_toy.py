@@ -1,4 +1,4 @@
-"""Score try-on results of the toy world against the exact rendering: prints, colours, the rest of the photo."""
+"""Score toy results against the exact rendering: print, colour and the rest of the photo."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,28 +10,41 @@ from siftvton.options import LARGEST_SEED, MANY, WORKERS, option
 
 @dataclass
 class EvaluateToy:
-    """Score toy results against the exact rendering: print, colour, the rest of the photo."""
+    """Score toy results against the exact rendering: print, colour and the rest of the photo."""
 
     data: HeldOutData = field(default_factory=HeldOutData)
     predictions: str = option(
-        "outputs/infer", "folder of results; png, or the JPEG files' own errors count as changes", path=True
+        "outputs/infer",
+        "folder of results, preferably PNG: the errors of JPEG compression count as errors of the method",
+        path=True,
     )
-    setting: str = option("unpaired", "setting in which the results were made", choices=("paired", "unpaired"))
-    limit: int | None = option(None, "use only the first so many pairs; null: all", minimum=1, maximum=MANY)
-    others: int = option(9, "other garments that a print is told from; 0: none, errors alone", minimum=0, maximum=MANY)
+    setting: str = option(
+        "unpaired",
+        "paired: results with the worn garment; unpaired: results with the garment in the pair list",
+        choices=("paired", "unpaired"),
+    )
+    limit: int | None = option(
+        None, "number of pairs to use, from the start of the pair list; null: all", minimum=1, maximum=MANY
+    )
+    others: int = option(
+        9,
+        "number of other garments that each printed result is compared with; 0: measure errors alone",
+        minimum=0,
+        maximum=MANY,
+    )
     workers: int = option(0, "number of processes; 0: one for each core", minimum=0, maximum=WORKERS)
-    seed: int = option(0, "seed for the draw of other garments", minimum=0, maximum=LARGEST_SEED)
+    seed: int = option(0, "seed for the choice of the other garments", minimum=0, maximum=LARGEST_SEED)
     output: str = option("outputs/evaluate_toy", "folder for the tables", path=True)
 
 
 def evaluate_toy(config: EvaluateToy) -> str:
-    """Score a folder of results; writes ``toy.json``, ``toy.md``, ``toy_per_image.csv`` and ``toy.png``.
+    """Score a folder of results; write ``toy.json``, ``toy.md``, ``toy_per_image.csv`` and ``toy.png``.
 
     Returns:
         The Markdown table.
 
     Raises:
-        InputError: the data are not a toy world's, or a result is missing.
+        InputError: the data are not from the toy world, or a result is missing.
     """
     import os
     from contextlib import closing

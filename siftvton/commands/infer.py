@@ -15,31 +15,42 @@ class Infer(SamplingConfig):
     """Try garments on persons (paper §4.1: PLMS, 50 steps, guidance 1.5)."""
 
     checkpoint: str = option(
-        "outputs/train/model", "a saved pipeline's folder, or a published .ckpt or .safetensors", path=True
+        "outputs/train/model",
+        "weights to use: a saved pipeline's folder, a published .ckpt or .safetensors file, or a Hugging Face "
+        "repository",
+        path=True,
     )
     data: HeldOutData = field(default_factory=HeldOutData)
-    setting: str = option("unpaired", "paired: the worn garment; unpaired: the list's", choices=("paired", "unpaired"))
+    setting: str = option(
+        "unpaired",
+        "paired: try on the worn garment; unpaired: try on the garment in the pair list",
+        choices=("paired", "unpaired"),
+    )
     output: str = option("outputs/infer", "folder for the pictures", path=True)
-    limit: int | None = option(None, "use only the first so many pairs; null: all", minimum=1, maximum=MANY)
-    batch_size: int = option(4, "pictures at once", minimum=1, maximum=10**6)
-    format: str = option("jpg", "format of the pictures; jpg at quality 95", choices=("jpg", "png"))
+    limit: int | None = option(
+        None, "number of pairs to use, from the start of the pair list; null: all", minimum=1, maximum=MANY
+    )
+    batch_size: int = option(4, "number of pictures to process at once", minimum=1, maximum=10**6)
+    format: str = option("jpg", "file format of the pictures; jpg has quality 95", choices=("jpg", "png"))
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
-    strict: bool = option(False, "stop at the first pair that fails, instead of listing it")
+    strict: bool = option(
+        False, "stop at the first pair that fails, instead of listing it and continuing with the others"
+    )
 
 
 SAME_RESULT = ("device", "compile", "channels_last", "vae_slicing", "offload")  # keys that change results by rounding
-WEIGHTS = "weights.sha256"  # beside the results: the digest of the weights that made them
+WEIGHTS = "weights.sha256"  # file in the output folder: the digest of the weights that made the results
 
 
 def infer(config: Infer) -> None:
-    """Write ``<person id>_<garment id>.<format>`` for each pair; pairs whose picture is there are skipped.
+    """Write ``<person id>_<garment id>.<format>`` for each pair; skip pairs that already have a whole picture.
 
-    Several processes share the list. What one of them cannot do ends all of them.
+    Several processes share the list. An error of one process ends all of them.
 
     Raises:
         UsageError: the output folder holds results of another configuration, or the size or the number of steps is
             not allowed.
-        InputError: the checkpoint or the data cannot be read; or, after all others are done, some pairs failed.
+        InputError: the checkpoint or the data cannot be read; or, once all other pairs are done, some pairs failed.
     """
     import torch
     from accelerate.utils import gather_object
@@ -83,7 +94,7 @@ def infer(config: Infer) -> None:
 
 
 def _require_same_results(config: Infer, output: Path) -> str:
-    """The weights' digest, once it is clear that the results in ``output`` come from them and this configuration."""
+    """Return the digest of the weights; refuse an ``output`` with results of other weights or another configuration."""
     from siftvton.files import read_bytes
     from siftvton.sampling.loading import weights_digest
     from siftvton.settings import differences

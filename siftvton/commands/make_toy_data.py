@@ -1,4 +1,4 @@
-"""Write the toy world in VITON-HD's layout."""
+"""Draw the toy world and write it in VITON-HD's layout."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +9,17 @@ from siftvton.options import LARGEST_SEED, LARGEST_SIDE, WORKERS, option
 
 @dataclass
 class MakeToyData:
-    """Write the toy world in VITON-HD's layout."""
+    """Draw the toy world and write it in VITON-HD's layout."""
 
-    output: str = option("data/toy", "folder to write", path=True)
-    train_pairs: int = option(64, "training pairs", minimum=1, maximum=10**6)
-    test_pairs: int = option(16, "test pairs", minimum=2, maximum=10**6)
-    height: int = option(512, "height of every picture, pixels", minimum=64, maximum=LARGEST_SIDE)
-    width: int = option(384, "width of every picture, pixels", minimum=48, maximum=LARGEST_SIDE)
-    seed: int = option(0, "seed for the world", minimum=0, maximum=LARGEST_SEED)
-    exact_map: bool = option(False, "also write each person-to-garment map")
+    output: str = option("data/toy", "folder for the data", path=True)
+    train_pairs: int = option(64, "number of training pairs", minimum=1, maximum=10**6)
+    test_pairs: int = option(16, "number of test pairs", minimum=2, maximum=10**6)
+    height: int = option(512, "height of every picture in pixels", minimum=64, maximum=LARGEST_SIDE)
+    width: int = option(384, "width of every picture in pixels", minimum=48, maximum=LARGEST_SIDE)
+    seed: int = option(0, "seed for all persons, garments and prints", minimum=0, maximum=LARGEST_SEED)
+    exact_map: bool = option(
+        False, "also write, for each pair, the exact map from the pixels of the photo to points of the garment"
+    )
     workers: int = option(0, "number of processes; 0: one for each core", minimum=0, maximum=WORKERS)
 
 

@@ -1,4 +1,4 @@
-"""Match each pair's photo with its garment's picture and write the correspondences (paper §3.1)."""
+"""Find the matches between each photo and the picture of its garment (paper §3.1)."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from siftvton.options import MANY, WORKERS, option
 
 @dataclass
 class PreprocessSift:
-    """Match each training pair's photo with its garment's picture (paper §3.1)."""
+    """Find the matches between each photo and the picture of its garment (paper §3.1)."""
 
     data: SiftData = field(default_factory=SiftData)
     output: str | None = option(
@@ -20,31 +20,36 @@ class PreprocessSift:
     matcher: str = option("sift", "method that finds the matches, before any filter", choices=("sift",))
     preset: str = option(
         "published",
-        "filters: the paper's text, or those of the published files",
+        "filters to apply; published: those that made the published match files; paper: those of the paper's text",
         choices=("published", "paper"),
     )
     regions: str = option(
         "separate",
-        "search torso and arms one by one as published, or at once and sort the matches by where they lie",
+        "separate: search torso and arms one after the other, as published; joint: search them together, then assign "
+        "each match to its region",
         choices=("separate", "joint"),
     )
     workers: int = option(0, "number of processes; 0: one for each core", minimum=0, maximum=WORKERS)
-    preview: int = option(12, "pairs to draw with their kept and dropped matches", minimum=0, maximum=MANY)
-    strict: bool = option(False, "stop at the first pair that fails, instead of listing it")
+    preview: int = option(
+        12, "number of pairs to draw, with their kept and dropped matches; 0: none", minimum=0, maximum=MANY
+    )
+    strict: bool = option(
+        False, "stop at the first pair that fails, instead of listing it and continuing with the others"
+    )
 
 
 def preprocess_sift(config: PreprocessSift) -> str:
     """Match every pair of a split's folder that has no match file yet.
 
-    The output folder holds, beside the match files, ``preprocess_sift.yaml`` (the configuration), ``counts.jsonl``
-    (what each filter left, one line for each pair), ``matches.md`` (their sum), ``previews/`` and ``previews.jpg``.
+    The output folder also gets ``preprocess_sift.yaml`` (the configuration), ``counts.jsonl`` (how many matches each
+    filter left, one line for each pair), ``matches.md`` (the sums), ``previews/`` and ``previews.jpg``.
 
     Returns:
         The table of the counts.
 
     Raises:
-        InputError: a folder or the pair list is missing or empty; or, after all other pairs are done (at once if
-            ``strict``), a pair failed.
+        InputError: a folder or the pair list is missing or empty; or a pair failed (raised once all other pairs are
+            done, or at once if ``strict``).
         UsageError: the output folder belongs to another configuration.
     """
     import os
@@ -88,19 +93,19 @@ def preprocess_sift(config: PreprocessSift) -> str:
     if failed:
         print(table, end="")
         raise InputError(
-            f"{len(failed)} of {len(pairs)} pairs failed, as listed; repair their files, then start the same command "
+            f"{len(failed)} of {len(pairs)} pairs failed, as listed; repair their files, then run the same command "
             "again"
         )
     return table
 
 
 def output_folder(config: PreprocessSift) -> Path:
-    """Where the match files go: the folder that is named, or the one in the split's folder."""
+    """Return the folder for the match files: ``output`` if it is given, else the one in the split's folder."""
     return Path(config.output) if config.output else config.data.open().split(config.data.split).matches
 
 
 def _claim(output: Path, config: PreprocessSift) -> None:
-    """Make the output folder and save the configuration there, unless it holds the matches of another one."""
+    """Save the configuration in the output folder; refuse a folder with matches of another configuration."""
     from siftvton.data.match_folder import MATCHES_ENDING, MATCHES_NOTE
     from siftvton.files import is_file
     from siftvton.settings import differences, save_configuration
@@ -108,7 +113,7 @@ def _claim(output: Path, config: PreprocessSift) -> None:
     saved = output / MATCHES_NOTE
     if is_file(saved):
         keys = ("matcher", "preset", "regions", "data.matches_frame")
-        before = differences(config, saved, older={"matcher": "sift"})  # the only one before the key existed
+        before = differences(config, saved, older={"matcher": "sift"})  # the only matcher before the key existed
         changed = [line for line in before if line.startswith(keys)]
         if changed:
             raise UsageError(
@@ -116,7 +121,8 @@ def _claim(output: Path, config: PreprocessSift) -> None:
             )
     elif any(output.glob(f"*{MATCHES_ENDING}")):
         raise UsageError(
-            f"output={output}: holds match files but no {saved.name}, so they were not made here; use another folder"
+            f"output={output}: holds match files that this command did not make (there is no {saved.name}); use "
+            "another folder"
         )
     save_configuration(replace(config, output=str(output)), saved)
 

@@ -1,4 +1,4 @@
-"""Gather what ``make demo`` made into one page: ``python scripts/report.py output=outputs/demo``"""
+"""Gather the results of ``make demo`` on one page: ``python scripts/report.py output=outputs/demo``"""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from siftvton.options import option
 
 @dataclass
 class Report:
-    """Gather what `make demo` made into one page."""
+    """Gather the results of `make demo` on one page."""
 
-    output: str = option("outputs/demo", "folder that the demo's commands wrote to", path=True)
+    output: str = option("outputs/demo", "folder with the results of the demo's commands, and for the page", path=True)
 
 
 def report(config: Report) -> str:

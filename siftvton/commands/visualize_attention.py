@@ -1,4 +1,4 @@
-"""Draw what points of a photo look at on the garment, one row for each checkpoint."""
+"""Draw where points of a photo look on the garment, one row for each checkpoint."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,24 +17,32 @@ if TYPE_CHECKING:
 
 @dataclass
 class VisualizeAttention(NoisedPhotos):
-    """Draw what points of a photo look at on the garment, for one checkpoint or several (paper Fig. 4)."""
+    """Draw where points of a photo look on the garment, for one checkpoint or several (paper Fig. 4)."""
 
-    checkpoints: dict[str, str] = option({}, "checkpoints.<name>=<a folder or a published file>; a row each", path=True)
+    checkpoints: dict[str, str] = option(
+        {},
+        "weights to use, one row of the figure for each: checkpoints.<name>=<a saved pipeline's folder, a published "
+        ".ckpt or .safetensors file, or a Hugging Face repository>",
+        path=True,
+    )
     data: HeldOutData = field(default_factory=HeldOutData)
-    person: str | None = option(None, "id in the split's list; null: the first")
-    garment: str | None = option(None, "id of another garment in the split's folder; null: the worn one")
+    person: str | None = option(None, "id of the person, from the split's pair list; null: the first person there")
+    garment: str | None = option(None, "id of a garment in the split's folder; null: the garment that the person wears")
     points: list[int] | None = option(
         None,
-        "query points x, y, x, y, … in pixels of data.height × data.width; null: three on the torso",
+        "query points on the photo as x, y, x, y, …, in pixels of a photo of data.height × data.width; null: three "
+        "points on the torso",
         minimum=0,
         maximum=LARGEST_SIDE,
     )
-    layers: str = option("all", "which hooked layers of each resolution are averaged", choices=("middle", "all"))
+    layers: str = option(
+        "all", "hooked layers to average: the middle one of each resolution, or all", choices=("middle", "all")
+    )
     output: str = option("outputs/figures", "folder for attention.png", path=True)
 
 
 def visualize_attention(config: VisualizeAttention) -> str:
-    """Write ``attention.png``: what points of a photo look at, one row for each checkpoint (paper Fig. 4).
+    """Write ``attention.png``: where points of a photo look, one row for each checkpoint (paper Fig. 4).
 
     Raises:
         InputError: the data or a checkpoint cannot be read.
@@ -52,7 +60,7 @@ def visualize_attention(config: VisualizeAttention) -> str:
     from siftvton.settings import save_configuration
 
     if not config.checkpoints:
-        raise UsageError("checkpoints: none is given; use checkpoints.<name>=<folder or file>")
+        raise UsageError("checkpoints: none is given; give checkpoints.<name>=<folder or file>")
     height, width = config.data.size
     split = config.data.open().split(config.data.split)
     pair = _pair(config, split)
@@ -78,13 +86,15 @@ def visualize_attention(config: VisualizeAttention) -> str:
 
 
 def _pair(config: VisualizeAttention, split: "Split") -> "Pair":
-    """The person that is asked for, or the first; with the garment that is asked for, or the worn one."""
+    """Return the chosen person, or the first, with the chosen garment, or the worn one."""
     from siftvton.data.pairs import Pair
 
     pairs = split.pairs("paired")
     person = next((pair.person for pair in pairs if config.person in (None, pair.person_id)), None)
     if person is None:
-        raise UsageError(f"person={config.person}: not in the {split.name} list, e.g. {pairs[0].person_id}")
+        raise UsageError(
+            f"person={config.person} is not in the {split.name} list; use an id from it, e.g. {pairs[0].person_id}"
+        )
     return Pair(person, f"{config.garment}{Path(person).suffix}" if config.garment else person)
 
 

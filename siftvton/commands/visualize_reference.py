@@ -1,4 +1,4 @@
-"""Draw matches and the reference attention that they give."""
+"""Draw matches and the reference attention that follows from them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +11,22 @@ from siftvton.options import LARGEST_SIDE, MANY, option
 
 @dataclass
 class VisualizeReference:
-    """Draw matches and the reference attention that they give (paper Fig. 2)."""
+    """Draw matches and the reference attention that follows from them (paper Fig. 2)."""
 
     data: SiftData = field(default_factory=SiftData)
-    matches: str | None = option(
-        None, "folder of correspondences; null: <root>/<split's folder>/sift_matching", path=True
+    matches: str | None = option(None, "folder of match files; null: <root>/<split's folder>/sift_matching", path=True)
+    cell: int = option(
+        16,
+        "side of a cell of the attention layer, in pixels of data.matches_frame",
+        minimum=8,
+        maximum=LARGEST_SIDE,
     )
-    cell: int = option(16, "side of a cell of the layer, pixels of matches_frame", minimum=8, maximum=LARGEST_SIDE)
-    limit: int = option(4, "pairs to draw", minimum=1, maximum=MANY)
+    limit: int = option(4, "number of pairs with matches to draw", minimum=1, maximum=MANY)
     output: str = option("outputs/figures", "folder for reference.png", path=True)
 
 
 def visualize_reference(config: VisualizeReference) -> str:
-    """Write ``reference.png``: the first pairs with matches, and what a few cells learn to look at (paper Fig. 2).
+    """Write ``reference.png``: the first pairs with matches, and where a few cells learn to look (paper Fig. 2).
 
     Raises:
         InputError: matches or pictures cannot be read, or no pair has a match.
@@ -57,7 +60,7 @@ def visualize_reference(config: VisualizeReference) -> str:
         if len(rows) == config.limit:
             break
     if not rows:
-        raise InputError(f"{folder}: no pair has a match; nothing can be drawn")
+        raise InputError(f"{folder}: no pair has a match, so there is nothing to draw; name another folder by matches")
     path = Path(config.output) / "reference.png"
     write_image(path, contact_sheet(rows, captions))
     save_configuration(config, path.with_suffix(".yaml"))

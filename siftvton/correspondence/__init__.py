@@ -1,9 +1,9 @@
 """Paper §3.1: two photos -> correspondences. Independent of models, data sets and configurations."""
 
 from siftvton.correspondence.correspondences import Correspondences, Frame
-from siftvton.correspondence.files import read_matches, write_matches
 from siftvton.correspondence.filters import PRESETS
 from siftvton.correspondence.key_points import KeyPointMatches, KeyPoints
+from siftvton.correspondence.match_files import read_matches, write_matches
 from siftvton.correspondence.matchers import MATCHERS, Matcher, matcher
 from siftvton.correspondence.matching import find_correspondences
 

@@ -1,9 +1,9 @@
 """Joint augmentation of one training item: its pictures, masks and key points move together.
 
-All of it works on 8-bit pictures at the training size. Flip and placement are one affine map a side, so that every
-picture is resampled once (bilinear, 0 outside), and the same map moves the points. OpenCV does the work:
-torchvision's functions have neither one affine map with two scales nor an additive shift of saturation and value,
-and are an order of magnitude slower here.
+All functions work on 8-bit pictures at the training size. Flip and placement are combined in one affine map for the
+person and one for the garment, so that every picture is resampled only once (bilinear, 0 outside); the same map moves
+the points. OpenCV is used because torchvision has neither one affine map with two scales nor an additive shift of
+saturation and value, and is an order of magnitude slower here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from siftvton.correspondence import Correspondences
 from siftvton.data.layouts.polarity import MID_GREY
 
-PROBABILITY = 0.5  # of the flip, of either placement and of either recolouring
+PROBABILITY = 0.5  # of the flip, of each placement and of each recolouring
 SHIFT = 0.2  # largest shift, as a share of width and height
 SCALE = 0.2  # largest change of scale
 PERSON_ROTATION, GARMENT_ROTATION = 10.0, 2.0  # largest rotation, degrees
@@ -33,8 +33,8 @@ class ItemPictures:
     Attributes:
         image, agnostic, densepose, garment: (height, width, 3) uint8, red first.
         paint_mask: (height, width) uint8, white = to paint; edges may be soft.
-        worn_mask: (height, width) uint8, white = the garment as worn; None where it was not asked for.
-        matches: between ``image`` and ``garment``, in their frame.
+        worn_mask: (height, width) uint8, white = the garment as worn; None if it was not requested.
+        matches: between ``image`` and ``garment``, in pixels of these pictures.
     """
 
     image: np.ndarray
@@ -63,14 +63,14 @@ class Placement:
 
 @dataclass(frozen=True)
 class AugmentationDraws:
-    """What happens to one item; None: that step does not take place.
+    """The random choices for one item; None: that step is left out.
 
     Attributes:
-        flip: mirror person and garment.
-        person: placement of all of the person's pictures.
-        garment: placement of the garment's picture.
-        hsv: added to hue, saturation and value of photo, agnostic picture and garment, OpenCV's 8-bit units.
-        contrast: (α, β) of img·α + 255·β on the same three pictures.
+        flip: whether person and garment are mirrored.
+        person: placement of all pictures of the person.
+        garment: placement of the picture of the garment.
+        hsv: added to hue, saturation and value of photo, agnostic picture and garment, in OpenCV's 8-bit units.
+        contrast: (α, β) of img·α + 255·β for the same three pictures.
     """
 
     flip: bool
@@ -81,7 +81,7 @@ class AugmentationDraws:
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> AugmentationDraws:
-        """Draw all of it, person and garment independently; every call takes the same count of numbers."""
+        """Draw all choices, person and garment independently; every call draws the same number of values."""
 
         def uniform(low: float, high: float) -> float:
             return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
@@ -110,7 +110,7 @@ class AugmentationDraws:
 
 
 def affine_map(flip: bool, placement: Placement | None, height: int, width: int) -> np.ndarray:
-    """The map of pixel centres under a flip (x → width − 1 − x) and then a placement.
+    """Return the map of pixel centres under a flip (x → width − 1 − x), followed by a placement.
 
     Returns:
         (2, 3) float64, to be applied to (x, y, 1).
@@ -129,7 +129,7 @@ def affine_map(flip: bool, placement: Placement | None, height: int, width: int)
 
 
 def warp(picture: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Move (height, width[, 3]) uint8 by ``affine`` (2, 3): bilinear, 0 where the picture does not reach."""
+    """Move a picture, (height, width[, 3]) uint8, by ``affine`` (2, 3): bilinear, 0 outside the picture."""
     height, width = picture.shape[:2]
     return cv2.warpAffine(
         picture, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
@@ -137,12 +137,12 @@ def warp(picture: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def move(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Move (N, 2) pixels (x, y) as :func:`warp` moves what they point at; they may leave the picture."""
+    """Move points, (N, 2) pixels (x, y), in the same way as :func:`warp` moves pixels; they may leave the picture."""
     return points @ affine[:, :2].T + affine[:, 2]
 
 
 def shift_hsv(picture: np.ndarray, hsv: tuple[int, int, int]) -> np.ndarray:
-    """Add to the hue (0 to 179, around the circle), saturation and value (0 to 255, cut off) of RGB uint8."""
+    """Add ``hsv`` to hue (0 to 179, circular), saturation and value (0 to 255, clipped) of an RGB uint8 picture."""
     levels = np.arange(256)
     hue = ((levels + hsv[0]) % 180).astype(np.uint8)
     saturation, value = (np.clip(levels + shift, 0, 255).astype(np.uint8) for shift in hsv[1:])
@@ -151,7 +151,7 @@ def shift_hsv(picture: np.ndarray, hsv: tuple[int, int, int]) -> np.ndarray:
 
 
 def change_contrast(picture: np.ndarray, alpha: float, beta: float) -> np.ndarray:
-    """img·α + 255·β, rounded and cut off to 8 bits."""
+    """Return img·α + 255·β, rounded and clipped to 8 bits."""
     table = np.clip(np.rint(np.arange(256) * alpha + 255 * beta), 0, 255).astype(np.uint8)
     return cv2.LUT(picture, table)
 
@@ -165,17 +165,16 @@ def _recoloured(picture: np.ndarray, draws: AugmentationDraws) -> np.ndarray:
 
 
 def reset_painted(agnostic: np.ndarray, paint_mask: np.ndarray) -> np.ndarray:
-    """Mid-grey where there is something to paint, blended by the mask: agnostic·keep + 128·(1 − keep)."""
+    """Set the region to paint to mid-grey, blended by the mask: agnostic·keep + 128·(1 − keep)."""
     paint = paint_mask[:, :, None].astype(np.float32) / 255
     return np.rint(agnostic + (MID_GREY - agnostic.astype(np.float32)) * paint).astype(np.uint8)
 
 
 def augment(item: ItemPictures, draws: AugmentationDraws) -> ItemPictures:
-    """Apply ``draws`` to an item: flip, placements, colour, and the agnostic picture's grey set anew.
+    """Apply ``draws`` to an item: flip, placements and colour; then set the agnostic picture's painted region to grey.
 
-    A flip does not swap DensePose's colours of left and right. Where a placed picture does not reach, all of them
-    are 0, the paint mask included: nothing is to be painted there. Matches may leave the pictures: see
-    :func:`inside`.
+    A flip does not swap DensePose's colours of left and right. Outside a moved picture, all values are 0. This
+    includes the paint mask, so nothing is painted there. Matches may leave the pictures, see :func:`inside`.
     """
     height, width = item.image.shape[:2]
     person = affine_map(draws.flip, draws.person, height, width)
@@ -198,7 +197,7 @@ def augment(item: ItemPictures, draws: AugmentationDraws) -> ItemPictures:
 
 
 def inside(matches: Correspondences) -> Correspondences:
-    """The matches of which both points lie in their pictures: 0 ≤ x < width, 0 ≤ y < height."""
+    """Return the matches with both points inside their pictures: 0 ≤ x < width, 0 ≤ y < height."""
     points = np.stack([matches.person, matches.garment])  # (2, N, 2)
     height, width = matches.frame
     kept = ((points >= 0) & (points < (width, height))).all(axis=(0, 2))

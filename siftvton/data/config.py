@@ -1,4 +1,4 @@
-"""The configuration keys that say which data are used."""
+"""Configuration keys for the data that a command reads."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Data:
-    root: str = option("data/vitonhd", "folder that holds train/, test/ and the pair lists (data/README.md)", path=True)
-    layout: str = option("vitonhd", "how the data folder is laid out", choices=tuple(LAYOUTS))
+    root: str = option("data/vitonhd", "data folder with train/, test/ and the pair lists (data/README.md)", path=True)
+    layout: str = option("vitonhd", "how the data folder is organised", choices=tuple(LAYOUTS))
 
     def open(self) -> "Layout":
-        """The object that knows the pairs and the files."""
+        """Return the layout, which finds the pairs and the files."""
         return layout_of(self.layout, self.root)
 
 
@@ -24,20 +24,21 @@ class Data:
 class SplitData(Data):
     validation_pairs: int = option(
         1000,
-        "hold out at least this many pairs of train_pairs.txt if the authors' lists are missing (paper §4.1)",
+        "least number of pairs of train_pairs.txt to hold out for validation; unused if the authors' pair lists exist "
+        "(paper §4.1)",
         minimum=0,
         maximum=MANY,
     )
     split_seed: int = option(0, "seed for the draw of the validation pairs", minimum=0, maximum=LARGEST_SEED)
     height: int = option(
         512,
-        "height of every picture in pixels; a multiple of VAE stride × deepest latent stride",
+        "height of every picture in pixels; a multiple of the network's stride (64 for the full model)",
         minimum=8,
         maximum=LARGEST_SIDE,
     )
     width: int = option(
         384,
-        "width of every picture in pixels; a multiple of VAE stride × deepest latent stride",
+        "width of every picture in pixels; a multiple of the network's stride (64 for the full model)",
         minimum=8,
         maximum=LARGEST_SIDE,
     )
@@ -53,16 +54,16 @@ class SplitData(Data):
 
 @dataclass
 class HeldOutData(SplitData):
-    split: str = option("test", "split whose pairs are used", choices=("train", "validation", "test"))
+    split: str = option("test", "split of the data to use", choices=("train", "validation", "test"))
 
 
 @dataclass
 class MatchesFrame:
-    """The size that matches are measured in."""
+    """The size of the pictures on which matches are measured."""
 
     matches_frame: list[int] = option(
         [512, 384],
-        "height and width of the pictures on which the matches were found, in pixels",
+        "height and width, in pixels, of the pictures on which matches are found; match files use these pixels",
         minimum=8,
         length=2,
         maximum=LARGEST_SIDE,
@@ -77,12 +78,14 @@ class MatchesFrame:
 
 @dataclass
 class SiftData(MatchesFrame, Data):
-    split: str = option("train", "folder whose pairs are matched", choices=("train", "test"))
+    split: str = option(
+        "train", "split of the data to use; train includes the validation pairs", choices=("train", "test")
+    )
 
 
 @dataclass
 class PictureData(SplitData):
-    augment: bool = option(True, "flip, shift, scale, rotate and recolour training pairs")
+    augment: bool = option(True, "flip, shift, scale, rotate and recolour the training pairs at random")
 
 
 @dataclass
@@ -92,5 +95,7 @@ class TrainData(MatchesFrame, PictureData):
 
 @dataclass
 class CheckedData(MatchesFrame, SplitData):
-    split: str = option("all", "split to check; all: train and test", choices=("all", "train", "validation", "test"))
+    split: str = option(
+        "all", "split of the data to use; all: train and test", choices=("all", "train", "validation", "test")
+    )
     matches: str | None = option(None, "folder of match files; null: <root>/train/sift_matching", path=True)

@@ -1,4 +1,4 @@
-"""One try-on item: what the network is given of a person and a garment, and their correspondences."""
+"""Try-on items: the pictures of a person and a garment that the network gets, and their correspondences."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class TryOnItem:
         image, agnostic, densepose: (3, H, W) float32 in [−1, 1], of the person.
         keep_mask: (1, H, W) float32 in [0, 1], 1 = unchanged, 0 = to paint; edges may be soft.
         garment: (3, H, W) float32 in [−1, 1].
-        garment_224: (3, 224, 224) float32 in [−1, 1], what CLIP sees before its normalisation.
-        worn_mask: (1, H, W) float32 in [0, 1], 1 = the garment as worn; None where it was not asked for.
-        matches: between ``image`` and ``garment``, in their pixels, all inside; none where no matches are read.
+        garment_224: (3, 224, 224) float32 in [−1, 1], the garment for CLIP, before CLIP's normalisation.
+        worn_mask: (1, H, W) float32 in [0, 1], 1 = the garment as worn; None if it was not requested.
+        matches: between ``image`` and ``garment``, in their pixels, all inside; empty if no matches are read.
         pair: the file names.
-        key: the epoch and the index that keyed the draws.
+        key: the epoch and the index, which determined the random draws.
     """
 
     image: Tensor
@@ -61,7 +61,7 @@ class TryOnItem:
 
 @dataclass(frozen=True, eq=False)
 class TryOnBatch:
-    """B items: the tensors of :class:`TryOnItem` with a batch dimension in front, and lists of the rest."""
+    """B items: the tensors of :class:`TryOnItem` with a leading batch dimension, and lists of the other attributes."""
 
     image: Tensor
     agnostic: Tensor
@@ -91,7 +91,7 @@ class TryOnBatch:
 
 
 def collate(items: Sequence[TryOnItem]) -> TryOnBatch:
-    """Put items together, for a DataLoader's ``collate_fn``."""
+    """Combine items to a batch; a ``collate_fn`` for DataLoader."""
     columns: dict[str, Any] = {entry.name: [getattr(item, entry.name) for item in items] for entry in fields(TryOnItem)}
     for name, values in columns.items():
         if isinstance(values[0], Tensor):
@@ -104,8 +104,8 @@ def collate(items: Sequence[TryOnItem]) -> TryOnBatch:
 class TryOnDataset(Dataset[TryOnItem]):
     """The items of a list of pairs, for training and for sampling.
 
-    An item is asked for by ``(epoch, index)``; everything drawn for it depends on the seed, the epoch and the index
-    alone. ``index`` by itself means epoch 0.
+    The key of an item is ``(epoch, index)``. All random draws for it depend only on the seed, the epoch and the index.
+    ``index`` alone means epoch 0.
     """
 
     def __init__(
@@ -123,23 +123,25 @@ class TryOnDataset(Dataset[TryOnItem]):
     ) -> None:
         """
         Args:
-            split: where the files are.
-            pairs: person and garment as tried on (``split.pairs(setting)``).
-            height: of every picture, pixels.
-            width: of every picture, pixels.
-            matches: folder of correspondences of the paired setting; None: items have no matches.
-            matches_frame: (height, width) in pixels that those are measured in; None: ``height`` and ``width``.
-            worn_mask: also read where the garment is worn, for the attention total-variation loss.
+            split: finds the files.
+            pairs: person and garment to try on (``split.pairs(setting)``).
+            height: height of every picture, pixels.
+            width: width of every picture, pixels.
+            matches: folder of match files of the paired setting; None: items have no matches.
+            matches_frame: (height, width) of the pictures on which these matches were found, pixels; None: ``height``
+                and ``width``.
+            worn_mask: also read the worn mask, for the attention total-variation loss.
             augmented: move and recolour items (:mod:`siftvton.data.augment`).
-            seed: of the augmentation's draws.
+            seed: seed for the augmentation.
 
         Raises:
-            InputError: there is no folder ``matches``.
+            InputError: the folder ``matches`` is missing.
+            UsageError: the matches were found in another frame.
         """
         if matches is not None and not os.path.isdir(matches):
             raise InputError(
-                f"{matches}: no such folder of matches; run scripts/preprocess_sift.py, or name the folder of the "
-                "published files by data.matches"
+                f"{matches}: no such folder of match files; run scripts/preprocess_sift.py, or set data.matches to the "
+                "folder of the published files"
             )
         assert matches is None or all(split.is_worn(pair) for pair in pairs), "matches are of worn garments"
         self.split = split
@@ -160,7 +162,7 @@ class TryOnDataset(Dataset[TryOnItem]):
         """Load one item.
 
         Raises:
-            InputError: a file is missing or not what it has to be.
+            InputError: a file is missing or wrong.
         """
         epoch, index = (0, key) if isinstance(key, int) else key
         pair = self.pairs[index]
@@ -185,10 +187,10 @@ class TryOnDataset(Dataset[TryOnItem]):
         )
 
     def require_files(self) -> None:
-        """Look for every file before hours of work depend on it.
+        """Check that every file exists, before hours of work depend on it.
 
         Raises:
-            InputError: files are missing; the first is named.
+            InputError: files are missing; the message names the first and counts the others.
         """
         person_kinds = (*PERSON_KINDS, WORN_MASK) if self.worn_mask else PERSON_KINDS
         missing = []
@@ -201,10 +203,10 @@ class TryOnDataset(Dataset[TryOnItem]):
                 missing.append(matches_path(self.matches, pair.person))
         if missing:
             more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
-            raise InputError(f"{missing[0]}{more}: no such file; scripts/check_data.py lists what is missing")
+            raise InputError(f"{missing[0]}{more}: no such file; scripts/check_data.py lists all missing files")
 
     def _read(self, pair: Pair) -> ItemPictures:
-        """The item's files at the training size, once they are known to fit each other."""
+        """Read the item's files, check that they fit each other, and resize them to the training size."""
         kinds = (*PERSON_KINDS, WORN_MASK) if self.worn_mask else PERSON_KINDS
         path = {kind: self.split.require(kind, pair.person) for kind in kinds}
         image, agnostic = read_image(path[IMAGE]), read_image(path[AGNOSTIC])
@@ -227,7 +229,7 @@ class TryOnDataset(Dataset[TryOnItem]):
         )
 
     def _read_matches(self, person: str) -> Correspondences:
-        """Rounded in the frame that they were found in, then in pixels of the training size (method of the paper)."""
+        """Read matches, round them in their own frame and then map them to the training size (as published)."""
         if self.matches is None:
             return Correspondences.empty(self.size)
         return read_matches(matches_path(self.matches, person), self.matches_frame).rounded().resized(self.size)
@@ -236,7 +238,7 @@ class TryOnDataset(Dataset[TryOnItem]):
         return cv2.resize(picture, (self.size[1], self.size[0]), interpolation=cv2.INTER_LINEAR)
 
     def _resized_mask(self, grey: np.ndarray) -> np.ndarray:
-        """Black and white in its own size, then resized, so that edges are soft."""
+        """Threshold a mask to black and white at its own size, then resize it, so that its edges are soft."""
         return self._resized(is_white(grey).astype(np.uint8) * 255)
 
 

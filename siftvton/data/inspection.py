@@ -1,4 +1,4 @@
-"""What is missing or wrong among the files of one person, or of one garment."""
+"""Find what is missing or wrong among the files of one person or of one garment."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from siftvton.data.layouts.base import (
 )
 from siftvton.data.match_folder import matches_path
 from siftvton.data.sides import (
-    SAME_PROPORTIONS,
     Fault,
     garment_faults,
     person_faults,
+    proportions_differ,
     read_densepose,
     size_text,
 )
@@ -37,15 +37,15 @@ from siftvton.files import is_file, read_grey, read_image, read_labels
 NO_FOLDER, NO_FILE = "no such folder", "no such file"
 
 SOURCES = {
-    IMAGE: "part of VITON-HD's archive; of own persons, their photos (data/README.md)",
-    GARMENT: "part of VITON-HD's archive; in the paired setting the garment has the file name of the person wearing it",
-    DENSEPOSE: "part of VITON-HD's archive; of own photos, draw DensePose's parts (data/README.md)",
-    AGNOSTIC: "part of VITON-HD's archive; of own photos, grey out what agnostic-mask paints (data/README.md)",
-    AGNOSTIC_MASK: "part of VITON-HD's archive; of own photos, make one (data/README.md)",
-    GARMENT_PARSING: "GP-VTON's parsing; without it the garment's mask serves",
-    GARMENT_MASK: "part of VITON-HD's archive; without it and without parsing the whole picture serves",
-    WORN_MASK: "only supervision.atv_weight > 0 reads it (data/README.md)",
-    MATCHES: "run scripts/preprocess_sift.py, or name the folder of the published files by data.matches",
+    IMAGE: "take it from VITON-HD's archive, or use your own photo (data/README.md)",
+    GARMENT: "take it from VITON-HD's archive, or use your own picture; a worn garment has its wearer's file name",
+    DENSEPOSE: "take it from VITON-HD's archive; for your own photos, draw DensePose's parts (data/README.md)",
+    AGNOSTIC: "take it from VITON-HD's archive; for your own photos, set the region to paint to grey (data/README.md)",
+    AGNOSTIC_MASK: "take it from VITON-HD's archive; for your own photos, make a mask (data/README.md)",
+    GARMENT_PARSING: "take it from GP-VTON; without it, the mask of the garment is used",
+    GARMENT_MASK: "take it from VITON-HD's archive; without it and without parsing, the whole picture is used",
+    WORN_MASK: "needed only if supervision.atv_weight is above 0 (data/README.md)",
+    MATCHES: "run scripts/preprocess_sift.py, or set data.matches to the folder of the published files",
 }
 
 
@@ -54,13 +54,13 @@ class Finding:
     """One fault of one file.
 
     Attributes:
-        kind: the folder's name in the layout.
+        kind: the kind of the file, named like its folder.
         name: the picture that the file belongs to.
         path: the file.
-        title: the fault, the same words for every file that has it.
+        title: the fault, in the same words for every file that has it.
         remedy: what to do about it.
         detail: what was found in this file.
-        remark: whether every script can work with it all the same.
+        remark: whether all commands work in spite of the fault.
     """
 
     kind: str
@@ -77,7 +77,7 @@ class Finding:
 
 
 class _Files:
-    """Reads the files that belong to one picture and keeps what is wrong with them."""
+    """Reads the files that belong to one picture and collects what is wrong with them."""
 
     def __init__(self, split: Split, name: str, kinds: Collection[str]) -> None:
         self.split, self.name, self.kinds = split, name, kinds
@@ -85,7 +85,7 @@ class _Files:
         self.findings: list[Finding] = []
 
     def read(self, kind: str, reader: Callable[[Path], np.ndarray]) -> np.ndarray | None:
-        """The picture, or None where it is not asked for, missing or broken."""
+        """Return the picture, or None if it is not requested, missing or broken."""
         if kind not in self.kinds:
             return None
         try:
@@ -102,28 +102,30 @@ class _Files:
         return None
 
     def judge(self, faults: Iterable[Fault]) -> None:
-        """Keep the faults of what was read."""
+        """Add the faults as findings."""
         for fault in faults:
             self.add(fault.kind, fault.title, fault.remedy, fault.detail, fault.remark)
 
     def add(self, kind: str, title: str, remedy: str, detail: str = "", remark: bool = False) -> None:
-        remark = remark or kind == WORN_MASK  # which nothing reads unless it is asked to
+        remark = remark or kind == WORN_MASK  # read only if the configuration requests it
         self.findings.append(Finding(kind, self.name, self._path(kind), title, remedy, detail, remark))
 
     def _path(self, kind: str) -> Path:
         return self.paths.get(kind) or self.split.candidates(kind, self.name)[0]
 
 
-def inspect_person(split: Split, name: str, kinds: Collection[str], proportions: float | None = None) -> list[Finding]:
-    """Look at the files of the person picture ``name``.
+def inspect_person(split: Split, name: str, kinds: Collection[str], size: Frame | None = None) -> list[Finding]:
+    """Inspect the files of the person picture ``name``.
 
     Args:
-        kinds: which to look for, of image, agnostic-v3.2, agnostic-mask, image-densepose, gt_cloth_warped_mask.
-        proportions: height / width that pictures will be resized to; None: as they are.
+        split: finds the files.
+        name: file name of the person's picture.
+        kinds: the kinds to inspect, of image, agnostic-v3.2, agnostic-mask, image-densepose, gt_cloth_warped_mask.
+        size: (height, width) to which pictures will be resized; None: not checked.
     """
     files = _Files(split, name, kinds)
     photo = files.read(IMAGE, read_image)
-    _check_proportions(files, IMAGE, photo, proportions)
+    _check_proportions(files, IMAGE, photo, size)
     files.judge(
         person_faults(
             photo,
@@ -136,11 +138,11 @@ def inspect_person(split: Split, name: str, kinds: Collection[str], proportions:
     return files.findings
 
 
-def inspect_garment(split: Split, name: str, kinds: Collection[str], proportions: float | None = None) -> list[Finding]:
-    """Look at the files of the garment picture ``name``; ``kinds`` of cloth, cloth-mask, cloth_parse-bytedance."""
+def inspect_garment(split: Split, name: str, kinds: Collection[str], size: Frame | None = None) -> list[Finding]:
+    """Inspect the files of the garment picture ``name``; ``kinds`` of cloth, cloth-mask, cloth_parse-bytedance."""
     files = _Files(split, name, kinds)
     garment = files.read(GARMENT, read_image)
-    _check_proportions(files, GARMENT, garment, proportions)
+    _check_proportions(files, GARMENT, garment, size)
     files.judge(
         garment_faults(
             garment,
@@ -152,7 +154,7 @@ def inspect_garment(split: Split, name: str, kinds: Collection[str], proportions
 
 
 def inspect_matches(folder: Path, person: str, frame: Frame) -> tuple[Correspondences | None, list[Finding]]:
-    """The person's matches where they can be read, and what is wrong with their file."""
+    """Return the person's matches, or None if they cannot be read, and what is wrong with their file."""
     path = matches_path(folder, person)
     try:
         if not is_file(path):
@@ -164,16 +166,12 @@ def inspect_matches(folder: Path, person: str, frame: Frame) -> tuple[Correspond
         return None, [Finding(MATCHES, person, path, "cannot be read", remedy, str(error).removeprefix(f"{path}: "))]
 
 
-def _check_proportions(files: _Files, kind: str, picture: np.ndarray | None, wanted: float | None) -> None:
-    if (
-        picture is not None
-        and wanted is not None
-        and abs(picture.shape[0] / picture.shape[1] / wanted - 1) > SAME_PROPORTIONS
-    ):
+def _check_proportions(files: _Files, kind: str, picture: np.ndarray | None, size: Frame | None) -> None:
+    if picture is not None and size is not None and proportions_differ(picture, *size):
         files.add(
             kind,
-            "has other proportions than data.height and data.width",
-            "it will be squeezed or stretched: better cut or pad it",
+            "has different proportions from data.height and data.width",
+            "it will be squeezed or stretched; crop or pad it to avoid this",
             f"{size_text(picture)} (height × width)",
             remark=True,
         )

@@ -1,4 +1,4 @@
-"""How many matches each filter left, pair by pair: the record of a matching run, and its table."""
+"""Count how many matches each filter left: the record of a matching run with a line for each pair, and its table."""
 
 import json
 import os
@@ -18,10 +18,10 @@ REGIONS = (*BODY_PARTS, WHOLE)
 
 
 def recorded(path: Path, jobs: Sequence[Job]) -> dict[str, Counts]:
-    """Pair -> counts as the lines of ``path`` tell.
+    """Read the counts of each pair from the lines of ``path``: person id -> counts.
 
-    A damaged line says nothing, nor does one of a pair matched with other side pictures than are there now: such
-    pairs are redone.
+    A damaged line is ignored. So is the line of a pair that was matched with other side pictures than exist now. Such
+    pairs are matched again.
 
     Raises:
         InputError: ``path`` cannot be read.
@@ -42,10 +42,12 @@ def recorded(path: Path, jobs: Sequence[Job]) -> dict[str, Counts]:
 
 
 def _are_counts(regions: dict[str, dict[str, int]], job: Job) -> bool:
-    """Whether every region of the job has a number for stages of its preset, first and last among them, none growing.
+    """Whether the counts are valid: each region of the job has counts of the preset's stages, which never increase.
+
+    The first and the last stage are required.
 
     Raises:
-        KeyError, TypeError, AttributeError: it has another form.
+        KeyError, TypeError, AttributeError: ``regions`` has another form.
     """
     stages = PRESETS[job.preset].stages
     if set(regions) != (set(BODY_PARTS) if job.densepose else {WHOLE}):
@@ -61,9 +63,9 @@ def _are_counts(regions: dict[str, dict[str, int]], job: Job) -> bool:
 
 
 def left_after(counts: Iterable[Counts], preset: Preset) -> dict[str, dict[str, int]]:
-    """The matches that each stage left over a set of pairs: stage -> region -> number.
+    """Sum the matches that each stage left over all pairs: stage -> region -> number.
 
-    A stage that did not run on a pair's region left what was there.
+    If a stage did not run for a region of a pair, the number of the stage before counts.
     """
     totals = {stage: dict.fromkeys(REGIONS, 0) for stage in preset.stages}
     for pair in counts:
@@ -78,17 +80,20 @@ def left_after(counts: Iterable[Counts], preset: Preset) -> dict[str, dict[str, 
 def report(
     split: str, frame: Frame, preset: str, jobs: Sequence[Job], counts: Sequence[Counts], failed: Sequence[str]
 ) -> str:
-    """Markdown: what was found, the stages' table, the failures."""
+    """Return a report in Markdown: the matches found, the table of stages, and the failures."""
     kept = np.array([kept_of(pair) for pair in counts], int)
     lines = [f"# Matches of {split}, preset `{preset}`, frame {frame[0]} × {frame[1]}", ""]
     if len(kept):
         lines += [
-            f"{len(kept)} pairs, {(kept > 0).sum()} with a match ({(kept > 0).mean():.1%}); matches a pair: "
+            f"{len(kept)} pairs, {(kept > 0).sum()} with a match ({(kept > 0).mean():.1%}); matches per pair: "
             f"mean {kept.mean():.1f}, median {np.median(kept):g}, most {kept.max()}.",
             "",
         ]
     there = [f"{side.replace('_', ' ')} {sum(side in job.sides for job in jobs)}" for side in SIDES]
-    lines += [f"Side pictures found, of {len(jobs)}: {', '.join(there)}; a wider area stands in for a missing one.", ""]
+    lines += [
+        f"Side pictures found for {len(jobs)} pairs: {', '.join(there)}. If one is missing, a wider area is searched.",
+        "",
+    ]
     lines += _table(left_after(counts, PRESETS[preset]))
     if failed:
         lines += ["", f"{len(failed)} pairs failed:", "", *(f"- {reason}" for reason in failed)]
@@ -96,7 +101,11 @@ def report(
 
 
 def _table(totals: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Stages down; dropped, left and share left over all regions, then left in each region that had matches."""
+    """Return the table with one row for each stage.
+
+    The columns are the matches dropped, left and the share left over all regions, then those left in each region that
+    had matches.
+    """
     regions = [region for region in REGIONS if totals["ratio"][region]]
     titles = ["stage", "dropped", "left", "share left", *(f"{region.replace('_', ' ')} left" for region in regions)]
     rows = []

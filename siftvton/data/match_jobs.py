@@ -1,4 +1,4 @@
-"""One pair's pictures -> its match file (paper §3.1), and many pairs in processes."""
+"""Match the pictures of one pair and write its match file (paper §3.1), and do so for many pairs in processes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ SHEET_COLUMNS = 3
 
 @dataclass(frozen=True)
 class Job:
-    """One pair: the files to read, None for a side picture that is not there, and the files to write."""
+    """The work for one pair: files to read (None: a missing side picture), settings and files to write."""
 
     person_id: str
     person: Path
@@ -59,11 +59,11 @@ class Job:
 
     @property
     def sides(self) -> list[str]:
-        """Names of the side pictures that are there."""
+        """Names of the side pictures that exist."""
         return [side for side in SIDES if getattr(self, side) is not None]
 
     def path(self, kind: str) -> Path:
-        """The picture of a kind of :mod:`siftvton.data.layouts.base`."""
+        """Return the path of the picture of a kind from :mod:`siftvton.data.layouts.base`."""
         path: Path | None = {
             DENSEPOSE: self.densepose,
             AGNOSTIC: self.agnostic,
@@ -79,7 +79,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a pair: its counts, or None and the reason."""
+    """The result for a pair: its counts, or None and the reason why it failed."""
 
     person_id: str
     counts: Counts | None
@@ -89,16 +89,20 @@ class Outcome:
 def job_of(
     split: Split, pair: Pair, output: Path, frame: Frame, matcher: str, preset: str, joint: bool, preview: bool
 ) -> Job:
-    """The job of one pair.
+    """Return the job of one pair.
 
     Args:
+        split: finds the files.
+        pair: person and worn garment.
         output: the folder of the match files.
-        frame: (height, width) to match at, pixels.
-        joint: search all regions as one.
+        frame: (height, width) at which to match, pixels.
+        matcher: name of the matcher.
+        preset: name of the set of filters.
+        joint: search all regions together.
         preview: also draw the matches.
 
     Raises:
-        InputError: a side picture is there under several names.
+        InputError: a side picture exists under several names.
     """
     garment = split.find(GARMENT, pair.garment)
     return Job(
@@ -120,7 +124,7 @@ def job_of(
 
 
 def is_done(job: Job, counts: Counts | None) -> bool:
-    """Whether the pair's match file is whole and as its counts say, and its preview is drawn if wanted."""
+    """Whether the pair's match file is complete and agrees with its counts, and a requested preview exists."""
     if counts is None:
         return False
     try:
@@ -138,19 +142,19 @@ def kept_of(counts: Counts) -> int:
 def match_all(
     jobs: Sequence[Job], workers: int, record: Path, strict: bool
 ) -> tuple[dict[str, Counts], dict[str, str]]:
-    """Run the jobs, with a bar, adding each pair's counts to the file ``record`` as soon as they are there.
+    """Run the jobs with a progress bar, and append the counts of each finished pair to the file ``record``.
 
     Returns:
-        Pair -> counts, and pair -> why it failed.
+        Person id -> counts, and person id -> why the pair failed.
 
     Raises:
-        InputError: a pair failed and ``strict`` is set, or nothing can be written.
+        InputError: a pair failed and ``strict`` is set, or a file cannot be written.
     """
     counts, failures = {}, {}
     sides = {job.person_id: job.sides for job in jobs}
     if is_file(record) and not read_bytes(record).endswith(b"\n"):
-        _append(record, "\n")  # closes a line that a stop cut short
-    # Closing the outcomes ends the processes, also where `strict` stops half-way.
+        _append(record, "\n")  # ends a line that was cut short when an earlier run was stopped
+    # Closing the outcomes ends the processes, also if `strict` stops early.
     with closing(in_processes(process, jobs, workers)) as outcomes:
         for outcome in tqdm(outcomes, total=len(jobs), desc="matching", unit="pair", disable=not jobs):
             if outcome.counts is not None:
@@ -173,10 +177,10 @@ def _append(path: Path, text: str) -> None:
 
 
 def process(job: Job) -> Outcome:
-    """Match one pair and write its files; what is wrong with its pictures becomes the outcome's failure.
+    """Match one pair and write its files; a fault of its pictures is returned as the outcome's ``failure``.
 
     Raises:
-        InputError: its files cannot be written.
+        InputError: a file cannot be written.
     """
     try:
         person, garment, found = _matched(job)
@@ -186,7 +190,7 @@ def process(job: Job) -> Outcome:
         height, width = job.frame
         reason = (
             f"{job.person}: cannot be matched at {height} × {width} ({first_line(error)}); "
-            "give data.matches_frame a smaller size"
+            "use a smaller data.matches_frame"
         )
         return Outcome(job.person_id, None, reason)
     kept = joined([each.kept for each in found], job.frame)
@@ -199,7 +203,7 @@ def process(job: Job) -> Outcome:
 
 
 def _matched(job: Job) -> tuple[np.ndarray, np.ndarray, list[RegionMatches]]:
-    """Photo and garment in the frame, and what each region's search found."""
+    """Return photo and garment at the frame's size, and the matches found in each region."""
     person, garment = read_image(job.person), read_image(job.garment)
     densepose = None if job.densepose is None else read_densepose(job.densepose)
     mask = None if job.agnostic_mask is None else read_grey(job.agnostic_mask)
@@ -225,10 +229,10 @@ def _matched(job: Job) -> tuple[np.ndarray, np.ndarray, list[RegionMatches]]:
 
 
 def write_sheet(path: Path, jobs: Sequence[Job], done: Mapping[str, Counts]) -> None:
-    """All previews on one sheet, each with its id and how many of its matches were kept."""
+    """Write all previews on one sheet, each with its person's id and the number of matches kept and found."""
     pictures, captions = [], []
     for job in jobs:
-        assert job.preview is not None, "only drawn pairs are on the sheet"
+        assert job.preview is not None, "only pairs with a preview are on the sheet"
         counts = done[job.person_id]
         pictures.append(read_image(job.preview))
         captions.append(f"{job.person_id}: {kept_of(counts)} of {sum(left['ratio'] for left in counts.values())}")

@@ -1,4 +1,4 @@
-"""Pairs of a person and a garment: what they are called, their lists, and who tries what on."""
+"""Pairs of a person and a garment: their names, pair lists, and which garment each person tries on."""
 
 import os
 import re
@@ -11,16 +11,16 @@ from siftvton.data.match_folder import MATCHES_ENDING
 from siftvton.errors import InputError, UsageError
 from siftvton.files import read_bytes
 
-LONGEST_NAME = 255  # bytes that file systems allow
-# Windows gives these names to devices, whatever the suffix.
+LONGEST_NAME = 255  # bytes that file systems allow in a name
+# On Windows, these are names of devices, whatever the suffix.
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A person's picture and a garment's, by their file names.
+    """The file names of a person's picture and of a garment's picture.
 
-    The names without their suffixes are the ids, and only these tell persons, garments and results apart.
+    The names without suffixes are the ids. Persons, garments and results are told apart only by their ids.
     """
 
     person: str
@@ -36,24 +36,24 @@ class Pair:
 
     @property
     def result_id(self) -> str:
-        """What a try-on result of this pair is called, without the suffix."""
+        """The name of the pair's try-on result, without the suffix."""
         return f"{self.person_id}_{self.garment_id}"
 
 
 def read_pairs(path: str | Path) -> list[Pair]:
-    """Read a pair list, one ``person.jpg garment.jpg`` a line; a pair that is listed again counts once.
+    """Read a pair list with one ``person.jpg garment.jpg`` on each line; a pair that is listed again counts once.
 
     Raises:
-        InputError: the file is missing or empty; a line is not two plain file names; or names collide, as
-            :func:`_check_names` says.
+        InputError: the file is missing or empty; a line is not two plain file names; or names collide, see
+            :func:`require_unique_names`.
     """
     return require_unique_names(listed_pairs(Path(path)))
 
 
 def listed_pairs(path: Path) -> dict[Pair, str]:
-    """The pairs of a list, each with its place for messages: the list and the line."""
+    """Read the pairs of a list, each with its place for messages: the list and the line."""
     if not os.path.lexists(path):
-        raise InputError(f"{path}: no such pair list; write one 'person.jpg garment.jpg' a line")
+        raise InputError(f"{path}: no such pair list; write one 'person.jpg garment.jpg' on each line")
     content = read_bytes(path)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path}: is saved as UTF-16; save it as UTF-8")
@@ -67,31 +67,32 @@ def listed_pairs(path: Path) -> dict[Pair, str]:
         if not names:
             continue
         if len(names) != 2 or any(Path(name).name != name or not Path(name).suffix for name in names):
-            raise InputError(f"{place}: {' '.join(names)[:200]!r} is not two file names 'person.jpg garment.jpg'")
+            found = " ".join(names)[:200]
+            raise InputError(f"{place}: {found!r} is not two file names; write 'person.jpg garment.jpg'")
         pair = Pair(*names)
         for name in names:
             _check_name(name, place)
         pairs.setdefault(pair, place)
     if not pairs:
-        raise InputError(f"{path}: holds no pair; write one 'person.jpg garment.jpg' a line")
+        raise InputError(f"{path}: contains no pair; write one 'person.jpg garment.jpg' on each line")
     return pairs
 
 
 def _check_name(name: str, place: str) -> None:
-    """Refuse what some file system cannot hold, and what nobody can see.
+    """Refuse a name that some file system does not allow, or that contains invisible characters.
 
     Raises:
-        InputError: a name with its place.
+        InputError: the name is refused; the message says where it is listed.
     """
     trouble = None
     if not name.isprintable():
         trouble = f"has an invisible character (U+{ord(next(c for c in name if not c.isprintable())):04X})"
     elif "\\" in name:
-        trouble = "has a backslash; list names without folders"
+        trouble = "has a backslash (list names without their folders)"
     elif Path(name).stem.endswith((".", " ")):
         trouble = "has a dot before its suffix, which Windows drops"
     elif name.partition(".")[0].casefold() in DEVICES:
-        trouble = "is a device on Windows"
+        trouble = "is the name of a device on Windows"
     elif len(os.fsencode(Path(name).stem)) + len(MATCHES_ENDING) > LONGEST_NAME:
         trouble = "is too long"
     if trouble:
@@ -99,21 +100,21 @@ def _check_name(name: str, place: str) -> None:
 
 
 def _key(name: str) -> str:
-    """What file systems compare: neither case nor the way that accents are encoded tells two files apart."""
+    """Return a name in the form that file systems may compare: without case, and with accents in one encoding."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def require_unique_names(listed: Mapping[Pair, str]) -> list[Pair]:
-    """The pairs, once no two of them share a name that must be their own.
+    """Return the pairs, after a check that no two of them would use the same file name.
 
-    Files are named after ids, so two persons must not have one id, nor two garments, nor two results. Where ids
-    differ only in case or in the encoding of accents, a case-insensitive file system makes them one.
+    Files are named by ids, so every person, every garment and every result needs an id of its own. Ids that differ only
+    in case or in the encoding of accents are the same on a case-insensitive file system, so they are refused as well.
 
     Args:
         listed: pair -> its place in a list, for the message.
 
     Raises:
-        InputError: names collide, or a result's name would be too long.
+        InputError: names collide, or the name of a result would be too long.
     """
     persons: dict[str, tuple[str, str]] = {}
     garments: dict[str, tuple[str, str]] = {}
@@ -122,7 +123,7 @@ def require_unique_names(listed: Mapping[Pair, str]) -> list[Pair]:
     for pair, place in listed.items():
         if len(os.fsencode(f"{pair.result_id}.png")) > LONGEST_NAME:
             raise InputError(
-                f"{place}: the result would have a name of more than {LONGEST_NAME} bytes; shorten the ids"
+                f"{place}: the result would have a name of more than {LONGEST_NAME} bytes; use shorter file names"
             )
         for seen, owner, name in (
             (persons, pair.person, pair.person_id),
@@ -133,22 +134,23 @@ def require_unique_names(listed: Mapping[Pair, str]) -> list[Pair]:
         ):
             other, before = seen.setdefault(_key(name), (owner, place))
             if other != owner:
-                what = "their results' name" if seen is results else "their name without suffix, whatever the case"
-                raise InputError(f"{place}: {owner} and {other} ({before}) share {what}; rename one")
+                what = "result name" if seen is results else "name if suffix and case are ignored"
+                raise InputError(f"{place}: {owner} and {other} ({before}) have the same {what}; rename one")
     return list(listed)
 
 
 def in_setting(pairs: Sequence[Pair], setting: str, worn_garment: Callable[[str], str]) -> list[Pair]:
-    """The pairs as tried on, each once.
+    """Return the pairs to try on in a setting, each once.
 
     Args:
-        setting: ``paired`` takes the garment that the person wears; ``unpaired`` takes the second column or, in a list
-            that names nobody else's garment (a training list), the next person's.
-        worn_garment: a person's file name -> the worn garment's.
+        pairs: the listed pairs.
+        setting: ``paired``: the garment that the person wears. ``unpaired``: the garment in the list; if the list pairs
+            everybody with the worn garment, as a training list does, the next person's garment.
+        worn_garment: maps a person's file name to the worn garment's file name.
 
     Raises:
-        UsageError: there is no such setting.
-        InputError: two results would have one name.
+        UsageError: ``setting`` is neither of the two.
+        InputError: two results would have the same name.
     """
     if setting not in ("paired", "unpaired"):
         raise UsageError(f"setting={setting} is not allowed; use paired or unpaired")

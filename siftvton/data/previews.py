@@ -1,4 +1,4 @@
-"""Side pictures laid over their photo, for the eye."""
+"""Draw side pictures over their photo, so that faults can be seen."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ from siftvton.drawing import contact_sheet, draw_matches, with_densepose, with_m
 from siftvton.errors import InputError
 from siftvton.files import is_file, read_grey, read_image
 
-LARGEST = 1024  # pixels of a drawn picture's longer side
+LARGEST = 1024  # longer side of a drawn picture, pixels
 
 
 def preview_sheet(split: Split, pairs: Sequence[Pair], matches: Path, frame: Frame) -> np.ndarray:
-    """A row for each pair: photo with mask, agnostic picture, photo with DensePose, garment with mask, matches.
+    """Draw a row for each pair: photo with mask, agnostic picture, photo with DensePose, garment with mask, matches.
 
-    Where a side picture is missing or broken, the picture stands alone and its caption says so.
+    If a side picture is missing or broken, the picture is shown without it and the caption says so.
 
     Args:
-        split: where the files are.
-        matches: folder of correspondences, drawn where a person wears the pair's garment.
-        frame: (height, width) in pixels of those, and of every drawn picture unless it is larger than ``LARGEST``.
+        split: finds the files.
+        pairs: the pairs to draw.
+        matches: folder of match files; they are drawn for pairs in which the person wears the garment.
+        frame: (height, width) in which the matches were found, pixels; also the size of every drawn picture, unless it
+            is larger than ``LARGEST``.
+
+    Returns:
+        (height, width, 3) uint8, red first.
     """
     rows, captions = [], []
     share = min(1, LARGEST / max(frame))
@@ -50,7 +55,7 @@ def preview_sheet(split: Split, pairs: Sequence[Pair], matches: Path, frame: Fra
 
 
 class _Base:
-    """A photo or a garment to lay its side pictures over, grey where it cannot be read."""
+    """A photo or a garment over which side pictures are drawn; it is grey if it cannot be read."""
 
     def __init__(self, split: Split, kind: str, name: str, frame: Frame) -> None:
         self.split, self.name, self.frame = split, name, frame
@@ -66,7 +71,7 @@ class _Base:
         overlay: Callable[[np.ndarray, np.ndarray], np.ndarray],
         read: Callable[[Path], np.ndarray] = read_image,
     ) -> tuple[np.ndarray, str]:
-        """The picture with the side picture of ``kind`` over it, and a caption."""
+        """Return the picture with the side picture of ``kind`` over it, and a caption."""
         try:
             path = self.split.find(kind, self.name)
             if path is None:

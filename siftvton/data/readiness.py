@@ -1,4 +1,4 @@
-"""Is a data folder ready, and for which command? Reads every file that a command would, and says what is wrong."""
+"""Check whether a data folder is ready for each command: read every file that the command would read."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from siftvton.data.pairs import Pair
 from siftvton.errors import InputError
 from siftvton.tables import markdown_table
 
-LISTED = 5  # files named of each kind of finding
+LISTED = 5  # files that are named for each kind of finding
 GARMENT_KINDS = (GARMENT, GARMENT_MASK, GARMENT_PARSING)
-NARROW = 0.6  # share of the frame that all matches stay within when they were measured in a smaller one
-ENOUGH_MATCHES = 100  # to judge that
+NARROW = 0.6  # if all matches are within this share of the frame, they were probably measured in a smaller frame
+ENOUGH_MATCHES = 100  # fewest matches for this judgement
 
-Wanted = dict[tuple[str, str], bool]  # (kind, picture's name) -> whether the script stops without it
+Wanted = dict[tuple[str, str], bool]  # (kind, picture's name) -> whether the command needs the file
 
 
 @dataclass
 class Row:
-    """What one script reads of one part of the data.
+    """The files that one command reads from one part of the data.
 
     Attributes:
-        script: its name, with the setting where that matters.
-        pairs: person and garment as it uses them.
-        wanted: its files.
+        script: the command's name, with the setting if it matters.
+        pairs: person and garment, as the command uses them.
+        wanted: the command's files.
         trouble: why there are no pairs.
     """
 
@@ -57,7 +57,7 @@ class Row:
     trouble: list[str] = field(default_factory=list)
 
     def want(self, kinds: Iterable[str], pairs: Sequence[Pair], required: bool = True) -> None:
-        """Add the pairs' files of ``kinds``, each named after the person's or the garment's picture."""
+        """Add the files of ``kinds`` for the pairs, by the name of the person's or the garment's picture."""
         for kind in kinds:
             names = [pair.garment if kind in GARMENT_KINDS else pair.person for pair in pairs]
             self.wanted.update({(kind, name): required for name in names})
@@ -65,7 +65,7 @@ class Row:
 
 @dataclass
 class Part:
-    """One of the folders ``train`` and ``test`` with the scripts that read it, and what was found there."""
+    """A split that is checked, the commands that read it, and what was found there."""
 
     name: str
     rows: list[Row]
@@ -83,7 +83,7 @@ class Part:
 
 
 def parts_of(layout: Layout, split: str) -> list[Part]:
-    """Which files each script needs of a split; ``all``: of train and test."""
+    """Return the files that each command needs of a split; ``all``: of train and of test."""
     parts = []
     if split in ("all", "train"):
         parts.append(_training_part(layout))
@@ -129,7 +129,7 @@ def _tried_on(layout: Layout, split: str, setting: str) -> list[Pair]:
 
 
 def _pairs_of(row: Row, read: Callable[[], list[Pair]]) -> list[Pair]:
-    """The pairs, or none and the reason among the row's trouble."""
+    """Return the pairs; if they cannot be read, return none and add the reason to the row's ``trouble``."""
     try:
         return read()
     except InputError as error:
@@ -137,8 +137,8 @@ def _pairs_of(row: Row, read: Callable[[], list[Pair]]) -> list[Pair]:
         return []
 
 
-def inspect_part(part: Part, layout: Layout, proportions: float, matches_folder: Path, frame: Frame) -> None:
-    """Fill in what was found of the files that the part's scripts want."""
+def inspect_part(part: Part, layout: Layout, size: Frame, matches_folder: Path, frame: Frame) -> None:
+    """Inspect the files that the part's commands read, and add what was found to the part."""
     kinds: dict[tuple[bool, str], set[str]] = defaultdict(set)  # (is a garment, name) -> kinds
     for kind, name in part.wanted:
         if kind != MATCHES:
@@ -149,9 +149,9 @@ def inspect_part(part: Part, layout: Layout, proportions: float, matches_folder:
 
     def inspect(entry: tuple[tuple[bool, str], set[str]]) -> list[Finding]:
         (is_garment, name), wanted = entry
-        return (inspect_garment if is_garment else inspect_person)(split, name, wanted, proportions)
+        return (inspect_garment if is_garment else inspect_person)(split, name, wanted, size)
 
-    pool = ThreadPoolExecutor(os.cpu_count())  # decoding lets go of the interpreter, so that threads serve
+    pool = ThreadPoolExecutor(os.cpu_count())  # threads are enough, since decoding releases the interpreter's lock
     try:
         found = pool.map(inspect, kinds.items())
         for findings in tqdm(found, total=len(kinds), desc=f"checking {part.name}", unit="picture"):
@@ -160,8 +160,8 @@ def inspect_part(part: Part, layout: Layout, proportions: float, matches_folder:
         pool.shutdown(cancel_futures=True)
     if _no_garment_is_worn(part, split):
         part.notes.append(
-            f"no file in {GARMENT} has a person's file name: which garment a person wears is not known, so "
-            "these data serve setting=unpaired alone"
+            f"no file in {GARMENT} has a person's file name, so it is not known which garments are worn; use "
+            "setting=unpaired, or rename the garments"
         )
     for kind, name in part.wanted:
         if kind == MATCHES:
@@ -171,14 +171,14 @@ def inspect_part(part: Part, layout: Layout, proportions: float, matches_folder:
 
 
 def _no_garment_is_worn(part: Part, split: Split) -> bool:
-    """Whether there are garments, but none that carries its wearer's file name."""
+    """Whether the worn garment is missing for every person, so that ``paired`` cannot be used."""
     worn = {pair.garment for row in part.rows for pair in row.pairs if split.is_worn(pair)}
     missing = {finding.name for finding in part.findings if finding.kind == GARMENT and finding.title == NO_FILE}
     return bool(worn) and worn <= missing
 
 
 def report(root: Path, parts: Sequence[Part]) -> tuple[str, bool]:
-    """Markdown, and whether every script is ready."""
+    """Return the report in Markdown, and whether the data are ready for every command."""
     rows, ready = [], True
     for part in parts:
         for row in part.rows:
@@ -195,12 +195,12 @@ def report(root: Path, parts: Sequence[Part]) -> tuple[str, bool]:
         lines += _matches_lines(part)
         lines += _findings_lines(part)
         lines += [f"- {part.name}: {note}" for note in part.notes]
-    table = markdown_table(["script", "ready?", "what is missing or wrong"], rows, text_columns=3)
+    table = markdown_table(["command", "ready?", "what is missing or wrong"], rows, text_columns=3)
     return "\n".join([*lines, "", *table]) + "\n", ready
 
 
 def _faults(row: Row, part: Part) -> list[str]:
-    """What keeps the script from running, a phrase for each kind of file."""
+    """List why the command cannot run, with one phrase for each kind of file."""
     missing: dict[str, set[str]] = defaultdict(set)
     wrong: dict[str, set[str]] = defaultdict(set)
     for finding in part.findings:
@@ -219,7 +219,7 @@ def _faults(row: Row, part: Part) -> list[str]:
 
 
 def _findings_lines(part: Part) -> list[str]:
-    """The findings by kind and fault: how many, what to do, and the first few."""
+    """Return the lines for the findings, grouped by kind and fault: number, remedy and the first few files."""
     groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in sorted(part.findings, key=lambda finding: (finding.remark, finding.kind, finding.title)):
         groups[finding.kind, finding.title].append(finding)
@@ -244,20 +244,20 @@ def _findings_lines(part: Part) -> list[str]:
 
 
 def _matches_lines(part: Part) -> list[str]:
-    """How many pairs have matches, and whether these fill their frame."""
+    """Return the lines that say how many pairs have matches, and whether the matches fill their frame."""
     if not part.matches:
         return []
     counts = np.array([len(matches) for matches in part.matches])
     lines = [
-        f"- {part.name}: {MATCHES}: {(counts > 0).mean():.1%} of {len(counts)} pairs have matches; matches a "
+        f"- {part.name}: {MATCHES}: {(counts > 0).mean():.1%} of {len(counts)} pairs have matches; matches per "
         f"pair: mean {counts.mean():.1f}, median {np.median(counts):g}, most {counts.max()}"
     ]
     height, width = part.matches[0].frame
     points = np.concatenate([np.concatenate([matches.person, matches.garment]) for matches in part.matches])
     if len(points) >= 2 * ENOUGH_MATCHES and (points.max(axis=0) < NARROW * np.array([width, height])).all():
         lines.append(
-            f"- {part.name}: {MATCHES}: no point lies beyond x {points[:, 0].max():.0f}, y "
-            f"{points[:, 1].max():.0f} of the frame, {height} × {width} (height × width): "
-            "data.matches_frame seems too large"
+            f"- {part.name}: {MATCHES}: no point is beyond x = {points[:, 0].max():.0f} and y = "
+            f"{points[:, 1].max():.0f} in a frame of {height} × {width} (height × width); data.matches_frame seems too "
+            "large"
         )
     return lines

@@ -1,4 +1,4 @@
-"""Where the torso is on a photo, by DensePose: most prints are there."""
+"""Find the torso on a photo by DensePose, since most prints are there."""
 
 import cv2
 import numpy as np
@@ -8,12 +8,12 @@ from siftvton.data.layouts.base import DENSEPOSE, Split
 from siftvton.data.pairs import Pair
 from siftvton.data.sides import read_densepose
 
-SPECK = np.ones((5, 5), np.uint8)  # JPEG makes the torso's colour on other parts' outlines, in spots narrower than this
-BORDER = 0.05  # of the torso's box, on each side
+SPECK = np.ones((5, 5), np.uint8)  # JPEG causes spots of the torso's colour on other parts' outlines; they are narrower
+BORDER = 0.05  # margin on each side of the torso's box, as a share of its size
 
 
 def torso_of(split: Split, pair: Pair, size: tuple[int, int]) -> np.ndarray:
-    """(height, width) booleans, where most prints are; all of the photo where DensePose shows none."""
+    """Return the torso as (height, width) booleans; the whole photo if DensePose shows no torso."""
     labels = densepose_labels(read_densepose(split.require(DENSEPOSE, pair.person)))
     found = np.isin(labels, BODY_PARTS["torso"]).astype(np.uint8)
     shown = cv2.resize(cv2.morphologyEx(found, cv2.MORPH_OPEN, SPECK), size[::-1], interpolation=cv2.INTER_NEAREST)
@@ -21,7 +21,7 @@ def torso_of(split: Split, pair: Pair, size: tuple[int, int]) -> np.ndarray:
 
 
 def box_of(torso: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns round the torso, of the photo's own proportions."""
+    """Return the rows and columns of a box around the torso, in the proportions of the photo."""
     left, top, width, height = cv2.boundingRect(torso.astype(np.uint8))
     share = min(1, (1 + 2 * BORDER) * max(height / torso.shape[0], width / torso.shape[1]))
     sides = [round(share * side) for side in torso.shape]

@@ -1,1 +1,1 @@
-"""Scores of results and measures of attention, with their intervals and tables."""
+"""Scores of results and measures of attention, with intervals and tables."""

@@ -1,14 +1,15 @@
-"""Where the hooked layers look, against where they should: the measure of what the supervision teaches.
+"""The attention error: how far the hooked layers look from where they should.
 
-The network sees the photo noised to a few timesteps and the garment that is worn in it. For every query cell whose
-true place on the garment is known, a layer's attention, averaged over its heads, gives an expected place; its
-distance from the true one is the attention error. Pixels are those of a garment picture 512 high, whatever the size.
+The network sees a photo, noised to a few timesteps, and the garment that is worn in it. For every query cell whose
+true place on the garment is known, a layer's attention, averaged over its heads, gives an expected place. The
+attention error is the distance between the expected and the true place, in pixels of a garment picture 512 high.
 
 Letters: R query cells, N_k key cells.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,24 +30,44 @@ from siftvton.supervision.attention import attention_rows, observe
 from siftvton.supervision.reference import Grid, cells, grid_of
 from siftvton.tables import markdown_table
 
-HEIGHT = 512  # of the garment picture whose pixels errors are given in
-NEAR = 0.05  # of the garment picture's width: how close counts as right
+HEIGHT = 512  # errors are given in pixels of a garment picture of this height
+NEAR = 0.05  # distance that counts as right, as a share of the garment picture's width
 Known = Callable[[Grid], Correspondences]  # query grid -> points whose place on the garment is known
 
+
+@dataclass(frozen=True)
+class Measure:
+    """The title of a table's column, and what the column means."""
+
+    title: str
+    definition: str
+
+
 MEASURES = {
-    "attention_error_px": "distance of the expected place from the true one",
-    "argmax_error_px": "distance of the most attended cell's middle",
-    "attention_pck": f"share of queries whose most attended cell is within {NEAR:.0%} of the width",
-    "mass": "attention within that distance",
-    "entropy": "of the attention, in nats",
+    "attention_error_px": Measure(
+        "attention error, px",
+        f"distance between the expected place and the true place, in pixels of a garment picture {HEIGHT} high",
+    ),
+    "argmax_error_px": Measure(
+        "error of the strongest cell, px",
+        "distance between the true place and the middle of the cell with the most attention",
+    ),
+    "attention_pck": Measure(
+        "attention PCK", f"share of queries whose strongest cell is within {NEAR:.0%} of the picture's width"
+    ),
+    "mass": Measure("attention nearby", "share of the attention that is within the same distance"),
+    "entropy": Measure("entropy, nats", "how widely the attention is spread; 0 where one cell has all of it"),
 }
 
 
 def position_errors(weights: Tensor, truth: Tensor, key_grid: Grid, frame: Frame) -> Tensor:
-    """The measures of some query cells.
+    """Measure the attention of some query cells.
 
     Args:
-        weights: (R, N_k) attention, rows sum to 1. truth: (R, 2) true places (x, y), pixels of the frame.
+        weights: (R, N_k) attention; each row sums to 1.
+        truth: (R, 2) true places (x, y), in pixels of the frame.
+        key_grid: (rows, columns) of the garment's cells.
+        frame: (height, width) of the garment picture, pixels.
 
     Returns:
         (R, 5), in the order of ``MEASURES``.
@@ -74,7 +95,7 @@ def position_errors(weights: Tensor, truth: Tensor, key_grid: Grid, frame: Frame
 
 
 def always(matches: Correspondences) -> Known:
-    """The same places, whatever the query grid."""
+    """Return the same places for every query grid."""
     return lambda _grid: matches
 
 
@@ -84,9 +105,12 @@ def layer_errors(
 ) -> tuple[Tensor, list[Grid]]:
     """Run the network once and measure its layers.
 
+    Args:
+        known: one function for each image of the batch.
+
     Returns:
-        (layers, B, 5): the means over an image's queries, NaN where none is known, infinite where the attention is
-        not finite; and the layers' query grids.
+        (layers, B, 5) means over the queries of each image, and the query grid of each layer. A mean is NaN where no
+        place is known, and infinite where the attention is NaN or infinite.
     """
     frame = (batch.image.shape[-2], batch.image.shape[-1])
     grids = []
@@ -100,7 +124,7 @@ def layer_errors(
             rows = torch.from_numpy(cells(points.person, points.frame, query_grid))
             weights = attention_rows(attention, hidden_states[image], key[image], rows.to(key.device)).cpu()
             errors = position_errors(weights, torch.from_numpy(points.garment), key_grid, points.frame)
-            errors = errors.nan_to_num(nan=math.inf)  # of a broken network; the mean of no query is NaN
+            errors = errors.nan_to_num(nan=math.inf)  # a broken network; NaN below means that no place is known
             images.append(errors.mean(dim=0))
         return torch.stack(images)  #                                              (B, 5)
 
@@ -118,13 +142,16 @@ def measure(
     seed: int,
     chunks: Iterable[Sequence[int]],
 ) -> tuple[Tensor, list[Grid]]:
-    """The measures of some of a data set's images, averaged over timesteps.
+    """Measure images of a data set, averaged over timesteps.
 
     Args:
-        chunks: which images, a batch at a time.
+        read: gives the known places of a pair.
+        timesteps: noise levels of the photos, 0 to 999.
+        seed: seed for the noise.
+        chunks: the indices of the images, one sequence for each batch.
 
     Returns:
-        (layers, images, 5), NaN for an image without known places; and the layers' query grids.
+        (layers, images, 5), with NaN for an image without known places, and the query grid of each layer.
     """
     network = pipeline.network()
     errors: list[Tensor] = []
@@ -142,14 +169,19 @@ def measure(
 
 
 def summary(errors: np.ndarray, layers: Sequence[str], grids: Sequence[Grid]) -> dict[str, Any]:
-    """Means over images and layers, of all and of each layer, with 95 % intervals over images.
+    """Average each measure over images: over all layers, with a 95 % interval, and for each layer.
 
     Args:
         errors: (layers, images, 5); NaN for an image without known places.
+
+    Raises:
+        InputError: no image has a known place.
     """
     known = errors[:, np.isfinite(errors).all(axis=(0, 2))]
     if not known.shape[1]:
-        raise InputError("no pair has a known place (an exact map, or a match); nothing can be measured")
+        raise InputError(
+            "matches: no pair has a known place (an exact map or a match); use more pairs, or another folder of matches"
+        )
     report: dict[str, Any] = {"images": known.shape[1], "layers": {}}
     for place, measure in enumerate(MEASURES):
         values = known[..., place].mean(axis=0)  #                                    (images,)
@@ -160,7 +192,7 @@ def summary(errors: np.ndarray, layers: Sequence[str], grids: Sequence[Grid]) ->
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """One row for each layer, then their mean with its interval."""
+    """Make the table: one row for each layer, then their mean with its interval."""
     rows = []
     for layer in report["layers"].values():
         grid = f"{layer['grid'][0]} × {layer['grid'][1]}"
@@ -170,5 +202,6 @@ def markdown(report: Mapping[str, Any]) -> str:
         for measure in MEASURES
     ]
     rows.append([f"mean (95 % interval over {report['images']} images)", *means])
-    notes = [f"- {measure}: {text}." for measure, text in MEASURES.items()]
-    return "\n".join([*markdown_table(["queries", *MEASURES], rows), "", *notes]) + "\n"
+    titles = [measure.title for measure in MEASURES.values()]
+    notes = [f"- {measure.title}: {measure.definition}." for measure in MEASURES.values()]
+    return "\n".join([*markdown_table(["query grid of the layer", *titles], rows), "", *notes]) + "\n"

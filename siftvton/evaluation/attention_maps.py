@@ -1,4 +1,4 @@
-"""What a person's points look at on the garment, as pictures (the paper's Fig. 4)."""
+"""Attention maps: where on the garment a point of the photo looks (the paper's Fig. 4)."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,9 +27,12 @@ SHEET_ROWS = 6
 def attention_maps(
     network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, points: Correspondences, layers: Sequence[str]
 ) -> np.ndarray:
-    """(points, H, W): the attention of one image's points over the garment, averaged over heads and layers.
+    """Attention of one image's points over the garment, averaged over heads and layers.
 
-    Each layer's map is resized to the picture and sums to 1 over its pixels.
+    Each layer's map is resized to the picture, and sums to 1 over its pixels.
+
+    Returns:
+        (points, H, W).
     """
     assert len(batch) == 1
     frame = (batch.image.shape[-2], batch.image.shape[-1])
@@ -54,7 +57,7 @@ def mean_maps(
     timesteps: Sequence[int],
     seed: int,
 ) -> np.ndarray:
-    """:func:`attention_maps`, averaged over timesteps that the photo is noised to as well (the paper: t < η)."""
+    """:func:`attention_maps`, averaged also over the timesteps to which the photo is noised (in the paper: t < η)."""
     network = pipeline.network()
     on_device = batch.to(pipeline.device)
     maps = [
@@ -65,7 +68,7 @@ def mean_maps(
 
 
 def at_timestep(pipeline: TryOnPipeline, batch: TryOnBatch, timestep: int, seed: int) -> Noised:
-    """The network's inputs for the photos noised to one timestep; draws keyed by seed, pair and timestep."""
+    """The network's inputs for photos noised to one timestep; the noise depends on seed, pair and timestep alone."""
     generators = [torch_generator(seed, pair.person_id, pair.garment_id, timestep) for pair in batch.pair]
     times, conditioned = torch.full((len(batch),), timestep), torch.ones(len(batch), dtype=torch.bool)
     return noised_at(pipeline.vae, pipeline.scheduler, batch.to(pipeline.device), times, conditioned, generators)
@@ -79,10 +82,10 @@ def maps_sheet(
     timesteps: Sequence[int],
     seed: int,
 ) -> np.ndarray:
-    """What a few points of the first persons look at, averaged over layers and timesteps, as a sheet of pictures.
+    """A sheet that shows where a few points of the first persons look, averaged over layers and timesteps.
 
     Args:
-        points_of: the points of a pair whose places on the garment are known; a pair without any is left out.
+        points_of: gives the points of a pair whose places on the garment are known; a pair without any is left out.
     """
     rows: list[list[np.ndarray]] = []
     captions: list[list[str]] = []
@@ -105,27 +108,33 @@ def query_points(given: Sequence[int] | None, worn: np.ndarray) -> Correspondenc
 
     Args:
         given: x, y, x, y, … in pixels; None: points of ``worn`` that are far from each other.
-        worn: (height, width) booleans.
+        worn: (height, width) bool, the part of the torso that is painted.
 
     Raises:
-        InputError: nothing is worn. UsageError: a point is not on the photo.
+        InputError: ``given`` is None and ``worn`` is empty.
+        UsageError: a point is outside the photo, or the last x has no y.
     """
     size = (worn.shape[0], worn.shape[1])
     if given is None:
         painted = np.argwhere(worn)[:, ::-1].astype(np.float64)
         if not len(painted):
-            raise InputError("nothing of the torso is to be painted; name points=[x, y, …]")
+            raise InputError("points: the agnostic mask covers no part of the torso; use points=[x, y, …]")
         return spread_points(Correspondences(painted, painted, size), POINTS)
     xy = np.array(given, np.float64)
     if len(xy) % 2 or not ((xy >= 0).all() and (xy.reshape(-1, 2) < size[::-1]).all()):
         raise UsageError(
-            f"points={list(given)}: x, y in turn are required, inside {size[1]} × {size[0]} pixels (width × height)"
+            f"points={list(given)} is not allowed; use [x, y, x, y, …] with each point inside the photo, which has "
+            f"{size[1]}×{size[0]} pixels (width × height)"
         )
     return Correspondences(xy.reshape(-1, 2), xy.reshape(-1, 2), size)
 
 
 def reference_maps(matches: Correspondences, grid: Grid) -> tuple[Correspondences, np.ndarray]:
-    """The middles of the person's cells with the most matches, and p of Eq. 1 of each, (cells, rows, columns)."""
+    """The person's cells with the most matches.
+
+    Returns:
+        The cells' middles, and (cells, rows, columns): p of Eq. 1 for each of them.
+    """
     reference = ReferenceAttention.from_correspondences([matches]).at(grid, grid)
     rows, count = np.unique(reference.row.numpy(), return_counts=True)
     chosen = rows[np.argsort(-count, kind="stable")[:POINTS]]

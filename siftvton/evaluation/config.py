@@ -1,4 +1,4 @@
-"""The configurations that say what is measured."""
+"""Configuration keys for measurements."""
 
 from dataclasses import dataclass, field
 
@@ -8,46 +8,58 @@ from siftvton.options import LARGEST_SEED, MANY, WORKERS, option
 
 @dataclass
 class Evaluate:
-    """Score folders of results (paper §4.1: SSIM, LPIPS paired; FID, KID unpaired)."""
+    """Score folders of results (paper §4.1: SSIM and LPIPS if paired, FID and KID if unpaired)."""
 
     data: HeldOutData = field(default_factory=HeldOutData)
     predictions: dict[str, str] = option(
         {},
-        "predictions.<name>=<folder of <person>_<garment>.jpg or .png>, or a path with {person} and {garment} in it; "
-        "several may be given",
+        "results to use, one entry for each method: predictions.<name>=<folder of <person>_<garment>.jpg or .png>, or "
+        "a path that contains {person} and {garment}",
         path=True,
     )
-    setting: str = option("unpaired", "setting in which the results were made", choices=("paired", "unpaired"))
-    limit: int | None = option(None, "use only the first so many pairs; null: all", minimum=1, maximum=MANY)
-    published: bool = option(False, "show the published figures beside (VITON-HD, test)")
+    setting: str = option(
+        "unpaired",
+        "paired: results with the worn garment; unpaired: results with the garment in the pair list",
+        choices=("paired", "unpaired"),
+    )
+    limit: int | None = option(
+        None, "number of pairs to use, from the start of the pair list; null: all", minimum=1, maximum=MANY
+    )
+    published: bool = option(False, "also show the published scores (VITON-HD, test split)")
     inception: str | None = option(
-        None, "clean-fid's inception-2015-12-05.pt; null: look in the cache, else download", path=True
+        None,
+        "file inception-2015-12-05.pt of clean-fid, for FID and KID; null: take it from the cache, else download it",
+        path=True,
     )
     inception_sha256: str | None = option(
-        None, "SHA-256 of another `inception` file to allow; it is a program, so it must be one that you trust"
+        None, "SHA-256 of another `inception` file to allow; that file can run code, so you must trust it; null: none"
     )
     alexnet: str | None = option(
-        None, "torchvision's alexnet-owt-7be5be79.pth; null: look in the cache, else download", path=True
+        None,
+        "file alexnet-owt-7be5be79.pth of torchvision, for LPIPS; null: take it from the cache, else download it",
+        path=True,
     )
     autoencoder: str | None = option(
-        None, "folder of an autoencoder: also give a Fréchet distance on its features", path=True
+        None, "folder of an autoencoder, for a Fréchet distance on its features; null: no such distance", path=True
     )
-    batch_size: int = option(16, "pictures at once", minimum=1, maximum=10**6)
-    workers: int = option(2, "number of data loading processes", minimum=0, maximum=WORKERS)
-    seed: int = option(0, "seed for the subsets of KID", minimum=0, maximum=LARGEST_SEED)
-    device: str | None = option(None, "e.g. cuda:0; null: a GPU where there is one")
+    batch_size: int = option(16, "number of pictures to process at once", minimum=1, maximum=10**6)
+    workers: int = option(
+        2, "number of data loading processes; 0: load in the main process", minimum=0, maximum=WORKERS
+    )
+    seed: int = option(0, "seed for the random subsets of KID", minimum=0, maximum=LARGEST_SEED)
+    device: str | None = option(None, "device to run on, e.g. cuda:0 or cpu; null: the GPU if there is one")
     output: str = option("outputs/evaluate", "folder for the tables", path=True)
 
 
 @dataclass
 class NoisedPhotos:
-    """Which noise levels attention is looked at, and where the network runs."""
+    """The noise levels at which attention is recorded, and where the network runs."""
 
     timesteps: list[int] = option(
         [50, 150, 250, 350, 450],
-        "timesteps that the photos are noised to, of 1000; attention is averaged over them",
+        "timesteps at which noise is added to the photos; attention is averaged over them",
         minimum=0,
         maximum=999,
     )
     seed: int = option(0, "seed for the noise", minimum=0, maximum=LARGEST_SEED)
-    device: str | None = option(None, "device to run on, e.g. cuda:0; null: a GPU where there is one")
+    device: str | None = option(None, "device to run on, e.g. cuda:0 or cpu; null: the GPU if there is one")

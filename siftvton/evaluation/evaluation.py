@@ -1,4 +1,4 @@
-"""One evaluation: every picture is checked, what the weights at hand allow is computed, the report is written."""
+"""One evaluation: check every picture, compute each metric whose weights are available, and write the report."""
 
 import math
 import re
@@ -36,14 +36,14 @@ LIBRARIES = ("torch", "torchvision", "torchmetrics", "clean-fid", "opencv-python
 def evaluate(config: Evaluate) -> str:
     """Score the configuration's folders of results and write the report to ``config.output``.
 
-    Writes ``per_image_<name>.csv``, ``metrics.json``, ``table.md`` and ``config.yaml``, once all is computed.
+    Writes ``per_image_<name>.csv``, ``metrics.json``, ``table.md`` and ``config.yaml`` after everything is computed.
 
     Returns:
         The Markdown table.
 
     Raises:
-        InputError, UsageError: a folder, picture, weights file or key is missing or wrong; nothing is written. Or a
-            score is NaN or infinite; the others are written.
+        InputError, UsageError: a folder, picture, weights file or key is missing or wrong; then nothing is written.
+            Or a score is NaN or infinite; then the other scores are written.
     """
     evaluation = Evaluation(config)
     scores = evaluation.score()
@@ -65,13 +65,13 @@ def evaluate(config: Evaluate) -> str:
 
 
 class Evaluation:
-    """The pictures that a configuration names, checked, and what became of each metric."""
+    """The checked pictures of a configuration, and for each metric its weights or why it was not run."""
 
     def __init__(self, config: Evaluate) -> None:
-        """Raises InputError or UsageError where a folder, a picture or a key is missing or wrong."""
+        """Raises InputError or UsageError if a folder, a picture or a key is missing or wrong."""
         _check_names(config.predictions)
         if Path(config.output).is_file():
-            raise UsageError(f"output={config.output}: is a file; name a folder")
+            raise UsageError(f"output={config.output} is not allowed: it is a file; use a folder")
         self.config = config
         self.device = device_of(config.device)
         self.size = config.data.size
@@ -80,14 +80,17 @@ class Evaluation:
         self.sets = [
             results_of(name, place, split, config.setting, config.limit) for name, place in config.predictions.items()
         ]
-        # The reference of a distance between sets stays the same, however few results are scored.
+        # The reference of a distance between sets does not depend on the number of results scored.
         self.photos = photos_of(split, self.pairs if config.setting == "paired" else split.listed())
         self.weights: dict[str, dict[str, Any]] = {}  # metric -> file, SHA-256, whether it is the published one
         self.not_run: dict[str, str] = {}  # metric -> reason
-        self.not_finite: list[str] = []  # a line for each score that is NaN or infinite
+        self.not_finite: list[str] = []  # one line for each score that is NaN or infinite
 
     def score(self) -> dict[str, Scores]:
-        """Compute what can be computed, by the results' name.
+        """Compute every metric whose weights are available.
+
+        Returns:
+            Name of a set of results -> its scores.
 
         Raises:
             InputError: a weights file is wrong, or no metric could be computed.
@@ -98,7 +101,7 @@ class Evaluation:
         return scores
 
     def drop_what_is_not_finite(self, scores: Mapping[str, Scores]) -> None:
-        """Take every metric out of which one value is NaN or infinite, and note it."""
+        """Remove every metric that has a NaN or infinite value, and note why."""
         for name, found in scores.items():
             for key in [key for key in found.of_set if not _all_finite(found, key)]:
                 file = self.weights.get(key, {}).get("file", "the pictures")
@@ -112,7 +115,7 @@ class Evaluation:
         lpips = None
         if min(self.size) < metrics.LPIPS_MINIMUM_SIZE:
             self.not_run["lpips"] = (
-                f"AlexNet needs pictures of at least {metrics.LPIPS_MINIMUM_SIZE} pixels a side, "
+                f"AlexNet requires pictures of at least {metrics.LPIPS_MINIMUM_SIZE} pixels on each side; "
                 f"these are compared at {size_text(self.size)}"
             )
         else:
@@ -149,7 +152,9 @@ class Evaluation:
             features = features_of(pictures)
             if not np.isfinite(features).all():
                 file = self.weights[next(iter(distances))]["file"]
-                raise InputError(f"{file}: gives NaN or infinite features of {pictures.name}; get the file again")
+                raise InputError(
+                    f"{file}: the features that it computes of {pictures.name} are NaN or infinite; get the file again"
+                )
             return features
 
         for name, found in score_sets(self.sets, self.photos, finite_features, distances).items():
@@ -163,7 +168,7 @@ class Evaluation:
         load: Callable[[Path, torch.device], nn.Module],
         columns: list[str],
     ) -> nn.Module | None:
-        """The network behind ``columns``; None, and the reason noted, where its weights are nowhere to be had."""
+        """Load the network that ``columns`` need; if its weights are missing, note the reason and return None."""
         try:
             path = weights.locate(file, given)
         except weights.MissingWeightsError as error:
@@ -180,7 +185,7 @@ class Evaluation:
         self.weights.update(dict.fromkeys(columns, entry))
 
     def report(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
-        """What ``metrics.json`` holds: the protocol, each metric's definition and weights, each set's scores."""
+        """The content of ``metrics.json``: protocol, definition and weights of each metric, scores of each set."""
         config = self.config
         columns = [key for key in METRICS if key in self.not_run or any(key in s.of_set for s in scores.values())]
         return {
@@ -222,7 +227,7 @@ class Evaluation:
         }
 
     def rows(self, results: PictureSet, scores: Scores) -> list[dict[str, object]]:
-        """The lines of a set's CSV; only the paired setting has scores of single pictures."""
+        """The rows of a set's CSV file; only the paired setting scores each picture by itself."""
         return [
             {
                 "person": pair.person,
@@ -237,13 +242,13 @@ class Evaluation:
         config, photos = self.config, f"of {size_text(self.photos.size)} pixels (height × width)"
         if config.setting == "paired":
             return (
-                f"Paired, {config.data.split} split: each result against the person's photo {photos}, both resized "
-                f"to {size_text(self.size)}. FID and KID belong to the unpaired setting."
+                f"Paired setting, {config.data.split} split. Each result is compared with the person's photo {photos}; "
+                f"both are resized to {size_text(self.size)}. FID and KID belong to the unpaired setting."
             )
         return (
-            f"Unpaired, {config.data.split} split: the results as a set against {len(self.photos.paths)} photos "
-            f"{photos}. Fréchet distances grow as pictures get fewer: compare them only at equal numbers. SSIM and "
-            "LPIPS belong to the paired setting."
+            f"Unpaired setting, {config.data.split} split. The set of results is compared with the set of "
+            f"{len(self.photos.paths)} photos {photos}. A Fréchet distance grows when there are fewer pictures: "
+            "compare only sets of the same size. SSIM and LPIPS belong to the paired setting."
         )
 
 
@@ -254,7 +259,7 @@ def _all_finite(scores: Scores, key: str) -> bool:
 
 def _check_names(predictions: Mapping[str, str]) -> None:
     if not predictions:
-        raise UsageError("predictions: none given; name folders of results by predictions.<name>=<folder>")
+        raise UsageError("predictions: no results are given; use predictions.<name>=<folder of results>")
     for name in predictions:
         if not re.fullmatch(r"[\w.-]+", name):
-            raise UsageError(f"predictions.{name}: a name may have letters, digits, '_', '-' and '.'")
+            raise UsageError(f"predictions.{name} is not allowed; use a name of letters, digits, '_', '-' and '.'")

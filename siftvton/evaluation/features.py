@@ -1,4 +1,4 @@
-"""Features of whole pictures, whose distributions FID, KID and Fréchet distances compare.
+"""Features of whole pictures; FID, KID and Fréchet distances compare their distributions.
 
 Letters: N pictures, C latent channels, f the autoencoder's stride.
 """
@@ -22,13 +22,13 @@ from siftvton.files import read_image
 from siftvton.sampling.loading import load_part
 
 AUTOENCODER_WEIGHTS = "diffusion_pytorch_model.safetensors"
-LATENT_GRID = 4  # cells a side that the autoencoder's latents are averaged to
+LATENT_GRID = 4  # the autoencoder's latents are averaged to this many rows and columns
 
 
 class InceptionPictures(Dataset[Tensor]):
-    """(3, 299, 299) float32 in [0, 255]: a picture as :func:`read_image` gives it, resized as clean-fid resizes.
+    """Pictures read by :func:`read_image` and resized as clean-fid does: (3, 299, 299) float32 in [0, 255].
 
-    clean-fid's own data set would read the file, too, and ignore its EXIF orientation.
+    clean-fid's own data set is not used because it ignores the EXIF orientation of a file.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -38,13 +38,13 @@ class InceptionPictures(Dataset[Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        # Built here, since clean-fid's local function cannot be sent to a worker.
+        # Built here, because clean-fid's resizer is a local function, which cannot be sent to a worker.
         resized = build_resizer("clean")(read_image(self.paths[index]))  # ............. (299, 299, 3)
         return torch.from_numpy(resized).permute(2, 0, 1)  # ........................... (3, 299, 299)
 
 
 class InceptionFeatures:
-    """clean-fid's features of exactly the pictures given, each read in its own size and made 299 × 299."""
+    """clean-fid's Inception features of a set of pictures, each read in its own size and resized to 299 × 299."""
 
     def __init__(self, network: nn.Module, batch_size: int, workers: int, device: torch.device) -> None:
         """``network`` comes from :func:`siftvton.evaluation.weights.load_inception`."""
@@ -61,12 +61,12 @@ class InceptionFeatures:
 
 
 class AutoencoderFeatures:
-    """An autoencoder's posterior means, averaged over the cells of a 4 × 4 grid."""
+    """An autoencoder's posterior means of a set of pictures, averaged to a 4 × 4 grid."""
 
     def __init__(
         self, autoencoder: AutoencoderKL, size: tuple[int, int], batch_size: int, workers: int, device: torch.device
     ) -> None:
-        """``size`` is the height and width, in pixels, to resize to before encoding."""
+        """``size`` is the (height, width), in pixels, to which pictures are resized before they are encoded."""
         self.autoencoder = autoencoder
         self.size = size
         self.batch_size = batch_size
@@ -86,7 +86,7 @@ class AutoencoderFeatures:
 
 
 def load_autoencoder(folder: str | Path, device: torch.device) -> AutoencoderKL:
-    """A diffusers autoencoder from its folder; only safetensors, which hold no code.
+    """Load a diffusers autoencoder from its folder. Only safetensors files are read, because they hold no code.
 
     Raises:
         InputError: the folder or one of its files is missing or wrong.
@@ -94,4 +94,4 @@ def load_autoencoder(folder: str | Path, device: torch.device) -> AutoencoderKL:
     try:
         return load_part(Path(folder), AutoencoderKL).to(device)
     except InputError as error:
-        raise InputError(f"autoencoder={error}; scripts/train_autoencoder.py writes such a folder") from error
+        raise InputError(f"autoencoder={error}; use a folder that scripts/train_autoencoder.py wrote") from error

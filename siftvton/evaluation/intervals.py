@@ -1,4 +1,4 @@
-"""95 % confidence intervals of shares and of means, by SciPy."""
+"""95 % confidence intervals of shares and means, computed by SciPy."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ RESAMPLES = 2000
 
 
 def wilson(hits: int, cases: int) -> tuple[float, float]:
-    """95 % interval of a share by Wilson's score (1927), which stays inside 0…1 at any share."""
+    """95 % interval of a share by Wilson's score method (1927), which never leaves [0, 1]."""
     interval = stats.binomtest(hits, cases).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean, by the percentiles of the means of resampled values (Efron 1979)."""
+    """95 % interval of the mean by the percentile bootstrap (Efron 1979)."""
     array = np.asarray(values, np.float64)
-    if len(array) == 1:  # resampling gives the same value again, which SciPy refuses to do
+    if len(array) == 1:  # every resample is the same, and SciPy refuses a single value
         return float(array[0]), float(array[0])
     interval = stats.bootstrap(
         (array,),

@@ -1,4 +1,4 @@
-"""Which pictures are scored: those of the pair list, each found by its name, decoded and measured beforehand.
+"""Which pictures are scored: those of the pair list, found by name. All are decoded once before anything is scored.
 
 Other files in a folder are ignored.
 """
@@ -23,6 +23,7 @@ from siftvton.errors import InputError, UsageError
 from siftvton.files import is_file, read_image
 
 RESULT_SUFFIXES = (".jpg", ".png")
+_FIELDS = "use {person} and {garment}, without a format"
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class PictureSet:
 
 
 class Pictures(Dataset[Tensor]):
-    """(3, height, width) float32 in [0, 1], resized by OpenCV bilinear as floats, not rounded again."""
+    """Pictures as (3, height, width) float32 in [0, 1], resized bilinearly by OpenCV as floats, without rounding."""
 
     def __init__(self, paths: Sequence[Path], size: tuple[int, int]) -> None:
-        """``size`` is (height, width), pixels."""
+        """``size`` is the (height, width) to resize to, in pixels."""
         self.paths = paths
         self.size = size
 
@@ -54,43 +55,47 @@ class Pictures(Dataset[Tensor]):
 
 
 def results_of(name: str, place: str | Path, split: Split, setting: str, limit: int | None = None) -> PictureSet:
-    """The results, one for each pair.
+    """Find the results, one for each pair.
 
     Args:
-        place: a folder of ``<person id>_<garment id>.jpg`` (or ``.png``); or a path with ``{person}`` and
-            ``{garment}`` where a method's own names have these ids, e.g. ``ladi/{person}.jpg``.
+        name: the name of the set.
+        place: a folder of ``<person id>_<garment id>.jpg`` (or ``.png``). Or, for other file names, a path in which
+            ``{person}`` and ``{garment}`` stand for the ids, e.g. ``ladi/{person}.jpg``.
         split: the split whose persons and garments the results show.
         setting: ``paired`` or ``unpaired``.
-        limit: only the first so many pairs; None: all.
+        limit: use only this number of pairs, from the first on; None: all.
 
     Raises:
-        InputError: the folder or a result is missing, two pairs have one or one has two, one cannot be decoded, or
-            sizes differ.
-        UsageError: the path has other fields.
+        InputError: the folder or a result is missing, two pairs share a result, a pair has two results, a result
+            cannot be decoded, or sizes differ.
+        UsageError: the path has fields other than ``{person}`` and ``{garment}``.
     """
     _check_place(name, str(place))
     folder = _folder(str(place))
     if not os.path.isdir(folder):
-        raise InputError(f"predictions.{name}: {folder}: no such folder; scripts/infer.py writes one")
+        raise InputError(f"predictions.{name}: {folder}: no such folder; correct it, or run scripts/infer.py first")
     pairs = split.pairs(setting)[:limit]
     found = {pair: _find(str(place), pair) for pair in pairs}
     missing = [pair for pair in pairs if found[pair] is None]
     if missing:
         own_names = "{" in str(place)
-        lacks = f"predictions.{name}: {folder} lacks {len(missing)} of {len(pairs)} results"
+        lacking = f"predictions.{name}: {folder} lacks {len(missing)} of {len(pairs)} results"
         names = [_candidates(str(place), pair)[0] for pair in missing]
         shown = _some([str(path.relative_to(folder)) if own_names else path.stem for path in names])
         suffixes = "" if own_names else f" ({' or '.join(RESULT_SUFFIXES)})"
-        usual = "correct the path, or make them" if own_names else "scripts/infer.py makes those that are missing"
-        raise InputError(f"{lacks}{suffixes}: {shown}; {_remedy(str(place), split, setting, limit) or usual}")
+        usual = "correct the path, or make these files" if own_names else "scripts/infer.py makes the missing ones"
+        raise InputError(f"{lacking}{suffixes}: {shown}; {_remedy(str(place), split, setting, limit) or usual}")
     shared = [path.name for path, count in Counter(found.values()).items() if path is not None and count > 1]
     if shared:
-        raise InputError(f"predictions.{name}: {place} gives several pairs one result: {_some(shared)}")
+        raise InputError(
+            f"predictions.{name}: {place} names the same file for several pairs: {_some(shared)}; use both {{person}} "
+            "and {garment} in the path"
+        )
     return measured(name, folder, [path for path in found.values() if path is not None])
 
 
 def photos_of(split: Split, pairs: Sequence[Pair]) -> PictureSet:
-    """The persons' photos, each person once.
+    """Find the photos of the persons; a person in several pairs counts once.
 
     Raises:
         InputError: a photo is missing or cannot be decoded, or sizes differ.
@@ -101,10 +106,10 @@ def photos_of(split: Split, pairs: Sequence[Pair]) -> PictureSet:
 
 
 def measured(name: str, folder: Path, paths: Sequence[Path]) -> PictureSet:
-    """Decode every picture once, so that bad ones are listed before anything is scored.
+    """Decode every picture once, so that bad pictures are listed before anything is scored.
 
     Raises:
-        InputError: some are truncated, grey or transparent, or not all have one size.
+        InputError: a picture is truncated, grey or transparent, or sizes differ.
     """
     sizes, broken = [], []
     with tqdm(paths, desc=f"checking {name}", unit="picture") as bar:
@@ -122,7 +127,7 @@ def measured(name: str, folder: Path, paths: Sequence[Path]) -> PictureSet:
     if others:
         raise InputError(
             f"{folder}: pictures differ in size (height×width): {len(paths) - len(others)} are {size_text(usual)}, "
-            f"but {_some(others)}; make or resize them to one size"
+            f"but {_some(others)}; resize them to one size"
         )
     return PictureSet(name, folder, list(paths), (usual[0], usual[1]))
 
@@ -131,13 +136,13 @@ def _check_place(name: str, place: str) -> None:
     try:
         fields = [parts[1:] for parts in Formatter().parse(place) if parts[1] is not None]
     except ValueError as error:
-        raise UsageError(f"predictions.{name}={place}: {error}") from error
+        raise UsageError(f"predictions.{name}={place} is not allowed: {error}; {_FIELDS}") from error
     if not all(field in ("person", "garment") and not form and not change for field, form, change in fields):
-        raise UsageError(f"predictions.{name}={place}: {{person}} and {{garment}} are allowed, without a format")
+        raise UsageError(f"predictions.{name}={place} is not allowed; {_FIELDS}")
 
 
 def _folder(place: str) -> Path:
-    """What comes before the first name that has a field."""
+    """The folder above the first part of the path that has a field."""
     return Path(place.partition("{")[0] + "x").parent if "{" in place else Path(place)
 
 
@@ -155,12 +160,12 @@ def _find(place: str, pair: Pair) -> Path | None:
 
 
 def _remedy(place: str, split: Split, setting: str, limit: int | None) -> str | None:
-    """Names the other setting where all the files that are there belong to it."""
+    """Suggest the other setting if the folder holds all results of that setting and none of this one."""
     other = "paired" if setting == "unpaired" else "unpaired"
     if any(_find(place, pair) for pair in split.pairs(setting)[:limit]):
         return None
     if all(_find(place, pair) for pair in split.pairs(other)[:limit]):
-        return f"all {other} ones are there: did you mean setting={other}?"
+        return f"all {other} results are there: did you mean setting={other}?"
     return None
 
 

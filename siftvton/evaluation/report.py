@@ -1,4 +1,4 @@
-"""What an evaluation's columns mean, and its report as a Markdown table."""
+"""What the columns of an evaluation mean, and its report as a Markdown table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from siftvton.tables import markdown_table
 
 @dataclass(frozen=True)
 class Metric:
-    """A column: what it is called, which way is better and how it is computed."""
+    """A column: its title, which direction is better, and how it is computed."""
 
     title: str
     better: str  # "higher" or "lower"
@@ -19,32 +19,33 @@ class Metric:
 
 
 METRICS = {
-    "ssim": Metric("SSIM", "higher", 4, "mean over pictures of TorchMetrics' SSIM against the photo, data_range=1"),
-    "lpips": Metric("LPIPS", "lower", 4, "mean over pictures of TorchMetrics' LPIPS (AlexNet) against the photo"),
+    "ssim": Metric("SSIM", "higher", 4, "TorchMetrics' SSIM between result and photo (data_range=1), mean of pictures"),
+    "lpips": Metric("LPIPS", "lower", 4, "TorchMetrics' LPIPS (AlexNet) between result and photo, mean of pictures"),
     "fid": Metric(
-        "FID", "lower", 3, "Fréchet distance of clean-fid's Inception features, every picture read in its own size"
+        "FID", "lower", 3, "Fréchet distance between clean-fid's Inception features, each picture read in its own size"
     ),
     "kid": Metric(
         "KID ×1000",
         "lower",
         3,
-        "clean-fid's kernel distance on FID's features: 100 subsets of at most 1000 pictures, ×1000",
+        "clean-fid's kernel distance between the same features as for FID: mean of 100 subsets of at most 1000 "
+        "pictures, ×1000",
     ),
     "autoencoder_frechet": Metric(
         "Fréchet distance (autoencoder features)",
         "lower",
         4,
-        "Fréchet distance of an autoencoder's posterior means, averaged to 4×4 cells; not FID, and comparable only "
-        "between figures of the same autoencoder",
+        "Fréchet distance between the posterior means of an autoencoder, averaged to 4×4 cells. It is not FID. Compare "
+        "it only with values from the same autoencoder",
     ),
     "autoencoder_kernel": Metric(
         "kernel distance ×1000 (autoencoder features)",
         "lower",
         3,
-        "KID's formula on the same features; not KID",
+        "KID's formula on the autoencoder's features. It is not KID",
     ),
 }
-# On VITON-HD's test set: the paper's Table 1, and its revised figures.
+# Scores on VITON-HD's test set: the paper's Table 1, and its revised figures.
 PUBLISHED = {
     "StableVITON": {"ssim": 0.891, "lpips": 0.0752, "fid": 9.304, "kid": 1.397},
     "SIFT-VTON, first version": {"ssim": 0.888, "lpips": 0.0751, "fid": 8.860, "kid": 1.092},
@@ -54,7 +55,7 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The table of ``metrics.json``'s content: a row a set of results; below it the protocol and what columns mean."""
+    """Make the page of ``metrics.json``'s content: one row for each set of results, the protocol, the definitions."""
     columns: Mapping[str, Mapping[str, Any]] = report["metrics"]
     titles = [f"{column['title']} {ARROWS[column['better']]}" for column in columns.values()]
     rows = []
@@ -65,7 +66,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     for name, scores in report["published"].items():
         cells = [_cell(key, scores[key]) if key in scores else "" for key in columns]
         rows.append([f"{name} (published)", "", *cells])
-    brackets = "In brackets: 95 % intervals by bootstrap, over pictures, or over KID's subsets."
+    brackets = "In brackets: 95 % bootstrap intervals over pictures, or over KID's subsets."
     lines = [
         *markdown_table(["results", "pictures", *titles], rows),
         "",
@@ -86,10 +87,10 @@ def _cell(key: str, value: float, interval: Sequence[float] | None = None) -> st
 
 
 def _weights(column: Mapping[str, Any]) -> str:
-    """Which file the column's network came from, so that a stand-in shows."""
+    """Name the file of the column's network, so that a file other than the published one is noticed."""
     weights = column["weights"]
     if not weights:
         return ""
-    stand_in = {True: "", False: ", not the published file", None: ", not compared with a published digest"}
+    origin = {True: "", False: ", not the published file", None: ", no published digest to compare with"}
     name, digest = PurePath(weights["file"]).name, weights["sha256"][:8]
-    return f" Weights: {name} (SHA-256 {digest}…){stand_in[weights['published']]}."
+    return f" Weights: {name} (SHA-256 {digest}…){origin[weights['published']]}."

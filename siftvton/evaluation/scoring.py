@@ -1,4 +1,4 @@
-"""Sets of results against the photos: picture by picture where the photo is the truth, else as distributions."""
+"""Scores of sets of results: picture by picture if each has its own photo (paired), else between whole sets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +14,18 @@ from siftvton.evaluation import metrics
 from siftvton.evaluation.intervals import bootstrap
 from siftvton.evaluation.pictures import Pictures, PictureSet
 
-# Between two sets of features; an array where there is one a subset.
+# A distance between two sets of features: one number, or an array with one number for each subset.
 Distance = Callable[[np.ndarray, np.ndarray], float | np.ndarray]
 
 
 @dataclass
 class Scores:
-    """What was computed for one set of results, by the metric's key.
+    """The scores of one set of results; each dictionary goes by the metric's key.
 
     Attributes:
-        of_set: the values. intervals: their 95 % intervals, by bootstrap over pictures, or over KID's subsets.
-        of_pictures: one value a result, in their order, where the value is their mean.
+        of_set: the score of the set.
+        intervals: its 95 % bootstrap interval over pictures, or over KID's subsets.
+        of_pictures: one score for each result, in their order, if the set's score is their mean.
     """
 
     of_set: dict[str, float] = field(default_factory=dict)
@@ -32,7 +33,7 @@ class Scores:
     of_pictures: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, key: str, values: Sequence[float]) -> None:
-        """One value, or several with their mean as the set's."""
+        """Add a metric: one value, or several values, whose mean becomes the set's score."""
         self.of_set[key] = float(np.mean(values))
         if len(values) > 1:
             self.intervals[key] = bootstrap(values)
@@ -47,10 +48,14 @@ def score_pictures(
     workers: int,
     device: torch.device,
 ) -> dict[str, Scores]:
-    """SSIM and, given its network, LPIPS of each result against the photo at the same place; a set's is the mean.
+    """Compare each result with the photo at the same position: SSIM, and LPIPS if its network is given.
 
     Args:
-        size: height and width to compare at, pixels.
+        size: (height, width) to which both are resized, pixels.
+        lpips: LPIPS's network; None: only SSIM.
+
+    Returns:
+        Name of a set -> its scores, which are means over its pictures.
     """
     scores = {}
     for results in sets:
@@ -76,14 +81,14 @@ def score_sets(
     features_of: Callable[[PictureSet], np.ndarray],
     distances: Mapping[str, Distance],
 ) -> dict[str, Scores]:
-    """Distances between the features of each set and those of the photos.
+    """Compute the distances between the features of each set and those of the photos.
 
     Raises:
-        InputError: a set or the photos are fewer than two.
+        InputError: a set of results, or the set of photos, has fewer than two pictures.
     """
     for pictures in (photos, *sets):
         if len(pictures.paths) < 2:
-            raise InputError(f"{pictures.folder}: one picture only; a distance between sets needs at least 2")
+            raise InputError(f"{pictures.folder}: has one picture only; a distance between sets requires at least 2")
     reference = features_of(photos)
     scores = {results.name: Scores() for results in sets}
     for results in sets:

@@ -1,1 +1,1 @@
-"""Controlled comparisons of training arms on the toy world, where the truth is known."""
+"""Experiments: compare training arms on the toy world, where the right results are known."""

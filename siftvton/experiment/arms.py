@@ -1,6 +1,6 @@
-"""An experiment: every arm trained from its seeds and measured alike, by the same commands that a user has.
+"""An experiment: train every arm with several seeds, and measure all in the same way, by the commands that users run.
 
-Whatever is done stays: a training goes on from its checkpoint, a measured arm is not trained again.
+Work that is done is not repeated: a training continues from its checkpoint, and a measured arm is not trained again.
 """
 
 import csv
@@ -28,25 +28,17 @@ Run = tuple[str, int, str]  # arm, seed, train.py's keys
 
 
 def experiment(config: Experiment) -> str:
-    """Train and measure what is not yet measured; write the tables after every arm.
+    """Train and measure every arm that is not measured yet; write the tables after each arm.
+
+    Returns:
+        The Markdown tables.
 
     Raises:
-        UsageError: an arm was measured with other keys or on the other split, or a reference is none of the arms, or
-            an arm's name cannot name a folder.
-        InputError: a command failed; its last line and its log are named. Or a file of measures is broken.
+        UsageError: an arm was measured with other keys or on the other split, a reference is not an arm, or the name
+            of an arm cannot name a folder.
+        InputError: a command failed (the message has its last line and its log), or a file of measures is broken.
     """
-    for arm in config.arms:
-        if not ARM.fullmatch(arm) or arm == BASE:
-            raise UsageError(f"arms.{arm}: a name other than {BASE} is required, of letters, digits, '_', '-' and '.'")
-    for key, folder in {"output": config.output, "data.root": config.data.root}.items():
-        if set("${}") & set(folder):  # the commands would replace them
-            raise UsageError(
-                f"{key}={folder}: the folders of an experiment may not have '$', '{{' or '}}' in their names"
-            )
-    named = {"reference": config.reference} | {f"references.{arm}": named for arm, named in config.references.items()}
-    for key, name in [*named.items(), *(("references", arm) for arm in config.references)]:
-        if name not in config.arms:
-            raise UsageError(f"{key}={name}: allowed are {', '.join(config.arms)}")
+    _check(config)
     runs = [(arm, seed, keys) for seed in config.seeds for arm, keys in config.arms.items()]
     if config.base_arm:
         runs.insert(0, (BASE, 0, config.base_arm))
@@ -56,7 +48,7 @@ def experiment(config: Experiment) -> str:
     if waiting:
         _prepare(config)
         if config.base_arm and runs[0] not in waiting and not _base(config).is_dir():
-            waiting.insert(0, runs[0])  # its measures are there, its weights are not
+            waiting.insert(0, runs[0])  # it is measured, but its weights were deleted
     with tqdm(total=len(waiting), unit="arm", disable=not waiting) as bar:
         for stage in ([run for run in waiting if run[0] == BASE], [run for run in waiting if run[0] != BASE]):
             for arm, seed, keys, entry in _at_once(config, stage):
@@ -67,10 +59,26 @@ def experiment(config: Experiment) -> str:
     return write_report(config)
 
 
+def _check(config: Experiment) -> None:
+    """Raise UsageError for names and folders that are not allowed."""
+    for arm in config.arms:
+        if not ARM.fullmatch(arm) or arm == BASE:
+            raise UsageError(
+                f"arms.{arm} is not allowed; use a name of letters, digits, '_', '-' and '.', other than {BASE}"
+            )
+    for key, folder in {"output": config.output, "data.root": config.data.root}.items():
+        if set("${}") & set(folder):  # the commands would replace them
+            raise UsageError(f"{key}={folder} is not allowed; use a folder without '$', '{{' and '}}' in its name")
+    named = {"reference": config.reference} | {f"references.{arm}": named for arm, named in config.references.items()}
+    for key, name in [*named.items(), *(("references", arm) for arm in config.references)]:
+        if name not in config.arms:
+            raise UsageError(f"{key}={name} is not allowed; use an arm: {', '.join(config.arms)}")
+
+
 def _at_once(config: Experiment, runs: Sequence[Run]) -> Iterator[tuple[str, int, str, dict[str, Any]]]:
-    """Each run with what was measured of it, as they are done; ``jobs`` of them go on side by side."""
+    """Run up to ``jobs`` runs at the same time; yield each with its measures as soon as it is done."""
     jobs = min(config.jobs or _cores(), max(1, len(runs)))
-    pool = ThreadPoolExecutor(jobs)  # of threads that wait for commands
+    pool = ThreadPoolExecutor(jobs)  # its threads only wait for commands
     try:
         going = {pool.submit(_measured, config, *run, threads=max(1, _cores() // jobs)): run for run in runs}
         for done in as_completed(going):
@@ -92,11 +100,11 @@ def _matches(config: Experiment) -> Path:
 
 
 def _in_place(config: Experiment, keys: str) -> list[str]:
-    """An arm's keys, one by one, with the places of this experiment in them."""
+    """Split an arm's keys, and replace {base} and {matches} by this experiment's folders."""
     try:
         return [key.format(base=_base(config), matches=_matches(config)) for key in keys.split()]
     except (LookupError, ValueError, AttributeError, TypeError) as error:
-        raise UsageError(f"arms: {keys}: fields {{base}} and {{matches}} are allowed") from error
+        raise UsageError(f"arms: {keys} is not allowed; use {{base}} and {{matches}} as the only fields") from error
 
 
 def _measures_path(config: Experiment, arm: str, seed: int) -> Path:
@@ -108,16 +116,14 @@ def _is_measured(config: Experiment, arm: str, seed: int, keys: str) -> bool:
     if not path.is_file():
         return False
     before = read_entry(path)
-    for name, wanted in {"keys": keys, "split": config.split}.items():
-        if before.get(name) != wanted:
-            raise UsageError(
-                f"{path}: measured with other {name} ({before.get(name)}); name another folder by measures"
-            )
+    for name, value in {"keys": keys, "split": config.split}.items():
+        if before.get(name) != value:
+            raise UsageError(f"{path}: was measured with other {name} ({before.get(name)}); use measures=<new folder>")
     return True
 
 
 def _prepare(config: Experiment) -> None:
-    """The toy world and every set of matches."""
+    """Make the toy world and every set of matches."""
     run = partial(_run, config, log=Path(config.output) / "prepare.txt", threads=_cores())
     matches = _matches(config)
     run("make_toy_data", f"output={config.data.root}")
@@ -127,26 +133,26 @@ def _prepare(config: Experiment) -> None:
 
 
 def _measured(config: Experiment, arm: str, seed: int, keys: str, threads: int) -> dict[str, Any]:
-    """Train, sample and score one arm; its measures."""
+    """Train, sample and score one arm with one seed; return its measures."""
     folder = Path(config.output) / arm / f"seed-{seed}"
     run = partial(_run, config, log=folder / "log.txt", threads=threads)
     split = f"data.split={config.split}"
     measures = _trained(run, folder, seed, _in_place(config, keys))
     errors: dict[str, float] = {}
     for setting in ("paired", "unpaired"):
-        of_setting, errors = _sampled(run, arm, folder, setting, split)  # in the end, those of the primary measure
+        of_setting, errors = _sampled(run, arm, folder, setting, split)  # the last setting's errors are PRIMARY
         measures |= of_setting
     measures |= _attention(run, folder, split)
     return {"measures": measures, "per_image": {PRIMARY: errors}}
 
 
 def _trained(run: Callable, folder: Path, seed: int, keys: Sequence[str]) -> dict[str, float]:
-    """Images a second, start and end included; nothing of a run that was stopped in between."""
+    """Train, and return the images per second, start and end included; nothing if the training was interrupted."""
     output = folder / "run"
-    afresh, began = not output.exists(), time.perf_counter()
+    is_new, began = not output.exists(), time.perf_counter()
     run("train", f"output={output}", f"train.seed={seed}", *keys)
     seconds = time.perf_counter() - began
-    if not afresh:
+    if not is_new:
         return {}
     last = max((output / "checkpoints").glob("update-*"), default=output / "checkpoints")
     update, images = (_number(last / "progress.json", name) for name in ("update", "images"))
@@ -156,7 +162,7 @@ def _trained(run: Callable, folder: Path, seed: int, keys: Sequence[str]) -> dic
 def _sampled(
     run: Callable, arm: str, folder: Path, setting: str, split: str
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The measures of one setting's results, and the print error of each that has a print."""
+    """Sample one setting; return the measures of its results, and the print error of each result with a print."""
     results, toy, scores = folder / setting, folder / "toy" / setting, folder / "scores" / setting
     run("infer", split, f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}")
     run("evaluate_toy", split, f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
@@ -183,11 +189,11 @@ def _attention(run: Callable, folder: Path, split: str) -> dict[str, float]:
 
 
 def _at(path: Path, *names: str) -> Any:
-    """What a command left in a JSON file under these keys, one in the other."""
+    """Read the value under nested keys from a JSON file that a command wrote."""
     content = read_json(path)
     for name in names:
         if not isinstance(content, dict) or name not in content:
-            raise InputError(f"{path}: has no {'.'.join(names)}; {path.parent.parent} has too few pairs, or is broken")
+            raise InputError(f"{path}: has no {'.'.join(names)}; use more pairs, or delete {path.parent} and run again")
         content = content[name]
     return content
 
@@ -195,12 +201,12 @@ def _at(path: Path, *names: str) -> Any:
 def _number(path: Path, *names: str) -> float:
     value = _at(path, *names)
     if not isinstance(value, (int, float)):
-        raise InputError(f"{path}: {'.'.join(names)} is {value!r}; a number is required")
+        raise InputError(f"{path}: {'.'.join(names)} is {value!r}, not a number; delete {path.parent} and run again")
     return value
 
 
 def _run(config: Experiment, name: str, *keys: str, log: Path, threads: int) -> None:
-    root = [] if name == "make_toy_data" else [f"data.root={config.data.root}"]  # its output is the root
+    root = [] if name == "make_toy_data" else [f"data.root={config.data.root}"]  # make_toy_data writes the root
     command = [sys.executable, "-m", "siftvton", name, "--config", config.settings, *root, *keys]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
@@ -210,4 +216,4 @@ def _run(config: Experiment, name: str, *keys: str, log: Path, threads: int) -> 
         done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
     if done.returncode:
         last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1]
-        raise InputError(f"{name} {' '.join(keys)} failed: {last} ({log} has all of it)")
+        raise InputError(f"{name} {' '.join(keys)} failed: {last}; see {log} for its whole output")

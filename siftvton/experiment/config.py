@@ -8,25 +8,38 @@ from siftvton.options import LARGEST_SEED, WORKERS, option
 
 @dataclass
 class Experiment:
-    """Train arms that differ in one thing, over seeds, and measure them all alike (toy world)."""
+    """Train variants ("arms") over several seeds, measure them alike and write one table (toy world)."""
 
-    settings: str = option("configs/experiment.yaml", "YAML that the arms' own commands read", path=True)
-    data: Data = field(default_factory=Data)
-    base_arm: str = option("", "train.py's keys for the arm that others start from; empty: none does")
-    arms: dict[str, str] = option(
-        {}, "arms.<name>=<train.py's keys>; {base} is the base's weights, {matches} the folder of the match sets"
+    settings: str = option(
+        "configs/experiment.yaml", "YAML file with keys for the commands that train and measure the arms", path=True
     )
-    reference: str = option("none", "the arm that the others are compared with")
-    references: dict[str, str] = option({}, "references.<arm>=<another arm that this one is compared with>")
-    seeds: list[int] = option([0, 1, 2], "seeds for training", minimum=0, maximum=LARGEST_SEED)
-    split: str = option("test", "split whose pairs they are measured on", choices=("validation", "test"))
-    jobs: int = option(0, "arms that are trained and measured side by side; 0: one a core", minimum=0, maximum=WORKERS)
+    data: Data = field(default_factory=Data)
+    base_arm: str = option("", "keys of train.py for a base that arms can start from; empty: no base")
+    arms: dict[str, str] = option(
+        {},
+        "variants to train: arms.<name>=<keys of train.py>; {base} stands for the weights of the base, {matches} for "
+        "the folder of the match sets",
+    )
+    reference: str = option("none", "name of the arm that the other arms are compared with")
+    references: dict[str, str] = option(
+        {}, "arms to compare with an arm other than `reference`: references.<arm>=<the other arm>"
+    )
+    seeds: list[int] = option(
+        [0, 1, 2], "seeds for training; every arm is trained once with each", minimum=0, maximum=LARGEST_SEED
+    )
+    split: str = option("test", "split of the data to measure the arms on", choices=("validation", "test"))
+    jobs: int = option(
+        0, "number of arms to train and measure at the same time; 0: one for each core", minimum=0, maximum=WORKERS
+    )
     output: str = option("outputs/experiment", "folder for runs, results and logs", path=True)
     measures: str = option(
-        "outputs/experiment/measures", "folder of a small file an arm and seed; those there stay", path=True
+        "outputs/experiment/measures",
+        "folder for the measures, one small file for each arm and seed; existing files are kept",
+        path=True,
     )
     report: str = option(
         "outputs/experiment/results",
-        "path of the tables, without .json and .md; a page with lines for them keeps its text",
+        "path of the tables, without .json or .md; an existing .md page needs two marker lines, and its other text is "
+        "kept",
         path=True,
     )

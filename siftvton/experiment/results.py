@@ -1,4 +1,4 @@
-"""What the arms' measures say: means and spreads over seeds, and differences from one arm, image by image."""
+"""The results of an experiment: means over seeds with deviations, and differences between arms, paired by image."""
 
 import re
 import sys
@@ -16,27 +16,31 @@ from siftvton.experiment.config import Experiment
 from siftvton.files import read_json, write_json, write_text
 from siftvton.tables import markdown_table
 
-FLIPS = 10_000  # of the permutation test
-BASE = "base"  # the arm that others may start from
+FLIPS = 10_000  # random draws of the permutation test
+BASE = "base"  # name of the arm that others may start from
 PRIMARY = "print_error_unpaired"
 SHOWN = {
     PRIMARY: ("print error, unpaired ↓", 4),
     "print_error_paired": ("print error, paired ↓", 4),
     "print_similarity_unpaired": ("print SSIM, unpaired ↑", 3),
     "ssim_paired": ("SSIM, paired ↑", 3),
-    "frechet_unpaired": ("Fréchet ↓", 2),
+    "frechet_unpaired": ("Fréchet distance ↓", 2),
     "kernel_unpaired": ("kernel distance ↓", 2),
     "attention_error_px": ("attention error, px ↓", 1),
     "attention_pck": ("attention PCK ↑", 3),
 }
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-Entry = Mapping[str, Any]  # what one arm's file of one seed holds
+Entry = Mapping[str, Any]  # the content of the file of one arm and seed
 
 
 def write_report(config: Experiment) -> str:
-    """Write ``<report>.json`` (arm -> measure -> mean, std, per_seed) and the tables; returns the latter.
+    """Write ``<report>.json`` (arm -> measure -> mean, std, per_seed) and ``<report>.md``, and return the tables.
 
-    In a ``<report>.md`` that is there, they replace what stands between ``BEGIN`` and ``END``; the rest stays.
+    If ``<report>.md`` exists, the tables replace the text between ``BEGIN`` and ``END``; the rest stays.
+
+    Raises:
+        InputError: a file of measures is broken, or ``<report>.md`` is not UTF-8 text.
+        UsageError: ``<report>.md`` lacks ``BEGIN`` or ``END``.
     """
     arms = _read(Path(config.measures), [BASE, *config.arms])
     write_json(Path(f"{config.report}.json"), {arm: summary(seeds) for arm, seeds in arms.items()})
@@ -47,16 +51,18 @@ def write_report(config: Experiment) -> str:
         try:
             before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
         except UnicodeDecodeError as error:
-            raise InputError(f"{page}: not UTF-8 text; save it as UTF-8, or name another report") from error
+            raise InputError(f"{page}: not UTF-8 text; save it as UTF-8, or use another report") from error
         _, end, after = rest.partition(END)
         if not (begin and end):
-            raise UsageError(f"{page}: has no lines {BEGIN} and {END} to put the tables between")
+            raise UsageError(
+                f"{page}: has no lines {BEGIN} and {END}, between which the tables go; add them, or use another report"
+            )
     write_text(page, f"{before}{BEGIN}\n{tables}{END}{after}")
     return tables
 
 
 def _read(folder: Path, arms: Sequence[str]) -> dict[str, list[Entry]]:
-    """Arm -> its seeds' entries, by seed, of the arms of which there are any."""
+    """Read the files of the arms: arm -> its entries, sorted by seed. Arms without a file are left out."""
     found: dict[str, list[Entry]] = {}
     for arm in arms:
         names = re.compile(rf"{re.escape(arm)}-seed-\d+\.json")
@@ -67,30 +73,30 @@ def _read(folder: Path, arms: Sequence[str]) -> dict[str, list[Entry]]:
 
 
 def read_entry(path: Path) -> Entry:
-    """What one arm's file of one seed holds.
+    """Read the file of one arm and seed.
 
     Raises:
-        InputError: it is not what ``experiment`` writes, or a measure is not a finite number.
+        InputError: ``experiment`` did not write this content, or a measure is not a finite number.
     """
     entry = read_json(path)
     measures, errors = _part(entry, "measures"), _part(_part(entry, "per_image"), PRIMARY)
     seed = int(path.stem.rpartition("-")[2])
     if measures is None or errors is None:
-        wrong = f"has no measures, or no per_image.{PRIMARY}"
+        wrong = f"lacks measures or per_image.{PRIMARY}"
     elif entry.get("seed") != seed:
-        wrong = f"seed is {entry.get('seed')}; {seed} is required"
+        wrong = f"seed is {entry.get('seed')!r}, not {seed} as in its name"
     else:
         values = {f"measures.{name}": value for name, value in measures.items()}
         values |= {f"per_image.{PRIMARY}.{name}": value for name, value in errors.items()}
         name = next((name for name, value in values.items() if not _is_finite(value)), None)
         if name is None:
             return entry
-        wrong = f"{name} is {values[name]!r}; a finite number is required"
-    raise InputError(f"{path}: {wrong}; delete the file, and the same command measures this arm again")
+        wrong = f"{name} is {values[name]!r}, not a finite number"
+    raise InputError(f"{path}: {wrong}; delete the file and run the command again, which measures this arm again")
 
 
 def _part(content: Any, name: str) -> Mapping[str, Any] | None:
-    """A dictionary in a dictionary; None where either is none."""
+    """A dictionary inside a dictionary, or None if one of the two is something else."""
     part = content.get(name) if isinstance(content, dict) else None
     return part if isinstance(part, dict) else None
 
@@ -100,7 +106,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def summary(seeds: Sequence[Entry]) -> dict[str, dict[str, Any]]:
-    """Each measure's mean and standard deviation (n − 1) over seeds; no deviation of a single one."""
+    """Mean and standard deviation (n − 1) of each measure over seeds; one seed has no deviation."""
     report = {}
     for name in seeds[0]["measures"]:
         values = [entry["measures"][name] for entry in seeds if name in entry["measures"]]
@@ -110,7 +116,7 @@ def summary(seeds: Sequence[Entry]) -> dict[str, dict[str, Any]]:
 
 
 def paired_differences(arm: Sequence[Entry], reference: Sequence[Entry]) -> np.ndarray:
-    """(seeds, images) the arm's primary measure less the reference's, of the seeds and images that both have."""
+    """Primary measure of the arm minus that of the reference: (seeds, images) that both have."""
     others = {entry["seed"]: entry["per_image"][PRIMARY] for entry in reference}
     both = [(entry["per_image"][PRIMARY], others[entry["seed"]]) for entry in arm if entry["seed"] in others]
     images = sorted(set.intersection(*(own.keys() & other.keys() for own, other in both))) if both else []
@@ -118,34 +124,34 @@ def paired_differences(arm: Sequence[Entry], reference: Sequence[Entry]) -> np.n
 
 
 def sign_flip_test(differences: np.ndarray) -> float:
-    """Two-sided p of a paired permutation test: images' mean differences change their signs at random.
+    """Two-sided p of a paired permutation test, which changes the signs of the images' mean differences at random.
 
-    An image's seeds are averaged first, so that the test counts images, not images times seeds.
+    The seeds of an image are averaged first, so that each image counts once.
 
     Args:
         differences: (seeds, images).
     """
-    if differences.shape[1] < 2:  # either sign is as far from 0, and SciPy refuses a single value
+    if differences.shape[1] < 2:  # both signs of one value are equally far from 0, and SciPy refuses one value
         return 1.0
     test = stats.permutation_test(
         (differences.mean(axis=0),),  #                                                      (images,)
         np.mean,
         permutation_type="samples",
-        n_resamples=FLIPS - 1,  # SciPy counts the differences as they are as one more
+        n_resamples=FLIPS - 1,  # SciPy adds the observed signs as one more draw
         random_state=numpy_generator(0, "sign flips"),
     )
     return float(test.pvalue)
 
 
 def markdown(arms: Mapping[str, Sequence[Entry]], references: Mapping[str, str]) -> str:
-    """A row an arm; below, each arm's difference from its reference."""
+    """Make the tables: one row for each arm, and the difference of each arm from its reference."""
     titles = [title for title, _ in SHOWN.values()]
     rows = []
     for arm, seeds in arms.items():
         values = summary(seeds)
         cells = [_cell(values.get(name), digits) for name, (_, digits) in SHOWN.items()]
         rows.append([arm, str(len(seeds)), *cells])
-    differing = []
+    compared = []
     for arm, seeds in arms.items():
         reference = references[arm]
         differences = paired_differences(seeds, arms.get(reference, ()))
@@ -155,13 +161,13 @@ def markdown(arms: Mapping[str, Sequence[Entry]], references: Mapping[str, str])
         low, high = bootstrap(means.tolist())
         each = ", ".join(f"{value:+.4f}" for value in differences.mean(axis=1))
         p = sign_flip_test(differences)
-        differing.append([arm, reference, each, f"{means.mean():+.4f}", f"{low:+.4f} to {high:+.4f}", f"{p:.4f}"])
+        compared.append([arm, reference, each, f"{means.mean():+.4f}", f"{low:+.4f} to {high:+.4f}", f"{p:.4f}"])
     lines = [
         *markdown_table(["arm", "seeds", *titles], rows),
         "",
-        "Print error, unpaired, less another arm's:",
+        "Differences in print error, unpaired (arm minus reference):",
         "",
-        *markdown_table(["arm", "less", "of each seed", "mean over images", "95 % interval", "p"], differing, 3),
+        *markdown_table(["arm", "reference", "each seed", "mean over images", "95 % interval", "p"], compared, 3),
     ]
     return "\n".join(lines) + "\n"
 

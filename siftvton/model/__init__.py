@@ -1,1 +1,1 @@
-"""The try-on network (paper §3 and Fig. 1): StableVITON's, built from diffusers' parts."""
+"""The try-on network (paper §3, Fig. 1): StableVITON's network, built from the parts of diffusers."""

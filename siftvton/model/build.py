@@ -1,4 +1,4 @@
-"""A pipeline's parts at given sizes, with random weights."""
+"""The parts of a pipeline at given sizes, with random weights."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
 from siftvton.model.unet import TryOnUNet
 
-SAMPLE_SIZE = 512  # pixels, Stable Diffusion's own; diffusers takes the size of its tiles from it
+SAMPLE_SIZE = 512  # pixels, as in Stable Diffusion; diffusers derives the size of its tiles from it
 
 
 def scheduler(prediction_type: str = "epsilon") -> PNDMScheduler:
-    """PLMS over Stable Diffusion's noise schedule: 1000 steps, β = linspace(√0.00085, √0.012)²."""
+    """PLMS with the noise schedule of Stable Diffusion: 1000 steps, β = linspace(√0.00085, √0.012)²."""
     return PNDMScheduler(
         prediction_type=prediction_type,
         beta_start=0.00085,
@@ -31,7 +31,7 @@ def scheduler(prediction_type: str = "epsilon") -> PNDMScheduler:
 def autoencoder(
     channels: list[int], blocks_per_level: int, norm_groups: int, latent_channels: int = 4
 ) -> AutoencoderKL:
-    """Stable Diffusion's autoencoder at the given sizes; each level but the last halves the picture."""
+    """Stable Diffusion's autoencoder at the given sizes; each level except the last halves the picture."""
     return AutoencoderKL(
         block_out_channels=tuple(channels),
         layers_per_block=blocks_per_level,
@@ -45,21 +45,21 @@ def autoencoder(
 
 
 def full_autoencoder() -> AutoencoderKL:
-    """Stable Diffusion's KL-f8."""
+    """Stable Diffusion's autoencoder, KL-f8."""
     return autoencoder([128, 256, 512, 512], blocks_per_level=2, norm_groups=32)
 
 
 def full_parts() -> dict[str, Any]:
-    """The published model's parts."""
+    """The parts of the published model, by their names in the pipeline, without the scheduler."""
     vae = full_autoencoder()
     return {"vae": vae, **network_parts(ModelConfig(), vae.config.latent_channels)}
 
 
 def network_parts(sizes: ModelConfig, latent_channels: int = 4) -> dict[str, Any]:
-    """Everything but the autoencoder and the scheduler, by its name in the pipeline.
+    """All parts except the autoencoder and the scheduler, by their names in the pipeline.
 
     Args:
-        latent_channels: the autoencoder's.
+        latent_channels: those of the autoencoder.
 
     Raises:
         UsageError: the sizes do not fit each other.
@@ -67,14 +67,15 @@ def network_parts(sizes: ModelConfig, latent_channels: int = 4) -> dict[str, Any
     for width in sizes.channels:
         if width % sizes.heads or width % sizes.norm_groups:
             raise UsageError(
-                f"model.channels={sizes.channels}: multiples of model.heads={sizes.heads} and of "
-                f"model.norm_groups={sizes.norm_groups} are allowed"
+                f"model.channels={sizes.channels} is not allowed; use multiples of model.heads={sizes.heads} and of "
+                f"model.norm_groups={sizes.norm_groups}"
             )
     if len(sizes.channels) < 2:
-        raise UsageError(f"model.channels={sizes.channels}: at least two levels are allowed")
+        raise UsageError(f"model.channels={sizes.channels} is not allowed; use two levels or more")
     if sizes.image_width % sizes.image_heads:
         raise UsageError(
-            f"model.image_width={sizes.image_width}: a multiple of model.image_heads={sizes.image_heads} is allowed"
+            f"model.image_width={sizes.image_width} is not allowed; use a multiple of "
+            f"model.image_heads={sizes.image_heads}"
         )
     shared = {
         "in_channels": 3 * latent_channels + 1,  # noisy, agnostic and DensePose latent, and the keep-mask

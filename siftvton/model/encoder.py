@@ -1,4 +1,4 @@
-"""The encoder that the U-Net and the garment encoder share in form, each with weights of its own."""
+"""The encoder of the U-Net and of the garment encoder: one architecture, with separate weights."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from siftvton.model.single_token import attend_to_single_token
 
 
 class Encoder(nn.Module):
-    """Stable Diffusion 1.x's U-Net encoder: time embedding, first convolution, levels.
+    """The U-Net encoder of Stable Diffusion 1.x: time embedding, first convolution, levels.
 
     Letters: B images, h × w latent cells, C_l channels of level l.
     """
@@ -27,9 +27,9 @@ class Encoder(nn.Module):
     ) -> None:
         """
         Args:
-            channels: of each level, finest first; each level halves the size of the one before.
-            attention_only: end with the last level that attends to the context, which is the last but one; without
-                its downsampler, since nothing would come after it.
+            channels: channels of each level, finest first; each level has half the size of the one before.
+            attention_only: end with the second-to-last level, the last one that attends to the context, and leave
+                out its downsampler, whose output nothing would read.
         """
         super().__init__()
         self.time_proj = Timesteps(channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
@@ -63,13 +63,14 @@ class Encoder(nn.Module):
     def forward(
         self, sample: Tensor, timestep: Tensor, context: Tensor, added: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        """
+        """Encode a latent.
+
         Args:
             sample: (B, in_channels, h, w). timestep: (B,). context: (B, 1, context width).
             added: (B, C_0, h, w), added after the first convolution.
 
         Returns:
-            the output of the first convolution and of every block and downsampler, and the time embedding (B, 4·C_0).
+            The outputs of the first convolution and of every block and downsampler, and the time embedding (B, 4·C_0).
         """
         time = self.time_embedding(self.time_proj(timestep).to(sample.dtype))  #     (B, 4·C_0)
         hidden = self.conv_in(sample)  #                                             (B, C_0, h, w)
@@ -86,5 +87,5 @@ class Encoder(nn.Module):
 
 
 def time_width(channels: Sequence[int]) -> int:
-    """Width of the time embedding: four times the finest level's."""
+    """The width of the time embedding: four times the channels of the finest level."""
     return 4 * channels[0]

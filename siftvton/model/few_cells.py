@@ -1,4 +1,4 @@
-"""Convolutions with more weights than cells, as the coarsest levels have them, on the CPU.
+"""Faster CPU convolutions for the coarsest levels, which have more weights than cells.
 
 Letters: B images, C input and D output channels, h × w cells of the result.
 """
@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-CHANNELS_PER_CELL = 3  # 640 channels on 384 cells are too few: either form takes 21 ms there
+CHANNELS_PER_CELL = 3  # the shortcut needs at least this many; with 640 channels on 384 cells both forms take 21 ms
 
 
 class FewCellsConv2d(nn.Conv2d):
-    """``Conv2d`` that is one matrix product where a batch has few cells.
+    """A ``Conv2d`` that becomes one matrix product when the batch has few cells.
 
-    oneDNN reorders the weights at every call. Where they outnumber the cells, that takes longer than the convolution:
-    with 1280 channels on 8 × 6 cells, batch 2, oneDNN takes 50 ms of one core and the product 28.
+    oneDNN reorders the weights at every call. When there are more weights than cells, this takes longer than the
+    convolution itself: with 1280 channels on 8 × 6 cells and batch 2, oneDNN takes 50 ms on one core, the matrix
+    product 28 ms.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -30,13 +31,13 @@ class FewCellsConv2d(nn.Conv2d):
 
 
 def convolve_few_cells(module: nn.Module) -> None:
-    """Make every 3 × 3 convolution inside ``module`` that keeps its borders a :class:`FewCellsConv2d`."""
+    """Turn every 3 × 3 convolution with a border of one zero inside ``module`` into a :class:`FewCellsConv2d`."""
     for layer in module.modules():
         if type(layer) is nn.Conv2d and _is_usual(layer):
             layer.__class__ = FewCellsConv2d
 
 
 def _is_usual(layer: nn.Conv2d) -> bool:
-    """Whether it is 3 × 3 with a border of one zero, as all of Stable Diffusion's, whatever its stride."""
+    """Whether the layer is 3 × 3 with a border of one zero, as in Stable Diffusion; any stride."""
     sizes = layer.kernel_size, layer.padding, layer.dilation
     return sizes == ((3, 3), (1, 1), (1, 1)) and layer.groups == 1 and layer.padding_mode == "zeros"

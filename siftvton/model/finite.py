@@ -1,4 +1,4 @@
-"""Whether weights are numbers: NaN and infinite values are found before they are used or saved."""
+"""Checks for NaN and infinite values in weights, made before the weights are used or saved."""
 
 from collections.abc import Iterable
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no value is NaN or infinite. One pass without a copy, except of 8-bit floats."""
+    """Whether every value is finite. Needs one pass and no copy, except for 8-bit floats."""
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
-    if tensor.element_size() == 1:  # no reduction is implemented for these
+    if tensor.element_size() == 1:  # PyTorch has no reductions for these types
         tensor = tensor.float()
-    low, high = torch.aminmax(tensor)  # both are NaN where any value is; a mask of isfinite takes ten times as long
+    low, high = torch.aminmax(tensor)  # both are NaN if any value is; a mask by isfinite takes ten times as long
     return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
 def first_not_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
-    """The name of the first of the named tensors that holds a NaN or infinite value; None where none does."""
+    """The name of the first tensor that holds a NaN or infinite value; None if all are finite."""
     return next((name for name, tensor in tensors if not is_finite(tensor)), None)

@@ -1,4 +1,4 @@
-"""The hooked cross-attention: where a decoder feature looks up the garment. These layers are supervised."""
+"""The hooked cross-attention, by which the decoder reads the garment. These are the layers that are supervised."""
 
 import torch
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
@@ -6,12 +6,13 @@ from torch import Tensor, nn
 
 
 class GarmentAttention(nn.Module):
-    """A spatial transformer whose keys and values are a garment feature's cells, then a zero convolution."""
+    """A spatial transformer followed by a zero convolution; keys and values are the cells of a garment feature."""
 
     def __init__(self, channels: int, garment_channels: int, heads: int, norm_groups: int) -> None:
         """
         Args:
-            channels: of the decoder's feature (queries). garment_channels: of the garment's feature (keys, values).
+            channels: channels of the decoder feature (queries).
+            garment_channels: channels of the garment feature (keys and values).
         """
         super().__init__()
         self.transformer = Transformer2DModel(
@@ -26,11 +27,12 @@ class GarmentAttention(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, hidden: Tensor, garment: Tensor, scale: Tensor | None) -> Tensor:
-        """
+        """Add to the decoder feature what its cells read from the garment feature.
+
         Args:
-            hidden: (B, C, h, w), the decoder's feature.
-            garment: (B', C', h', w'), the garments of the first B' images; the others get nothing added.
-            scale: (B',) factors of what is added; None: 1.
+            hidden: (B, C, h, w), the decoder feature.
+            garment: (B', C', h', w'), the garment features of the first B' images; nothing is added to the others.
+            scale: (B',) a factor on what is added to each image; None: 1.
 
         Returns:
             (B, C, h, w).

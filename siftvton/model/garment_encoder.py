@@ -1,4 +1,4 @@
-"""The garment encoder: multi-scale features of the flat garment, keys and values of the hooked cross-attention."""
+"""The garment encoder: features of the flat garment at several scales, for the hooked cross-attention."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from siftvton.model.few_cells import convolve_few_cells
 
 
 class GarmentEncoder(ModelMixin, ConfigMixin):
-    """The U-Net encoder's architecture on the same 13 channels, plus the garment's latent.
+    """The architecture of the U-Net encoder on the same 13 channels, with the garment latent as a second input.
 
-    Only the levels that the hooked layers read are built; the published model also runs the deepest level and a
-    middle block, which feed nothing.
+    Only the levels that the hooked layers read are built. The published model also runs the deepest level and a
+    middle block, but nothing reads their outputs.
     """
 
     _supports_gradient_checkpointing = True
@@ -40,13 +40,14 @@ class GarmentEncoder(ModelMixin, ConfigMixin):
         convolve_few_cells(self)
 
     def forward(self, sample: Tensor, garment_latent: Tensor, timestep: Tensor, context: Tensor) -> list[Tensor]:
-        """
+        """Encode the garment.
+
         Args:
-            sample: (B, 13, h, w), as the U-Net's. garment_latent: (B, 4, h, w). timestep: (B,).
+            sample: (B, 13, h, w), the same as for the U-Net. garment_latent: (B, 4, h, w). timestep: (B,).
             context: (B, 1, context width).
 
         Returns:
-            (blocks_per_level + 1) features a level, finest first: nine of the full model, (B, C_l, h_l, w_l).
+            (blocks_per_level + 1) features for each level, finest first, (B, C_l, h_l, w_l); nine in the full model.
         """
         features, _ = self.encoder(sample, timestep, context, added=self.garment_conv(garment_latent))
         return features

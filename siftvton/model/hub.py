@@ -1,6 +1,6 @@
-"""Where weights are: a path, or a Hugging Face repository, whose files are fetched once and kept in its cache.
+"""Weights on disk and on the Hugging Face hub: find them under a path or a repository name, and upload them.
 
-And where they go: a repository of one's own.
+Files from the hub are downloaded once and kept in its cache.
 """
 
 import os
@@ -21,9 +21,9 @@ from huggingface_hub.utils import logging
 
 from siftvton.errors import InputError, first_line
 
-logging.set_verbosity_error()  # a line for every attempt to reach the hub, else
+logging.set_verbosity_error()  # otherwise every attempt to reach the hub prints a line
 
-# What the hub's library raises. Its HTTP client depends on its version, and so does the base of the client's errors.
+# The errors that huggingface_hub raises. Its HTTP client differs between versions, and with it their base class.
 HUB_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     ValueError,
@@ -32,21 +32,23 @@ HUB_ERRORS: tuple[type[Exception], ...] = (
     *(getattr(errors, name) for name in ("HTTPError", "XetDownloadError") if hasattr(errors, name)),
 )
 
-PUBLISHED_FILE = "model.ckpt"  # what the releases call theirs
+PUBLISHED_FILE = "model.ckpt"  # the file name in the published releases
 _REPOSITORY = re.compile(r"(?:hf://)?(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@]+))?")
 _FILE = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^/@]+))?/(?P<file>.+)")
 
 
 def local(source: str | Path) -> Path:
-    """The path of what ``source`` names.
+    """The local path of the weights that ``source`` names; downloads them from the hub if necessary.
 
     Args:
-        source: a path; or ``owner/name`` or ``owner/name@revision``, a repository that holds either a saved
-            pipeline's folder or the file ``model.ckpt`` (``hf://owner/name`` where ``owner`` is also a folder here);
-            or ``hf://owner/name@revision/file`` for another file of it.
+        source: one of
+            a path;
+            ``owner/name`` or ``owner/name@revision``, a repository that holds a saved pipeline or the file
+            ``model.ckpt``; write ``hf://owner/name`` if ``owner`` is also a local folder;
+            ``hf://owner/name@revision/file``, another file of a repository.
 
     Raises:
-        InputError: there is no such path, repository, revision or file, or it cannot be fetched or stored.
+        InputError: the path, repository, revision or file does not exist, or cannot be downloaded or stored.
     """
     if os.path.lexists(source):
         return Path(source)
@@ -64,29 +66,30 @@ def local(source: str | Path) -> Path:
             return Path(hf_hub_download(repository, file, revision=revision))
         return _pipeline_or_checkpoint(repository, revision)
     except HUB_ERRORS as error:
-        reason = _why_not(error, repository, revision, file or f"model_index.json nor {PUBLISHED_FILE}")
+        reason = _why_not(error, repository, revision, file)
         raise InputError(f"{missing}, and the Hugging Face hub {reason}") from error
 
 
-def _why_not(error: Exception, repository: str, revision: str | None, files: str) -> str:
-    """What the hub does instead of giving the files, in words that follow "the hub"."""
+def _why_not(error: Exception, repository: str, revision: str | None, file: str | None) -> str:
+    """Why the download failed, as a phrase that continues "the Hugging Face hub …"."""
     if isinstance(error, LocalEntryNotFoundError):
-        cause: BaseException | None = error  # what came first, before its library looked into the cache
+        cause: BaseException | None = error  # the first error is the reason; the library then looked into the cache
         while cause is not None and not isinstance(cause, HfHubHTTPError):
             cause = cause.__cause__ or cause.__context__
         if cause is not None:
             return _status(cause)
-        return "cannot be reached; give a path, or fetch the weights where there is a connection"
+        return "cannot be reached; give a path, or download the weights on a machine with a connection"
     if isinstance(error, EntryNotFoundError):
-        return f"has no {files} there"
+        found = f"no {file}" if file else f"neither model_index.json nor {PUBLISHED_FILE}"
+        return f"has {found} in that repository"
     if isinstance(error, RevisionNotFoundError):
-        return f"has no revision {revision} of it"
+        return f"has no revision {revision} of that repository"
     if isinstance(error, GatedRepoError):
-        return f"asks for its terms to be accepted: do so at {constants.ENDPOINT}/{repository}, then run: hf auth login"
+        return f"requires that you accept terms: do so at {constants.ENDPOINT}/{repository}, then run: hf auth login"
     if isinstance(error, RepositoryNotFoundError):
-        return "has none of that name that can be read without logging in (hf auth login)"
+        return "has no public repository of that name; to read a private one, run: hf auth login"
     if isinstance(error, HFValidationError):
-        return "allows no such name"
+        return "does not allow that name"
     if isinstance(error, HfHubHTTPError):
         return _status(error)
     if (
@@ -96,7 +99,7 @@ def _why_not(error: Exception, repository: str, revision: str | None, files: str
     ):
         place = error.filename or constants.HF_HUB_CACHE
         return (
-            f"cannot be copied from: {place} cannot be written ({error.strerror}); "
+            f"cannot be used, because {place} cannot be written ({error.strerror}); "
             "free some space, or set HF_HOME to another folder"
         )
     return f"cannot be reached ({first_line(error)}); try again, or give a path"
@@ -116,29 +119,29 @@ def _pipeline_or_checkpoint(repository: str, revision: str | None) -> Path:
     try:
         hf_hub_download(repository, "model_index.json", revision=revision)
     except EntryNotFoundError as error:
-        unasked = isinstance(error, LocalEntryNotFoundError)  # then the cache alone may still have the other
-        return Path(hf_hub_download(repository, PUBLISHED_FILE, revision=revision, local_files_only=unasked))
-    # No other kind of file is ever read, so none is fetched.
+        unreachable = isinstance(error, LocalEntryNotFoundError)  # then only the cache can hold the other file
+        return Path(hf_hub_download(repository, PUBLISHED_FILE, revision=revision, local_files_only=unreachable))
+    # Other kinds of files are never read, so they are not downloaded.
     return Path(snapshot_download(repository, revision=revision, allow_patterns=["*.json", "*.safetensors"]))
 
 
 def claim(repository: str) -> None:
-    """Make sure that there is a repository which may be written to; a new one is private.
+    """Make sure that the repository exists and can be written to; a new repository is private.
 
     Raises:
-        InputError: not logged in, not allowed, no such name, or the hub cannot be reached.
+        InputError: not logged in, no permission, an invalid name, or the hub cannot be reached.
     """
     try:
         create_repo(repository, private=True, exist_ok=True)
     except HUB_ERRORS as error:
-        raise InputError(f"{_refused(repository, error)}; hf auth login logs in") from error
+        raise InputError(f"{_refused(repository, error)}; to log in, run: hf auth login") from error
 
 
 def push(folder: Path, repository: str) -> None:
     """Upload a saved pipeline's folder in one commit.
 
     Raises:
-        InputError: the upload failed; the folder is as it was, and the line says how to try again.
+        InputError: the upload failed; the folder is unchanged, and the message says how to try again.
     """
     try:
         upload_folder(repo_id=repository, folder_path=folder)

@@ -1,4 +1,4 @@
-"""From CLIP's pooled garment embedding to the one token that every image cross-attention reads."""
+"""The image context: turns CLIP's pooled garment embedding into the one token that the context layers read."""
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class _Block(nn.Module):
-    """A pre-norm transformer block on a single token, whose self-attention is a linear map of its value."""
+    """A pre-norm transformer block on a single token; its self-attention reduces to a linear map of the value."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -23,13 +23,14 @@ class _Block(nn.Module):
 
 
 class ImageContext(ModelMixin, ConfigMixin):
-    """Transformer blocks, LayerNorm and a projection; and the learned vector that stands for "no garment"."""
+    """Transformer blocks, LayerNorm and a projection, and a learned vector that stands for "no garment"."""
 
     @register_to_config
     def __init__(self, width: int = 1024, depth: int = 5, context_width: int = 768) -> None:
         """
         Args:
-            width: of CLIP's pooled output. depth: transformer blocks. context_width: of the token.
+            width: width of CLIP's pooled output. depth: number of transformer blocks.
+            context_width: width of the token.
         """
         super().__init__()
         self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
@@ -38,11 +39,11 @@ class ImageContext(ModelMixin, ConfigMixin):
         self.unconditional = nn.Parameter(torch.randn(1, 1, context_width))
 
     def embed(self, pooled: Tensor) -> Tensor:
-        """(B, width) CLIP's pooled output -> (B, width), before the projection."""
+        """Run the transformer blocks: CLIP's pooled output (B, width) -> (B, width), before the projection."""
         for block in self.blocks:
             pooled = block(pooled)
         return self.norm(pooled)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(B, width) CLIP's pooled output -> (B, 1, context width)."""
+        """Compute the token: CLIP's pooled output (B, width) -> (B, 1, context width)."""
         return self.projection(self.embed(pooled)).unsqueeze(1)

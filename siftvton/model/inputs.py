@@ -1,4 +1,4 @@
-"""How the network's inputs are put together from pictures.
+"""The network's inputs, made from pictures.
 
 Letters: B images, H × W pixels, h × w latent cells.
 """
@@ -14,16 +14,16 @@ from torch.nn import functional
 from siftvton.data.dataset import TryOnBatch
 from siftvton.draws import torch_generator
 
-# CLIP's pixel mean and deviation (Radford et al. 2021, the paper's [24]), red first, on [0, 1].
+# Mean and standard deviation of CLIP's pixels (Radford et al. 2021, the paper's [24]), in RGB order, on [0, 1].
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def draw_latents(vae: AutoencoderKL, pictures: Tensor, generators: Sequence[Generator]) -> Tensor:
-    """One draw from the autoencoder's posterior for each picture, scaled to unit variance.
+    """Draw one sample from the autoencoder's posterior for each picture, scaled to unit variance.
 
     Args:
-        pictures: (B, 3, H, W) in [−1, 1]. generators: B CPU generators, one a picture.
+        pictures: (B, 3, H, W) in [−1, 1]. generators: B CPU generators, one for each picture.
 
     Returns:
         (B, 4, h, w) float32.
@@ -34,30 +34,30 @@ def draw_latents(vae: AutoencoderKL, pictures: Tensor, generators: Sequence[Gene
 
 
 def draw_noise(like: Tensor, generators: Sequence[Generator]) -> Tensor:
-    """Standard normal float32 of ``like``'s shape and device, each image from its own CPU generator."""
+    """Standard normal noise with the shape and device of ``like``, in float32; each image has its own CPU generator."""
     assert len(like) == len(generators)
     return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like.device)
 
 
 def keep_mask_at(keep_mask: Tensor, size: Sequence[int]) -> Tensor:
-    """The keep-mask (B, 1, H, W) at the latent's size (h, w), by antialiased bilinear resizing."""
+    """Resize the keep-mask (B, 1, H, W) to the latent's size (h, w), bilinear with antialiasing."""
     return functional.interpolate(keep_mask, size=tuple(size), mode="bilinear", antialias=True)
 
 
 def clip_pixels(pictures: Tensor) -> Tensor:
-    """(B, 3, 224, 224) in [−1, 1] -> CLIP's normalised pixels."""
+    """Normalise pictures (B, 3, 224, 224) in [−1, 1] as CLIP expects them."""
     mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return ((pictures + 1) / 2 - mean) / std
 
 
 @dataclass(frozen=True)
 class Noised:
-    """A batch as the network is given it, and what it has to predict.
+    """The network's inputs for a noised batch, and its target.
 
     Attributes:
         sample: (B, 13, h, w). target: (B, 4, h, w), ε or v. garment_latent: (B, 4, h, w).
-        timestep: (B,) of 0…999. conditioned: (B,) bool, False where garment and
-            image context are dropped.
+        timestep: (B,) from 0 to 999.
+        conditioned: (B,) bool; False where garment and image context are dropped.
     """
 
     sample: Tensor
@@ -68,7 +68,7 @@ class Noised:
 
 
 def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed: int, dropout: float) -> Noised:
-    """Draw timestep, dropout, latents and noise of each image, keyed by (seed, epoch, index)."""
+    """Noise a batch for training; timestep, dropout, latents and noise are keyed by (seed, epoch, index)."""
     generators = [torch_generator(seed, epoch, index, "training") for epoch, index in batch.key]
     steps = scheduler.config.num_train_timesteps
     timestep = torch.cat([torch.randint(steps, (1,), generator=g) for g in generators])
@@ -84,7 +84,7 @@ def noised_at(
     conditioned: Tensor,
     generators: Sequence[Generator],
 ) -> Noised:
-    """Draw each image's latents and noise from its generator, and noise it to its timestep (B,)."""
+    """Noise a batch to given timesteps (B,); each image's latents and noise come from its own generator."""
     timestep, conditioned = (values.to(batch.image.device) for values in (timestep, conditioned))
     with torch.no_grad():
         latent, agnostic, densepose, garment = (

@@ -1,4 +1,4 @@
-"""What training needs of a network, and the network of Fig. 1 that gives it.
+"""The interface that training requires of a network, and the network of Fig. 1, which implements it.
 
 Letters: B images, h × w latent cells.
 """
@@ -16,12 +16,12 @@ from siftvton.model.unet import TryOnUNet
 
 
 class SupervisedNetwork(nn.Module, ABC):
-    """A noise prediction whose garment cross-attention is supervised: what training and evaluation rely on.
+    """A noise prediction network with supervised garment cross-attention, as training and evaluation use it.
 
-    Another base network is another subclass.
+    To use another base network, write another subclass.
 
     Attributes:
-        finetuned: beginnings of the names of the parameters that fine-tuning trains.
+        finetuned: name prefixes of the parameters that fine-tuning trains.
     """
 
     finetuned: tuple[str, ...]
@@ -29,15 +29,15 @@ class SupervisedNetwork(nn.Module, ABC):
     @property
     @abstractmethod
     def hooked(self) -> nn.Module:
-        """The module that holds the hooked layers; their names start from it."""
+        """The module that holds the hooked layers; their names are relative to it."""
 
     @abstractmethod
     def hooked_layers(self, which: str) -> list[str]:
-        """Names of the hooked cross-attentions: ``all``, or ``middle``, the middle one of each resolution."""
+        """Names of the hooked cross-attentions: ``all`` of them, or the ``middle`` one of each resolution."""
 
     @abstractmethod
     def hooked_strides(self, which: str) -> dict[int, list[str]]:
-        """Latent stride -> the names of :meth:`hooked_layers` at that resolution."""
+        """The names of :meth:`hooked_layers` by their latent stride."""
 
     @abstractmethod
     def variation_layer(self) -> str:
@@ -51,12 +51,13 @@ class SupervisedNetwork(nn.Module, ABC):
     def forward(
         self, sample: Tensor, timestep: Tensor, garment_latent: Tensor, garment_224: Tensor, conditioned: Tensor
     ) -> Tensor:
-        """
+        """Predict the noise, ε or v.
+
         Args:
             sample: (B, 13, h, w), see :class:`TryOnUNet`. timestep: (B,). garment_latent: (B, 4, h, w).
             garment_224: (B, 3, 224, 224) in [−1, 1].
-            conditioned: (B,) bool; False drops an image's conditioning: the learned vector takes the place of its
-                image token, and nothing of its garment is seen. That is guidance's unconditional pass.
+            conditioned: (B,) bool; False drops the conditioning of an image: a learned vector replaces its image
+                token, and its garment has no effect. This is the unconditional pass of guidance.
 
         Returns:
             The prediction (B, 4, h, w).
@@ -64,10 +65,10 @@ class SupervisedNetwork(nn.Module, ABC):
 
 
 class TryOnNetwork(SupervisedNetwork):
-    """StableVITON's network as the paper trains it: U-Net, garment encoder, image context."""
+    """StableVITON's network as trained in the paper: U-Net, garment encoder, image context."""
 
-    # What StableVITON and the paper train: the garment encoder, the decoder, the first convolution and the hooked
-    # layers with their zero convolutions.
+    # StableVITON and the paper train the garment encoder, the decoder, the first convolution and the hooked layers
+    # with their zero convolutions.
     finetuned = (
         "garment_encoder.",
         "unet.encoder.conv_in.",

@@ -1,7 +1,7 @@
-"""The published checkpoints' tensor names, and ours: one rename table, strict both ways.
+"""Translation between the tensor names of the published checkpoints and ours: one rename table, strict both ways.
 
-StableVITON's and SIFT-VTON's releases are Lightning checkpoints in Stable Diffusion's original naming. Every
-function here works on plain dictionaries of tensors, one for each part of a pipeline; nothing is loaded from disk.
+The releases of StableVITON and SIFT-VTON are Lightning checkpoints with Stable Diffusion's original names. The
+functions here work on plain dictionaries of tensors, one for each part of a pipeline; nothing is loaded from disk.
 """
 
 import re
@@ -20,13 +20,13 @@ PREFIXES = {
     "image_context": "",
 }
 
-# What a published checkpoint holds and no result depends on.
+# Tensors of a published checkpoint that no result depends on.
 DROPPED = (
     r"(alphas|betas|sqrt|log|posterior|logvar)\w*",  # the noise schedule's buffers
     r"model\.diffusion_model\.explicit_ratio",  # a buffer of the fine-tuned release
     r"lastzc\..*",  # a convolution that is never called
-    r"control_model\.input_blocks\.(9|10|11)\..*",  # the garment encoder's deepest level and middle block,
-    r"control_model\.middle_block\..*",  # whose outputs are never read
+    r"control_model\.input_blocks\.(9|10|11)\..*",  # the deepest level of the garment encoder; nothing reads it
+    r"control_model\.middle_block\..*",  # the middle block of the garment encoder; nothing reads it
     r"cond_stage_model\.transformer\.(vision_model\.)?embeddings\.position_ids",  # 0, 1, 2, …
 )
 
@@ -50,7 +50,7 @@ def _replace(rules: Iterable[tuple[str, str | Callable[[re.Match], str]]], name:
 
 
 def _renamed(table: Mapping[str, str], rest: str) -> str:
-    """``rest`` with its leading module name looked up in ``table``."""
+    """``rest`` with its leading module name replaced by the table's."""
     for ours, theirs in table.items():
         if rest.startswith(ours + "."):
             return theirs + rest[len(ours) :]
@@ -58,7 +58,7 @@ def _renamed(table: Mapping[str, str], rest: str) -> str:
 
 
 def _encoder_rules(per_level: int) -> list[tuple[str, str | Callable[[re.Match], str]]]:
-    """Rules for an :class:`~siftvton.model.encoder.Encoder` whose levels have ``per_level`` − 1 blocks."""
+    """Rename rules for an :class:`~siftvton.model.encoder.Encoder` with ``per_level`` − 1 blocks in each level."""
     return [
         (r"^time_embedding\.linear_1", "time_embed.0"),
         (r"^time_embedding\.linear_2", "time_embed.2"),
@@ -79,7 +79,7 @@ def _encoder_rules(per_level: int) -> list[tuple[str, str | Callable[[re.Match],
 
 
 def unet_name(name: str, blocks_per_level: int) -> str:
-    """Our U-Net parameter's name in a published checkpoint, without the prefix."""
+    """The published name of one of our U-Net parameters, without the prefix."""
     per_level = blocks_per_level + 1
     if name.startswith("encoder."):
         return _replace(_encoder_rules(per_level), name.removeprefix("encoder."))
@@ -96,7 +96,7 @@ def unet_name(name: str, blocks_per_level: int) -> str:
                 r"^up_blocks\.(\d+)\.attentions\.(\d+)\.(.*)",
                 lambda m: f"output_blocks.{int(m[1]) * per_level + int(m[2])}.1.{m[3]}",
             ),
-            (  # behind the attention where the level has one: all levels but the deepest
+            (  # after the attention, which all levels except the deepest have
                 r"^up_blocks\.(\d+)\.upsamplers\.0\.conv",
                 lambda m: f"output_blocks.{(int(m[1]) + 1) * per_level - 1}.{1 if m[1] == '0' else 2}.conv",
             ),
@@ -110,14 +110,14 @@ def unet_name(name: str, blocks_per_level: int) -> str:
 
 
 def garment_encoder_name(name: str, blocks_per_level: int) -> str:
-    """Our garment encoder parameter's name in a published checkpoint, without the prefix."""
+    """The published name of one of our garment encoder parameters, without the prefix."""
     if name.startswith("garment_conv."):
         return name.replace("garment_conv.", "cond_first_block.0.")
     return _replace(_encoder_rules(blocks_per_level + 1), name.removeprefix("encoder."))
 
 
 def vae_name(name: str, levels: int) -> str:
-    """A diffusers ``AutoencoderKL`` parameter's name in a published checkpoint, without the prefix."""
+    """The published name of a parameter of diffusers' ``AutoencoderKL``, without the prefix."""
     return _replace(
         [
             (r"^((?:post_)?quant_conv)\.", r"\1."),
@@ -136,7 +136,7 @@ def vae_name(name: str, levels: int) -> str:
                 lambda m: f"encoder.down.{m[1]}.block.{m[2]}.{_renamed({'conv_shortcut': 'nin_shortcut'}, m[3])}",
             ),
             (r"^encoder\.down_blocks\.(\d+)\.downsamplers\.0\.", r"encoder.down.\1.downsample."),
-            (  # the original counts the decoder's levels from the finest
+            (  # the original numbers the decoder levels from the finest
                 r"^decoder\.up_blocks\.(\d+)\.resnets\.(\d+)\.(.*)",
                 lambda m: (
                     f"decoder.up.{levels - 1 - int(m[1])}.block.{m[2]}."
@@ -153,18 +153,18 @@ def vae_name(name: str, levels: int) -> str:
 
 
 def image_encoder_name(name: str) -> str:
-    """A CLIP vision parameter's name as transformers 4 wrote it; transformers 5 leaves out ``vision_model.``."""
+    """The name that transformers 4 gives a CLIP vision parameter; transformers 5 leaves out ``vision_model.``."""
     return "vision_model." + name.removeprefix("vision_model.")
 
 
 def as_transformers_4(name: str) -> str:
-    """A published name whose CLIP part may be as transformers 5 writes it."""
+    """A published tensor name as transformers 4 writes it; ``name`` may be in the form of transformers 5."""
     head, prefix, rest = name.partition(PREFIXES["image_encoder"])
     return prefix + image_encoder_name(rest) if prefix and not head else name
 
 
 def image_context_name(name: str) -> str:
-    """Our image context parameter's name; ``value`` is the last third of the published ``c_qkv``."""
+    """The published name of one of our image context parameters; ``value`` is the last third of ``c_qkv``."""
     return _replace(
         [
             (r"^unconditional$", "learnable_vector"),
@@ -193,7 +193,7 @@ def published_name(part: str, name: str, blocks_per_level: int = 2, vae_levels: 
 
 
 def is_dropped(name: str) -> bool:
-    """Whether a published tensor is left behind on purpose."""
+    """Whether a published tensor is left out on purpose."""
     return any(re.fullmatch(pattern, name) for pattern in DROPPED)
 
 
@@ -201,12 +201,12 @@ Shapes = Mapping[str, Mapping[str, torch.Size]]
 
 
 def from_published(published: Mapping[str, Tensor], shapes: Shapes, **sizes: int) -> dict[str, dict[str, Tensor]]:
-    """Rename a published checkpoint's tensors into ours.
+    """Rename the tensors of a published checkpoint to our names.
 
     Args:
         published: name -> tensor.
-        shapes: for each part wanted, our parameter names and shapes (a state dict's).
-        sizes: ``blocks_per_level`` and ``vae_levels``, where they are not the full model's.
+        shapes: our parameter names and shapes for each requested part, as in a state dict.
+        sizes: ``blocks_per_level`` and ``vae_levels``, if they differ from the full model.
 
     Returns:
         part -> our name -> tensor.
@@ -217,8 +217,8 @@ def from_published(published: Mapping[str, Tensor], shapes: Shapes, **sizes: int
     published = {as_transformers_4(name): tensor for name, tensor in published.items()}
     result: dict[str, dict[str, Tensor]] = {part: {} for part in shapes}
     used, missing, wrong = set(), [], []
-    for part, wanted in shapes.items():
-        for name, shape in wanted.items():
+    for part, expected in shapes.items():
+        for name, shape in expected.items():
             theirs = published_name(part, name, **sizes)
             used.add(theirs)
             if theirs not in published:
@@ -240,14 +240,18 @@ def from_published(published: Mapping[str, Tensor], shapes: Shapes, **sizes: int
 def to_published(
     ours: Mapping[str, Mapping[str, Tensor]], like: Mapping[str, Tensor], **sizes: int
 ) -> dict[str, Tensor]:
-    """Rename our tensors into a published checkpoint's form.
+    """Rename our tensors to the names of a published checkpoint.
 
     Args:
         ours: part -> our name -> tensor.
-        like: a published checkpoint, or zeros of its shapes, that gives every name, shape and dropped part.
+        like: a published checkpoint, or zeros of the same shapes; it gives the names, the shapes and the tensors
+            that are not part of our model.
 
     Returns:
-        the names of ``like``, in its order.
+        The tensors under the names of ``like``, in the same order.
+
+    Raises:
+        ValueError: ``like`` has no tensor of a required name.
     """
     result = dict(like)
     names = {as_transformers_4(name): name for name in like}
@@ -255,7 +259,7 @@ def to_published(
         for name, tensor in tensors.items():
             canonical = published_name(part, name, **sizes)
             if canonical not in names:
-                raise ValueError(f"{canonical} is not a name of the published form")
+                raise ValueError(f"the tensor {canonical} is missing")
             theirs = names[canonical]
             if _is_value(name, part):
                 merged = like[theirs].clone()
@@ -275,7 +279,7 @@ def _our_tensor(name: str, part: str, tensor: Tensor) -> Tensor:
 
 
 def listed(problems: Mapping[str, list[str]]) -> str:
-    """Each kind of problem with its first names, in one line."""
+    """The problems in one line: each kind with its first three names."""
     return "; ".join(f"{kind}: {_first_three(names)}" for kind, names in problems.items() if names)
 
 

@@ -1,8 +1,8 @@
-"""What the configuration file of a pipeline's part may hold: the keys and values listed here, and nothing else.
+"""The keys and values that are allowed in the configuration file of a pipeline part.
 
-The libraries' own loaders act on more keys than the sizes of a network. Some of them name code to fetch and run
-(``attn_implementation``, ``auto_map``, ``quantization_config``). So no configuration file is handed to them: a part is
-built from the settings that passed these rules.
+The loaders of the libraries act on more keys than the sizes of a network. Some of these keys name code to download
+and run (``attn_implementation``, ``auto_map``, ``quantization_config``). Therefore the libraries never read a
+configuration file themselves: a part is built only from settings that passed these rules.
 """
 
 import inspect
@@ -24,7 +24,7 @@ from siftvton.model.weight_files import read_json, shown
 
 class Rule(NamedTuple):
     allows: Callable[[Any], bool]
-    words: str  # what is allowed, for messages
+    words: str  # names the allowed values, for messages
 
 
 def _whole(lowest: int, highest: int) -> Rule:
@@ -57,7 +57,7 @@ def _list_of(rule: Rule, longest: int) -> Rule:
 
 YES_OR_NO = _one_of(True, False)
 TEXT = Rule(lambda value: value is None or isinstance(value, str), "text")
-# Far above any model's; they keep a wrong number from building layers for hours.
+# Far above the sizes of any real model; without limits, a wrong number could build layers for hours.
 WIDTH = _whole(1, 65_536)
 LEVELS = 8
 BLOCKS = _whole(1, 16)
@@ -118,14 +118,14 @@ ALLOWED: dict[type, dict[str, Rule]] = {
         "beta_end": _number(1e-8, 0.999),
         "beta_schedule": _one_of("linear", "scaled_linear", "squaredcos_cap_v2"),
         "trained_betas": _one_of(None),
-        "skip_prk_steps": _one_of(True),  # PLMS, not the slower start that the library has as well
+        "skip_prk_steps": _one_of(True),  # PLMS; False is a slower start by Runge-Kutta steps
         "set_alpha_to_one": YES_OR_NO,
         "prediction_type": _one_of("epsilon", "v_prediction"),
         "timestep_spacing": _one_of("linspace", "leading", "trailing"),
         "steps_offset": _whole(0, 1),
     },
 }
-# What must be there, since the weights' shapes do not show it or since the libraries' defaults are another model's.
+# Keys that must be given: the weights' shapes do not show them, or the libraries' defaults belong to another model.
 REQUIRED: dict[type, tuple[str, ...]] = {
     AutoencoderKL: (
         "block_out_channels",
@@ -151,7 +151,7 @@ REQUIRED: dict[type, tuple[str, ...]] = {
         "prediction_type",
     ),
 }
-# Keys that say where a file comes from. They are checked and otherwise ignored.
+# Keys that say where a file comes from. They are checked, then ignored.
 DIFFUSERS_NOTES = {"_diffusers_version": TEXT, "_name_or_path": TEXT}
 DTYPE = _one_of(None, "float32", "float16", "bfloat16")
 NOTES: dict[type, dict[str, Rule]] = {
@@ -161,18 +161,18 @@ NOTES: dict[type, dict[str, Rule]] = {
         "model_type": _one_of("clip_vision_model"),
         "transformers_version": TEXT,
         "dtype": DTYPE,
-        "torch_dtype": DTYPE,  # transformers 4 wrote it
+        "torch_dtype": DTYPE,  # written by transformers 4
         "dropout": _number(0, 0),
     },
-    PNDMScheduler: {**DIFFUSERS_NOTES, "clip_sample": _one_of(False)},  # Stable Diffusion's file holds the latter
+    PNDMScheduler: {**DIFFUSERS_NOTES, "clip_sample": _one_of(False)},  # clip_sample is in Stable Diffusion's file
 }
 
 
 def read_settings(path: Path, kind: type) -> dict[str, Any]:
-    """The settings of a part of class ``kind`` from its configuration file.
+    """Read and check the settings of a part of class ``kind``.
 
     Raises:
-        InputError: a key is unknown or missing, or a value is not allowed or does not fit another.
+        InputError: a key is unknown or missing, a value is not allowed, or two values do not fit each other.
     """
     content = read_json(path)
     if not isinstance(content, dict):
@@ -181,15 +181,15 @@ def read_settings(path: Path, kind: type) -> dict[str, Any]:
     notes = NOTES.get(kind, DIFFUSERS_NOTES) | {"_class_name": _one_of(kind.__name__)}
     for key, value in content.items():
         rule = rules.get(key) or notes.get(key)
-        if rule is None and key in defaults:  # a key that a version of the library added, and that changes nothing
+        if rule is None and key in defaults:  # a newer library version may add keys; their defaults change nothing
             rule = _one_of(defaults[key])
         if rule is None:
-            raise InputError(f"{path}: {shown(key)} is not a known key; known are {', '.join(rules)}")
+            raise InputError(f"{path}: {shown(key)} is not a known key; the known keys are {', '.join(rules)}")
         if not rule.allows(value):
             raise InputError(f"{path}: {shown(key)}={shown(json.dumps(value))} is not allowed; use {rule.words}")
     missing = [key for key in REQUIRED[kind] if key not in content]
     if missing:
-        raise InputError(f"{path}: lacks {', '.join(missing)}; copy the folder again")
+        raise InputError(f"{path}: has no {', '.join(missing)}; copy the folder again")
     settings = {
         key: float(value) if type(value) is int and type(defaults[key]) is float else value
         for key, value in content.items()
@@ -209,14 +209,15 @@ def _defaults(kind: type) -> dict[str, Any]:
 
 
 def _misfit(kind: type, settings: Mapping[str, Any]) -> str | None:
-    """What of the settings does not fit the others, in words; None: all fit."""
+    """A description of two settings that do not fit each other; None if all fit."""
     if kind in (TryOnUNet, GarmentEncoder):
         if len(settings["channels"]) < 2:
             return f"channels={list(settings['channels'])} has too few levels; use 2 or more"
-        seen = 3 * settings["latent_channels"] + 1  # the noisy, the agnostic and the DensePose latent, and the mask
-        if settings["in_channels"] != seen:
+        required = 3 * settings["latent_channels"] + 1  # noisy, agnostic and DensePose latent, and the mask
+        if settings["in_channels"] != required:
             return (
-                f"in_channels={settings['in_channels']} does not fit the latents; 3·latent_channels + 1 = {seen} does"
+                f"in_channels={settings['in_channels']} does not fit latent_channels={settings['latent_channels']}; "
+                f"use 3·latent_channels + 1 = {required}"
             )
         return _indivisible(settings, "channels", ("heads", "norm_groups"))
     if kind is CLIPVisionModel:
@@ -225,10 +226,13 @@ def _misfit(kind: type, settings: Mapping[str, Any]) -> str | None:
         levels = len(settings["block_out_channels"])
         for key in ("down_block_types", "up_block_types"):
             if len(settings[key]) != levels:
-                return f"{key} has {len(settings[key])} entries; block_out_channels has {levels}"
+                return (
+                    f"{key} has {len(settings[key])} entries, but block_out_channels has {levels}; "
+                    "use the same number for both"
+                )
         return _indivisible(settings, "block_out_channels", ("norm_num_groups",))
     if kind is PNDMScheduler and settings["beta_start"] > settings["beta_end"]:
-        return f"beta_start={settings['beta_start']} is above beta_end={settings['beta_end']}"
+        return f"beta_start={settings['beta_start']} is above beta_end={settings['beta_end']}; use a lower beta_start"
     return None
 
 
@@ -237,5 +241,8 @@ def _indivisible(settings: Mapping[str, Any], widths: str, divisors: tuple[str, 
     for width in [found] if isinstance(found, int) else found:
         for divisor in divisors:
             if width % settings[divisor]:
-                return f"{widths}: {width} is not a multiple of {divisor}={settings[divisor]}"
+                return (
+                    f"{widths}: {width} is not a multiple of {divisor}={settings[divisor]}; "
+                    f"use multiples of {settings[divisor]}"
+                )
     return None

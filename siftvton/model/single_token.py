@@ -1,7 +1,7 @@
-"""Cross-attention to one token, which is all that the image context has.
+"""A shortcut for cross-attention to a single token, as the image context is.
 
-The softmax over one key is 1, so the output is that token's value whatever the query is: queries, keys and scores
-are never computed, and the layers that would feed them have no gradient.
+The softmax over one key is 1, so the output is the value of that token for every query. Queries, keys and scores are
+never computed, and the layers that would compute them get no gradient.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 class SingleTokenProcessor:
     """Processor for diffusers' ``Attention``: (B, N_q, C), (B, 1, D) -> (B, 1, C), which broadcasts over queries.
 
-    Inside :func:`token_constant` the output is computed once.
+    Inside a :func:`token_constant` block, the output is computed only once.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class SingleTokenProcessor:
 
 
 def attend_to_single_token(module: nn.Module) -> None:
-    """Give every transformer block's cross-attention inside ``module`` the shortcut."""
+    """Install the shortcut in the cross-attention of every transformer block inside ``module``."""
     for block in module.modules():
         if isinstance(block, BasicTransformerBlock):
             block.attn2.set_processor(SingleTokenProcessor())
@@ -52,7 +52,7 @@ def attend_to_single_token(module: nn.Module) -> None:
 
 @contextmanager
 def token_constant(*modules: nn.Module) -> Iterator[None]:
-    """Promise that the modules are given one and the same token, and keep their weights, until the block ends."""
+    """Promise that the token and the weights of the modules stay the same inside the ``with`` block."""
     blocks = [block for module in modules for block in module.modules() if isinstance(block, BasicTransformerBlock)]
     processors = [p for block in blocks if isinstance(p := block.attn2.processor, SingleTokenProcessor)]
     try:
@@ -65,7 +65,7 @@ def token_constant(*modules: nn.Module) -> Iterator[None]:
 
 
 def unused_parameters(module: nn.Module) -> set[str]:
-    """Names of the parameters inside ``module`` that the shortcut leaves without influence."""
+    """Names of the parameters inside ``module`` that have no effect because of the shortcut."""
     return {
         f"{name}.{part}.{parameter}"
         for name, block in module.named_modules()

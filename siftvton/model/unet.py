@@ -1,4 +1,4 @@
-"""The denoising U-Net with hooked cross-attention: Stable Diffusion 1.x's parts, a decoder loop of our own."""
+"""The denoising U-Net with hooked cross-attention: the parts of Stable Diffusion 1.x and our own decoder loop."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +17,9 @@ from siftvton.model.single_token import attend_to_single_token
 
 
 class TryOnUNet(ModelMixin, ConfigMixin):
-    """ε̂ from the noisy latent, the agnostic latent, the keep-mask, the DensePose latent and the garment's features.
+    """Predicts ε from the noisy latent, the agnostic latent, the keep-mask, the DensePose latent and the garment.
 
-    Before each decoder block but those of the deepest level, a :class:`GarmentAttention` adds what it looks up in
+    Before each decoder block, except those of the deepest level, a :class:`GarmentAttention` adds what it reads from
     the garment feature of the same resolution.
     """
 
@@ -38,11 +38,11 @@ class TryOnUNet(ModelMixin, ConfigMixin):
     ) -> None:
         """
         Args:
-            in_channels: 3 latents and the keep-mask.
-            channels: of each level, finest first; each level halves the size of the one before; all but the last
-                attend to the context and to the garment.
-            blocks_per_level: residual blocks of an encoder level; a decoder level has one more.
-            context_width: of the image-context token.
+            in_channels: channels of three latents and the keep-mask.
+            channels: channels of each level, finest first; each level has half the size of the one before. All levels
+                except the last attend to the context and to the garment.
+            blocks_per_level: residual blocks in each encoder level; a decoder level has one more.
+            context_width: width of the image-context token.
         """
         super().__init__()
         self.encoder = Encoder(
@@ -97,14 +97,15 @@ class TryOnUNet(ModelMixin, ConfigMixin):
         garment: Sequence[Tensor] = (),
         garment_scale: Tensor | None = None,
     ) -> Tensor:
-        """
+        """Predict the noise.
+
         Args:
             sample: (B, 13, h, w): noisy latent 4, agnostic latent 4, keep-mask 1, DensePose latent 4.
             timestep: (B,).
             context: (B, 1, context width).
-            garment: the garment encoder's features, finest first, of the first B' ≤ B images; the rest of the batch
-                sees no garment, as in guidance's unconditional pass. Empty: nobody does.
-            garment_scale: (B',) factor of what the garment adds; 0 drops the conditioning of an image.
+            garment: the garment encoder's features, finest first, of the first B' ≤ B images. The other images get
+                no garment, as in the unconditional pass of guidance. Empty: no image gets one.
+            garment_scale: (B',) a factor on what the garment adds; 0 drops the conditioning of an image.
 
         Returns:
             (B, 4, h, w).
@@ -128,14 +129,14 @@ class TryOnUNet(ModelMixin, ConfigMixin):
             if block.upsamplers is not None:
                 hidden = block.upsamplers[0](hidden)
         assert not skips
-        assert not features, "as many garment features as hooked layers are wanted"
+        assert not features, "there must be one garment feature for each hooked layer"
         return self.conv_out(functional.silu(self.conv_norm_out(hidden)))
 
     def hooked_layers(self, which: str) -> list[str]:
         """Names of the hooked layers' cross-attentions, coarsest first.
 
         Args:
-            which: ``all``, or ``middle``: the middle one of each resolution (1, 4, 7 of 0…8 in the full model).
+            which: ``all``; or ``middle``, the middle one of each resolution (1, 4 and 7 of 0…8 in the full model).
         """
         per_level = self.config.blocks_per_level + 1
         chosen = range(len(self.garment_attention))
@@ -144,7 +145,7 @@ class TryOnUNet(ModelMixin, ConfigMixin):
         return [f"garment_attention.{index}.transformer.transformer_blocks.0.attn2" for index in chosen]
 
     def hooked_strides(self, which: str) -> dict[int, list[str]]:
-        """Latent stride -> names of the hooked layers' cross-attentions there, as :meth:`hooked_layers` gives them."""
+        """Names of the hooked layers' cross-attentions, as in :meth:`hooked_layers`, by their latent stride."""
         per_level = self.config.blocks_per_level + 1
         levels = len(self.garment_attention) // per_level
         strides: dict[int, list[str]] = {}
@@ -154,5 +155,5 @@ class TryOnUNet(ModelMixin, ConfigMixin):
         return strides
 
     def variation_layer(self) -> str:
-        """Name of the middle hooked cross-attention at latent stride 2, the one that ATV regularises."""
+        """Name of the middle hooked cross-attention at latent stride 2, which ATV regularises."""
         return self.hooked_layers("middle")[-2]

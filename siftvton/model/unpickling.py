@@ -1,9 +1,9 @@
-"""The tensors of a Lightning checkpoint, without running anything that the file names.
+"""Read the tensors of a Lightning checkpoint without running any code that the file names.
 
-PyTorch's own safe reader refuses an honest checkpoint that also holds configuration objects. Here nothing but tensors
-is rebuilt, and each is checked against the bytes that are there. A class or a function of another package is never
-imported: an inert stub stands in for it. One of Python's own library, which is what a hostile pickle calls, makes the
-file refused, unless it is a plain value's.
+PyTorch's own safe reader refuses honest checkpoints that also hold configuration objects. This reader rebuilds only
+tensors, and checks each one against the bytes in the file. It never imports a class or function of another package;
+an inert stub takes its place. A hostile pickle calls functions of Python's own library, so a file that names anything
+in it is refused, except for the types of plain values in ``HARMLESS``.
 """
 
 import io
@@ -21,9 +21,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-# What configuration objects and training states hold of Python's own library; stubs stand in for these as well.
+# Names in Python's own library that configuration objects and training states use; stubs replace these, too.
 HARMLESS = {
-    "_codecs": {"encode"},  # how protocol 2 writes bytes, which NumPy's numbers and random states hold
+    "_codecs": {"encode"},  # protocol 2 writes bytes with it, e.g. in NumPy numbers and random states
     "argparse": {"Namespace"},
     "array": {"_array_reconstructor", "array"},
     "builtins": {"bool", "bytes", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "object", "set",
@@ -45,9 +45,9 @@ HARMLESS = {
     "uuid": {"UUID"},
     "zoneinfo": {"ZoneInfo", "ZoneInfo._unpickle"},
 }  # fmt: skip
-PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # PyTorch pickles by protocol 2, which keeps old names
+PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # PyTorch uses pickle protocol 2, which has old names
 
-# PyTorch's names of what its storages hold; an untyped one is counted in bytes.
+# The data type of each PyTorch storage class; untyped storages are counted in bytes.
 STORAGES = {
     "BFloat16Storage": torch.bfloat16,
     "BoolStorage": torch.bool,
@@ -63,13 +63,13 @@ STORAGES = {
     "ShortStorage": torch.int16,
     "UntypedStorage": torch.uint8,
 }
-NEW_DTYPES = {  # the numbers that PyTorch keeps in untyped storages
+NEW_DTYPES = {  # data types that PyTorch keeps in untyped storages
     name: getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2", "uint16", "uint32", "uint64")
 }
-LOCAL_HEADER = 30  # bytes before the name of an entry, by the zip format
-REPEATED = 2**20  # elements that a tensor may have by repeating fewer, with strides of 0
+LOCAL_HEADER = 30  # bytes before the name of an entry in the zip format
+REPEATED = 2**20  # limit on the elements of a tensor that repeats fewer stored elements, with strides of 0
 
-# What a damaged or hostile pickle raises on its way through Python's own unpickler, beside its own error.
+# Errors that a damaged or hostile pickle can raise in Python's unpickler, in addition to UnpicklingError.
 BROKEN = (
     ArithmeticError,
     AssertionError,
@@ -86,7 +86,7 @@ BROKEN = (
 
 
 class Stub:
-    """Takes whatever a pickle does to an object, and does nothing."""
+    """Accepts everything that a pickle does to an object, and does nothing."""
 
     def __new__(cls, *_: Any, **__: Any) -> "Stub":
         return super().__new__(cls)
@@ -106,21 +106,24 @@ class Stub:
 
 @dataclass(frozen=True)
 class Storage:
-    """A stretch of the file."""
+    """A part of the file that holds numbers of one type."""
 
     content: torch.UntypedStorage
     dtype: torch.dtype
 
 
-# The library's unpickler in Python. The one in C takes as much memory as a file's numbers say, before it reads on.
+# The unpickler written in Python. The one in C allocates as much memory as the file claims to need before reading on.
 PlainUnpickler: Any = pickle._Unpickler
 
 
 class TensorUnpickler(PlainUnpickler):
-    """Rebuilds tensors and plain containers; see the module's text for everything else."""
+    """Rebuilds tensors and plain containers; the module docstring describes what happens to everything else."""
 
     def __init__(self, content: bytes, storage: Callable[[str], torch.UntypedStorage]) -> None:
-        """``storage`` gives the bytes that an entry of the archive holds."""
+        """
+        Args:
+            content: the pickle. storage: returns the bytes of an archive entry.
+        """
         super().__init__(io.BytesIO(content), encoding="utf-8")
         self.storage = storage
 
@@ -134,22 +137,22 @@ class TensorUnpickler(PlainUnpickler):
         module = PYTHON_2.get(module, module)
         own_library = module.partition(".")[0] in sys.stdlib_module_names
         if own_library and name not in HARMLESS.get(module, ()):
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no checkpoint needs")
+            raise pickle.UnpicklingError(f"the file names {module}.{name}, which no checkpoint needs")
         return Stub
 
     def persistent_load(self, identity: Any) -> Storage:
         if not isinstance(identity, tuple) or len(identity) != 5 or identity[0] != "storage":
-            raise ValueError("it refers to something that is no storage of numbers")
+            raise ValueError("it refers to an object that is not a tensor storage")
         _, dtype, key, _, count = identity
         if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or not _is_count(count):
-            raise ValueError("its numbers are of an unknown type, perhaps quantised")
+            raise ValueError("its weights have an unknown data type and may be quantised")
         content = self.storage(key)
         if count * dtype.itemsize > content.nbytes():
-            raise ValueError(f"its storage {key} is shorter than it says")
+            raise ValueError(f"its storage {key} has fewer bytes than stated")
         return Storage(content, dtype)
 
-    # Sets and attributes hold no tensors. Hashing what a file nests, or setting attributes on what a file names, would
-    # let it end or change this process.
+    # Sets and attributes hold no tensors, so they are skipped. Hashing nested objects from a file, or setting
+    # attributes on objects that it names, would let the file end or change this process.
 
     def load_empty_set(self) -> None:
         self.append(Stub())
@@ -190,11 +193,11 @@ class TensorUnpickler(PlainUnpickler):
 
 
 def _key(key: Any) -> Any:
-    """``key`` if a dictionary may have it: a plain value, or a tuple of some."""
+    """Return ``key`` if it is allowed as a dictionary key: a plain value or a tuple of plain values."""
     plain = (str, int, float, bool, bytes, type(None), Stub, torch.dtype)
     if type(key) in plain or (type(key) is tuple and all(type(each) in plain for each in key)):
         return key
-    raise ValueError("a key of a dictionary in it is no plain value")
+    raise ValueError("a dictionary key in it is not a plain value")
 
 
 def _dictionary(kind: type, items: Iterable[tuple[Any, Any]]) -> Any:
@@ -213,35 +216,35 @@ def _is_count(value: Any) -> bool:
 
 
 def _tensor(storage: Any, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> Tensor:
-    """What PyTorch's ``_rebuild_tensor_v2`` makes, within the storage's bounds."""
+    """Rebuild a tensor like PyTorch's ``_rebuild_tensor_v2``, within the bounds of the storage."""
     return _view(storage, getattr(storage, "dtype", None), offset, size, stride)
 
 
 def _tensor_of(storage: Any, offset: int, size: Sequence[int], stride: Sequence[int], *rest: Any) -> Tensor:
-    """What PyTorch's ``_rebuild_tensor_v3`` makes, of a dtype that has no storage of its own."""
-    _, _, dtype, *_ = rest  # after whether a gradient is required, and its hooks
+    """Rebuild a tensor like PyTorch's ``_rebuild_tensor_v3``, for data types without a storage class."""
+    _, _, dtype, *_ = rest  # the first two are requires_grad and the backward hooks
     return _view(storage, dtype, offset, size, stride)
 
 
 def _view(storage: Any, dtype: Any, offset: int, size: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """A tensor of ``size`` and ``stride``, in elements, from element ``offset`` of a storage on."""
+    """A tensor in a storage, from element ``offset`` on; ``size`` and ``stride`` are in elements."""
     if not isinstance(storage, Storage) or not isinstance(dtype, torch.dtype):
-        raise ValueError("a tensor in it has no storage, or an unknown type")
+        raise ValueError("a tensor in it has no storage or an unknown data type")
     if len(size) != len(stride) or not all(map(_is_count, (offset, *size, *stride))):
-        raise ValueError("a tensor in it has a size, a stride or an offset that is no count")
+        raise ValueError("a tensor in it has an invalid size, stride or offset")
     count = math.prod(size)
     if not count:
         return torch.empty(0, dtype=dtype).reshape(size)
     if count > max(storage.content.nbytes() // dtype.itemsize, REPEATED):
         raise ValueError("a tensor in it is larger than its storage")
-    return torch.empty(0, dtype=dtype).set_(storage.content, offset, size, stride)  # refuses what lies outside
+    return torch.empty(0, dtype=dtype).set_(storage.content, offset, size, stride)  # raises outside the storage
 
 
 def _parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
-# All that a state_dict needs, beside PyTorch's storages.
+# All functions that a state_dict requires, in addition to PyTorch's storage classes.
 REBUILDERS: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): _ordered,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
@@ -252,45 +255,45 @@ REBUILDERS: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 class _Archive:
-    """A checkpoint as ``torch.save`` writes it: a zip of uncompressed entries, mapped into memory."""
+    """A checkpoint as ``torch.save`` writes it: a zip archive of uncompressed entries, mapped into memory."""
 
     def __init__(self, path: Path) -> None:
         """
         Raises:
-            ValueError: it is compressed, a program, or not of the zipped format.
-            OSError: it cannot be read.
+            ValueError: the file is compressed, a program, or not in the zip format.
+            OSError: the file cannot be read.
         """
         try:
             if not zipfile.is_zipfile(path):
-                raise ValueError("not of PyTorch's zipped format; save it again with PyTorch 1.6 or newer")
+                raise ValueError("it is not in PyTorch's zip format; save it again with PyTorch 1.6 or newer")
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
         except (MemoryError, RuntimeError, struct.error, zipfile.BadZipFile) as error:
-            raise ValueError(f"a damaged archive: {error}") from error
+            raise ValueError(f"it is a damaged archive: {error}") from error
         size = path.stat().st_size
         if any(Path(entry.filename).name == "constants.pkl" for entry in entries):
-            raise ValueError("a TorchScript program")
+            raise ValueError("it is a TorchScript program")
         if any(
             entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries
         ):
-            raise ValueError("compressed, which PyTorch never writes")
+            raise ValueError("it is compressed, but PyTorch never writes compressed files")
         if sum(entry.file_size for entry in entries) > size:
             raise ValueError("its entries claim to be larger than the file")
         self.content = torch.UntypedStorage.from_file(str(path), shared=False, nbytes=size)
         self.entries = {entry.filename.partition("/")[2]: entry for entry in entries}  # without the archive's name
         if "data.pkl" not in self.entries:
-            raise ValueError("without the entry data.pkl, so not written by PyTorch")
+            raise ValueError("it has no entry data.pkl, so it was not written by PyTorch")
         if "byteorder" in self.entries and self.read("byteorder") != b"little":
-            raise ValueError("written on a big-endian machine")
+            raise ValueError("it was written on a big-endian machine")
 
     def read(self, name: str) -> bytes:
         return _bytes(self.storage(name))
 
     def storage(self, name: str) -> torch.UntypedStorage:
-        """An entry's bytes, which are not read yet.
+        """The bytes of an entry, memory-mapped and not yet read.
 
         Raises:
-            ValueError: there is no such entry, or it does not lie within the file.
+            ValueError: the entry is missing or damaged, or ends beyond the file.
         """
         if name not in self.entries:
             raise ValueError(f"its entry {name} is missing")
@@ -298,7 +301,7 @@ class _Archive:
         header = _bytes(self.content[entry.header_offset : entry.header_offset + LOCAL_HEADER])
         if len(header) != LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
             raise ValueError(f"its entry {name} is damaged")
-        names = sum(struct.unpack("<HH", header[-4:]))  # the lengths of its name and of its extra field
+        names = sum(struct.unpack("<HH", header[-4:]))  # the lengths of the name and of the extra field
         begin = entry.header_offset + LOCAL_HEADER + names
         if begin + entry.file_size > self.content.nbytes():
             raise ValueError(f"its entry {name} ends beyond the file")
@@ -310,12 +313,12 @@ def _bytes(storage: torch.UntypedStorage) -> bytes:
 
 
 def read_tensors(path: Path) -> Any:
-    """A zipped checkpoint's content, its tensors memory-mapped, its other objects stubs.
+    """The content of a checkpoint in the zip format: memory-mapped tensors, and stubs for other objects.
 
     Raises:
-        pickle.UnpicklingError: the file names what no checkpoint needs.
-        ValueError: it is damaged, compressed, a program, or not of the zipped format.
-        OSError: it cannot be read.
+        pickle.UnpicklingError: the file names an object that no checkpoint needs.
+        ValueError: the file is damaged, compressed, a program, or not in the zip format.
+        OSError: the file cannot be read.
     """
     try:
         archive = _Archive(path)

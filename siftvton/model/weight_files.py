@@ -1,4 +1,4 @@
-"""Weights files and the JSON files beside them, read so that each broken one is a single line that says why."""
+"""Readers for weights files and the JSON files beside them; a broken file gives an error of one line."""
 
 import json
 import stat
@@ -13,26 +13,27 @@ from siftvton.errors import InputError, first_line
 
 SAFETENSORS = ".safetensors"
 LARGEST_JSON = 2**24  # bytes; an index of every tensor of the full model has 0.2 MB
-LONGEST_SHOWN = 100  # letters of what a message repeats from a file
+LONGEST_SHOWN = 100  # characters of a text from a file that a message repeats
 
-# What a weights file stores numbers as, by the format's own names.
+# The data types that are read, by their names in the safetensors format.
 DTYPES = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I64", "I32", "I16", "I8", "U8", "BOOL"}
 
 
 def shown(text: object) -> str:
-    """``text`` from a file as a message may repeat it: one line, not too long, no control characters."""
+    """A text from a file, made safe for a message: one line, limited length, no control characters."""
     text = str(text)
     text = text if text.isprintable() else repr(text)
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 
 def require_regular(path: Path) -> Path:
-    """Give ``path`` back if it is a regular file that can be read and has the content of one.
+    """Return ``path`` if it is a readable regular file and not a common mistake.
 
-    Opening a named pipe would wait for ever; a pointer of Git LFS or a web page in place of weights is common.
+    Opening a named pipe would wait for ever. A Git LFS pointer or a web page in place of the weights is common.
 
     Raises:
-        InputError: it is missing, a dangling link, a folder, a pipe, a device, empty, unreadable, or such a text.
+        InputError: the file is missing, empty or unreadable; a folder, a pipe, a device or a broken link; or a Git
+            LFS pointer or a web page.
     """
     try:
         mode = path.stat().st_mode
@@ -42,7 +43,7 @@ def require_regular(path: Path) -> Path:
             start = file.read(1024)
     except FileNotFoundError as error:
         if path.is_symlink():
-            raise InputError(f"{path}: links to {path.readlink()}, which does not exist") from error
+            raise InputError(f"{path}: links to {path.readlink()}, which does not exist; correct the link") from error
         raise InputError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:  # no permission, a loop of links, a NUL in the name
         raise InputError(f"{path}: cannot be read ({_reason(error)})") from error
@@ -65,51 +66,55 @@ def _kind(mode: int) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Read a JSON file.
 
     Raises:
-        InputError: it is missing, too large, or not JSON.
+        InputError: the file is missing, too large, or not JSON.
     """
     require_regular(path)
     try:
         if path.stat().st_size > LARGEST_JSON:
-            raise InputError(f"{path}: has more than {LARGEST_JSON // 2**20} MB; too large for a configuration")
+            raise InputError(
+                f"{path}: has more than {LARGEST_JSON // 2**20} MiB, too much for a configuration; copy it again"
+            )
         return json.loads(path.read_text(encoding="utf-8-sig"))  # an editor on Windows may add a byte-order mark
     except RecursionError as error:
-        raise InputError(f"{path}: is nested too deeply") from error
-    except ValueError as error:  # not JSON, not UTF-8, a number of too many digits
-        raise InputError(f"{path}: not JSON ({first_line(error)}); copy it again") from error
+        raise InputError(f"{path}: is nested too deeply; copy it again") from error
+    except ValueError as error:  # not JSON, not UTF-8, a number with too many digits
+        raise InputError(f"{path}: is not JSON ({first_line(error)}); copy it again") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({_reason(error)})") from error
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """A safetensors file's tensors by name, memory-mapped.
+    """The tensors of a safetensors file by name, memory-mapped.
 
     Raises:
-        InputError: the file is damaged, or holds numbers of a type that is no weight's.
+        InputError: the file is missing or damaged, or holds a data type that is not in ``DTYPES``.
     """
     require_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118, it is no dictionary
+            for name in file.keys():  # noqa: SIM118, it is not a dictionary
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in DTYPES:
                     raise InputError(
-                        f"{path}: {shown(name)} holds numbers of type {shown(dtype)}, which is no weight's"
+                        f"{path}: {shown(name)} has the data type {shown(dtype)}, which is not supported; "
+                        "convert it to F32, F16 or BF16"
                     )
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, RuntimeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path}: damaged or not a safetensors file ({shown(_reason(error))}); download or copy it again"
+            f"{path}: is damaged or not a safetensors file ({shown(_reason(error))}); download or copy it again"
         ) from error
 
 
 def read_sharded(folder: Path, name: str) -> dict[str, Tensor]:
-    """The tensors of ``name``, or of the shards that ``name``.index.json lists, all inside ``folder``.
+    """The tensors of the file ``name`` in ``folder``, or of the shards that ``name``.index.json lists there.
 
     Raises:
-        InputError: a file is missing or damaged, or the index names anything but safetensors files of the folder.
+        InputError: a file is missing or damaged, or the index names something other than safetensors files in the
+            folder.
     """
     whole, index = folder / name, folder / f"{name}.index.json"
     if whole.exists() or whole.is_symlink() or not index.exists():
@@ -117,31 +122,38 @@ def read_sharded(folder: Path, name: str) -> dict[str, Tensor]:
     listed = read_json(index)
     places = listed.get("weight_map") if isinstance(listed, dict) else None
     if not isinstance(places, dict) or not places:
-        raise InputError(f"{index}: has no weight_map that says which shard holds which tensor")
+        raise InputError(f"{index}: has no weight_map that gives the shard of each tensor; copy it again")
     for shard in places.values():
         if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(SAFETENSORS):
-            raise InputError(f"{index}: names {shown(shard)}; only {SAFETENSORS} files of the same folder are read")
+            raise InputError(f"{index}: names {shown(shard)}; only {SAFETENSORS} files in the same folder are allowed")
     tensors: dict[str, Tensor] = {}
     for shard in sorted(set(places.values())):
         for tensor_name, tensor in read_safetensors(folder / shard).items():
             if places.get(tensor_name) != shard:
-                raise InputError(f"{folder / shard}: holds {shown(tensor_name)}, which {index.name} does not say")
+                raise InputError(
+                    f"{folder / shard}: holds {shown(tensor_name)}, which {index.name} does not list there; "
+                    "copy the folder again"
+                )
             tensors[tensor_name] = tensor
-    lacking = next((each for each in places if each not in tensors), None)
-    if lacking is not None:
-        raise InputError(f"{folder / places[lacking]}: lacks {shown(lacking)}, which {index.name} says it holds")
+    missing = next((each for each in places if each not in tensors), None)
+    if missing is not None:
+        raise InputError(
+            f"{folder / places[missing]}: has no {shown(missing)}, which {index.name} lists there; "
+            "copy the folder again"
+        )
     return tensors
 
 
 def require_floats(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """
+    """Check that all tensors hold floating-point numbers.
+
     Raises:
-        InputError: a tensor holds whole numbers, as a quantised model's.
+        InputError: a tensor holds whole numbers, as in a quantised model.
     """
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise InputError(f"{path}: {shown(name)} holds {kind} numbers; floating-point weights are required")
+            raise InputError(f"{path}: {shown(name)} has the data type {kind}; use floating-point weights")
 
 
 def _reason(error: BaseException) -> str:

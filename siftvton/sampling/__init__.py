@@ -1,1 +1,1 @@
-"""Weights -> pictures: loading of any checkpoint, the pipeline, how it runs, folders of results."""
+"""From weights to pictures: loading of checkpoints, the pipeline, how it runs, and folders of results."""

@@ -1,4 +1,4 @@
-"""A batch of try-on items -> their results, each with a noise of its own."""
+"""Sampling of a batch of try-on items, each with its own noise."""
 
 import numpy as np
 import torch
@@ -17,11 +17,14 @@ def generate(
     start: str = "agnostic",
     paste_back: bool = True,
 ) -> list[np.ndarray]:
-    """Results of a batch, (height, width, 3) uint8; each image's noise is keyed by (seed, person, garment).
+    """Sample a batch; the noise of each image is keyed by (seed, person, garment).
+
+    Returns:
+        The results, (height, width, 3) uint8 each.
 
     Raises:
-        NotFiniteError: some results are NaN or infinite; it names their pairs and holds the others' pictures.
-        UsageError: the sampler cannot take so many steps.
+        NotFiniteError: some results are NaN or infinite; the error names their pairs and holds the other pictures.
+        UsageError: the sampler does not allow this number of steps.
     """
     try:
         results = pipeline(
@@ -44,5 +47,5 @@ def generate(
 
 
 def pictures(results: torch.Tensor) -> list[np.ndarray]:
-    """(B, 3, height, width) uint8 -> B of (height, width, 3)."""
+    """Convert (B, 3, height, width) uint8 to a list of B arrays (height, width, 3)."""
     return list(results.permute(0, 2, 3, 1).cpu().numpy())

@@ -1,4 +1,4 @@
-"""A pipeline written under a published checkpoint's names, whole or not at all, each tensor in its own precision."""
+"""Write a pipeline under the names of a published checkpoint, completely or not at all, without changing precision."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,20 +18,27 @@ from siftvton.sampling.pipeline import TryOnPipeline
 
 @contextmanager
 def disk_errors(output: Path) -> Iterator[None]:
-    """One line for a full disk, or a file that may not be so large."""
+    """Turn the errors of a full disk or of a limit on file sizes into one line.
+
+    Raises:
+        InputError: ``output`` cannot be written.
+    """
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:  # the file's own, safetensors' and PyTorch's
+    except (OSError, SafetensorError, RuntimeError) as error:  # raised by Python, safetensors and PyTorch
         raise InputError(
-            f"{output}: cannot be written ({first_line(error)}); nothing is left of it; check the free space there"
+            f"{output}: cannot be written ({first_line(error)}); no partial file is left; check the free space there"
         ) from error
 
 
 def write_published(pipeline: TryOnPipeline, like: Path, output: Path) -> None:
-    """Write a pipeline under the names of the checkpoint ``like``, which gives what no part of ours holds.
+    """Write a pipeline under the names of a published checkpoint.
+
+    Args:
+        like: the published checkpoint; it also provides the tensors that are not part of our model.
 
     Raises:
-        InputError: the two are not of the same shapes.
+        InputError: the names or shapes of the two do not match, or ``output`` cannot be written.
     """
     original = read_checkpoint(like)
     parts = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
@@ -42,7 +49,9 @@ def write_published(pipeline: TryOnPipeline, like: Path, output: Path) -> None:
     try:
         tensors = to_published({name: part.state_dict() for name, part in parts.items()}, original, **sizes)
     except (ValueError, RuntimeError, LookupError, TypeError) as error:
-        raise InputError(f"{like}: not of the same model: {first_line(error)}") from error
+        raise InputError(
+            f"{like}: does not match the model ({first_line(error)}); use the checkpoint that training started from"
+        ) from error
     kept = sum(is_dropped(name) for name in tensors)
     print(f"{kept} of {len(tensors)} tensors are not part of this model and are copied from {like}")
     with disk_errors(output), written_whole(output) as beside:
@@ -53,7 +62,7 @@ def write_published(pipeline: TryOnPipeline, like: Path, output: Path) -> None:
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as safetensors requires them: contiguous, none in another's memory."""
+    """The tensors as safetensors requires them: contiguous and without shared memory."""
     apart, seen = {}, set()
     for name, tensor in tensors.items():
         memory = tensor.untyped_storage().data_ptr()

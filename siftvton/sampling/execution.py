@@ -1,4 +1,7 @@
-"""How a pipeline runs: sampler, device, memory layout, compilation. Only half precision and tiles change results."""
+"""How a pipeline runs: sampler, device, memory layout, compilation.
+
+Of these, only the sampler, half precision and tiles change the results.
+"""
 
 import torch
 from diffusers import AutoencoderKL, DPMSolverSDEScheduler, EDMEulerScheduler
@@ -9,28 +12,31 @@ from siftvton.model.build import SAMPLE_SIZE
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.pipeline import TryOnPipeline
 
-# EDM's takes the network's input in another scaling. The SDE solver draws its noise from a generator of its own, so
-# that a picture would depend on its batch and on chance.
+# EDM's sampler scales the network's input differently. The SDE solver draws noise from its own generator, so a picture
+# would depend on its batch and could not be reproduced.
 UNFIT = (EDMEulerScheduler, DPMSolverSDEScheduler)
 
 
 def use_scheduler(pipeline: TryOnPipeline, name: str) -> None:
-    """Sample by the diffusers scheduler of that class name, with the noise schedule the model was trained with.
+    """Sample by another diffusers scheduler, with the noise schedule that the model was trained with.
+
+    Args:
+        name: the class name of the scheduler.
 
     Raises:
-        UsageError: diffusers has no scheduler of that name that fits.
+        UsageError: diffusers has no compatible scheduler of that name.
     """
     fitting = {kind.__name__: kind for kind in pipeline.scheduler.compatibles if kind not in UNFIT}
     if name not in fitting:
         raise UsageError(f"scheduler={name} is not allowed; use one of {', '.join(sorted(fitting))}")
-    # Some clip the latent to [−1, 1] by default, as if it were a picture. DPM-Solver's single-step form requires a
-    # lower order at the end, and says so at every call unless it is set.
+    # Some schedulers clip the latent to [−1, 1] by default, as if it were a picture. The single-step DPM-Solver needs a
+    # lower order at the end; unless this is set, it prints a warning at every call.
     settings = {**pipeline.scheduler.config, "clip_sample": False, "lower_order_final": True}
     pipeline.scheduler = fitting[name].from_config(settings)
 
 
 def place(pipeline: TryOnPipeline, config: ExecutionConfig) -> None:
-    """Move a pipeline to its device and set up what ``config`` asks for.
+    """Move a pipeline to its device and set it up as ``config`` says.
 
     Raises:
         UsageError: the requested device is not available.
@@ -45,7 +51,7 @@ def place(pipeline: TryOnPipeline, config: ExecutionConfig) -> None:
             part.to(memory_format=torch.channels_last)
     if config.offload:
         if device.type == "cpu":
-            raise UsageError("execution.offload=true requires a GPU; leave it out on a CPU")
+            raise UsageError("execution.offload=true requires a GPU; set it to false on a CPU")
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
@@ -55,10 +61,10 @@ def place(pipeline: TryOnPipeline, config: ExecutionConfig) -> None:
 
 
 def tile_decoding(vae: AutoencoderKL) -> None:
-    """Decode pictures larger than 512 × 512 pixels in tiles of that size that overlap by a quarter.
+    """Decode pictures larger than 512 × 512 pixels in tiles of this size, which overlap by a quarter.
 
-    The pipeline encodes in one piece all the same. The size is set here too, since folders that were written before
-    it was part of their configuration have diffusers' default of 32 pixels.
+    The pipeline still encodes pictures in one piece. The size is set here because older model folders do not store it
+    in their configuration and would get diffusers' default of 32 pixels.
     """
     vae.tile_sample_min_size = SAMPLE_SIZE
     vae.tile_latent_min_size = SAMPLE_SIZE // 2 ** (len(vae.config.block_out_channels) - 1)

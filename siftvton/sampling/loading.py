@@ -1,7 +1,7 @@
-"""One ``load`` for everything that can be loaded: a saved pipeline's folder, or a published checkpoint.
+"""Load a pipeline from a saved folder or from a published checkpoint, with one function for both.
 
-Nothing that is loaded may run code: folders are read as JSON and safetensors into classes named here, checkpoints
-with an unpickler that rebuilds tensors alone.
+No file that is loaded can run code: folders are read as JSON and safetensors into the classes named here, and
+checkpoints are read with an unpickler that rebuilds only tensors.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ PARTS: dict[str, Any] = {
     "garment_encoder": GarmentEncoder,
     "unet": TryOnUNet,
 }
-# What two parts must agree on: part, its setting, another part, its setting.
+# Settings that must agree: a part, its setting, another part, its setting.
 AGREEMENTS = (
     *(("garment_encoder", key, "unet", key) for key in NETWORK),
     ("image_context", "context_width", "unet", "context_width"),
@@ -54,22 +54,22 @@ AGREEMENTS = (
     ("vae", "latent_channels", "unet", "latent_channels"),
 )
 
-disable_progress_bar()  # of the image encoder's few shards
+disable_progress_bar()  # the image encoder has only a few shards
 
-SHARD = "2GB"  # a shard is copied in memory while it is written
+SHARD = "2GB"  # writing a shard makes a copy of it in memory
 
 
 def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOnPipeline:
     """Load a pipeline.
 
     Args:
-        source: a folder written by :func:`save`, or a published ``.ckpt`` or ``.safetensors`` file; a path, or the
-            hub's, see :func:`siftvton.model.hub.local`.
-        dtype: of the weights once loaded, whatever they are stored in; None: as they are stored.
+        source: a folder written by :func:`save`, or a published ``.ckpt`` or ``.safetensors`` file; either a path or a
+            name on the hub, see :func:`siftvton.model.hub.local`.
+        dtype: converts the weights to this data type; None: keeps the stored one.
 
     Raises:
-        InputError: it is missing, damaged, of another shape, or holds NaN or infinite values; or its parts do not
-            fit each other.
+        InputError: the source is missing or damaged, has other shapes, or holds NaN or infinite values; or its parts
+            do not fit each other.
     """
     source = local(source)
     if not source.is_dir():
@@ -85,35 +85,36 @@ def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOn
 
 
 def _require_parts(folder: Path) -> None:
-    """
+    """Check that a folder holds a saved pipeline.
+
     Raises:
-        InputError: it is another folder, such as a training's or a single part's.
+        InputError: it is another folder, such as the output of a training or a single part.
     """
     names = ("scheduler", *PARTS)
-    lacking = [name for name in names if not (folder / name).is_dir()]
-    if lacking:
+    missing = [name for name in names if not (folder / name).is_dir()]
+    if missing:
         near = (folder / "model", folder.parent, folder.parent.parent / "model")
         found = next((each for each in near if all((each / name).is_dir() for name in names)), None)
-        remedy = f"{found} is one" if found else f"one holds the folders {', '.join(names)}"
-        raise InputError(f"{folder}: is not a saved pipeline, since it has no folder {lacking[0]}; {remedy}")
+        remedy = f"use {found}" if found else f"use a folder that holds {', '.join(names)}"
+        raise InputError(f"{folder}: is not a saved pipeline, because it has no folder {missing[0]}; {remedy}")
 
 
 def weights_digest(source: str | Path) -> str:
-    """SHA-256 over a checkpoint's, or a folder's, weights: what tells two trainings under one path apart."""
+    """SHA-256 of the weights in a checkpoint or folder; it distinguishes two trainings under the same path."""
     source = local(source)
     files = sorted(source.glob(f"*/*{SAFETENSORS}")) if source.is_dir() else [source]
     return hashlib.sha256("".join(sha256(require_regular(file)) for file in files).encode()).hexdigest()
 
 
 def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32) -> Any:
-    """One part of a pipeline from its folder, strictly: ``config.json`` and safetensors, nothing else.
+    """Load one part of a pipeline strictly, from ``config.json`` and safetensors alone.
 
     Args:
         kind: a class of :data:`PARTS`.
-        dtype: of the weights once loaded; None: as they are stored.
+        dtype: converts the weights to this data type; None: keeps the stored one.
 
     Raises:
-        InputError: a file is missing or damaged, names or shapes do not fit, a value is NaN or infinite.
+        InputError: a file is missing or damaged, a name or shape does not fit, or a value is NaN or infinite.
     """
     settings = read_settings(folder / "config.json", kind)
     name = "diffusion_pytorch_model" if issubclass(kind, ModelMixin) else "model"
@@ -121,10 +122,12 @@ def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32
     for stored_name, tensor in read_sharded(folder, name + SAFETENSORS).items():
         known = _current_name(kind, stored_name)
         if known in stored:
-            raise InputError(f"{folder}: the weights hold {shown(known)} twice, by an old and a new name")
+            raise InputError(
+                f"{folder}: the weights hold {shown(known)} twice, under an old and a new name; copy the folder again"
+            )
         stored[known] = tensor
-    stored.pop("embeddings.position_ids", None)  # 0, 1, 2, …, which old versions of transformers wrote
-    with torch.device("meta"):  # takes no memory, whatever the sizes
+    stored.pop("embeddings.position_ids", None)  # 0, 1, 2, …, written by old versions of transformers
+    with torch.device("meta"):  # takes no memory at any size
         expected = _make(kind, settings).state_dict()
     ours = {_current_name(kind, name): (name, tensor.shape) for name, tensor in expected.items()}
     problems = {
@@ -138,7 +141,7 @@ def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32
     }
     if any(problems.values()):
         raise InputError(f"{folder}: the weights do not fit config.json: {published.listed(problems)}")
-    with init_empty_weights(include_buffers=False):  # buffers that no file holds keep their values
+    with init_empty_weights(include_buffers=False):  # buffers that are in no file keep their values
         part = _make(kind, settings)
     _fill(part, {name: stored[known] for known, (name, _) in ours.items()}, folder, dtype)
     return part
@@ -149,9 +152,9 @@ def _make(kind: Any, settings: dict[str, Any]) -> nn.Module:
 
 
 def _current_name(kind: Any, name: str) -> str:
-    """A parameter's name without what versions of the libraries wrote differently."""
+    """A parameter's name without the differences between library versions."""
     if kind is CLIPVisionModel:
-        return name.removeprefix("vision_model.")  # transformers 4 wrote it, transformers 5 leaves it out
+        return name.removeprefix("vision_model.")  # transformers 4 writes the prefix, transformers 5 does not
     if kind is AutoencoderKL:  # diffusers before 0.15
         for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
             name = re.sub(rf"(\.attentions\.\d+)\.{old}\.", rf"\1.{new}.", name)
@@ -159,10 +162,10 @@ def _current_name(kind: Any, name: str) -> str:
 
 
 def _fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: torch.dtype | None) -> None:
-    """Give an empty part its weights, cast to ``dtype``, for inference.
+    """Give an empty part its weights, converted to ``dtype``, and set it to evaluation mode.
 
     Raises:
-        InputError: a tensor holds whole numbers, or values that are NaN or infinite once cast.
+        InputError: a tensor holds whole numbers, or values that are NaN or infinite after the conversion.
     """
     require_floats(source, tensors)
     cast = {name: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()}
@@ -177,7 +180,7 @@ def _fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: t
 
 
 def save(pipeline: TryOnPipeline, folder: str | Path) -> None:
-    """Write a pipeline as a folder that :func:`load` reads, whole or not at all.
+    """Write a pipeline as a folder that :func:`load` reads, completely or not at all.
 
     Raises:
         InputError: a weight is NaN or infinite; nothing is written.
@@ -185,46 +188,49 @@ def save(pipeline: TryOnPipeline, folder: str | Path) -> None:
     for name in PARTS:
         broken = first_not_finite(getattr(pipeline, name).state_dict().items())
         if broken is not None:
-            raise InputError(f"{folder}: not written, since {name}.{broken} holds NaN or infinite values")
+            raise InputError(f"{folder}: was not written, because {name}.{broken} holds NaN or infinite values")
     with written_whole(folder) as beside:
         pipeline.save_pretrained(beside, max_shard_size=SHARD)
-        for path in beside.glob("*/config.json"):  # without the path that a part was read from
+        for path in beside.glob("*/config.json"):  # remove the path from which a part was read
             config = read_json(path)
             config.pop("_name_or_path", None)
             write_json(path, config)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a published checkpoint, by name, memory-mapped where the format allows.
+    """The tensors of a published checkpoint by name, memory-mapped where the format allows it.
 
     Raises:
-        InputError: the file is damaged, or is a pickle that would run something.
+        InputError: the file is damaged, or is a pickle that would run code.
     """
     if _is_safetensors(require_regular(path)):
         return read_safetensors(path)
     try:
         content = read_tensors(path)
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: refused, nothing was run: {shown(error)}") from error
+        raise InputError(
+            f"{path}: refused ({shown(error)}); nothing was run; use a checkpoint from a source that you trust"
+        ) from error
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read as a checkpoint ({shown(first_line(error))}); nothing was run"
         ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict):
-        raise InputError(f"{path}: is not a dictionary of tensors, nor holds one as state_dict")
+        raise InputError(f"{path}: does not hold a dictionary of tensors, neither directly nor under state_dict")
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise InputError(
-                f"{path}: is not a dictionary of tensors, nor holds one as state_dict; {shown(name)} is no plain tensor"
+                f"{path}: does not hold a dictionary of tensors, neither directly nor under state_dict: {shown(name)} "
+                "is not a plain tensor"
             )
     return content
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file is to be read as safetensors: by its content where that is clear, else by its name."""
+    """Whether to read a file as safetensors; the content decides, or the name if the content is not clear."""
     with path.open("rb") as file:
-        start = file.read(9)  # eight bytes of length, then JSON; PyTorch's files are zip archives
+        start = file.read(9)  # a length of eight bytes, then JSON; PyTorch's files are zip archives
     return not start.startswith(b"PK") and (start.endswith(b"{") or path.suffix == SAFETENSORS)
 
 
@@ -234,16 +240,16 @@ def from_published(
     dtype: torch.dtype | None = torch.float32,
     make_parts: Callable[[], dict[str, Any]] | None = None,
 ) -> TryOnPipeline:
-    """A pipeline from a published checkpoint's tensors.
+    """Make a pipeline from the tensors of a published checkpoint.
 
     Args:
-        source: where they came from, for messages.
-        make_parts: the parts to fill, by default the published model's.
+        source: the file that they come from, for messages.
+        make_parts: returns the parts to fill; default: the parts of the published model.
 
     Raises:
         InputError: a name or a shape does not fit, or a value is NaN or infinite.
     """
-    with init_empty_weights(include_buffers=False):  # buffers that no checkpoint holds keep their values
+    with init_empty_weights(include_buffers=False):  # buffers that are in no checkpoint keep their values
         parts = (make_parts or build.full_parts)()
     shapes = {
         part: {name: tensor.shape for name, tensor in module.state_dict().items()} for part, module in parts.items()
@@ -255,7 +261,7 @@ def from_published(
     try:
         renamed = published.from_published(tensors, shapes, **sizes)
     except ValueError as error:
-        raise InputError(f"{source}: not the published model: {error}") from error
+        raise InputError(f"{source}: does not fit the published model: {error}") from error
     for part, module in parts.items():
         _fill(module, renamed[part], source, dtype)
     return TryOnPipeline(**parts, scheduler=build.scheduler())

@@ -1,4 +1,4 @@
-"""Sampling with classifier-free guidance, by PLMS unless another sampler is chosen, as a diffusers pipeline.
+"""Sampling with classifier-free guidance, as a diffusers pipeline; by PLMS unless another sampler is chosen.
 
 Letters: B images, H × W pixels, h × w latent cells.
 """
@@ -22,39 +22,42 @@ from siftvton.model.single_token import token_constant
 from siftvton.model.unet import TryOnUNet
 
 START_TIMESTEP = 999  # the agnostic latent is noised this far, as in the published instructions
-FIRST_TIMESTEP = 890  # sampling has to begin at this timestep or later; the published 10 steps begin at 901
-FIXED_STRIDE = (PNDMScheduler, DDIMScheduler, DDPMScheduler)  # they go ⌊1000 / steps⌋ timesteps at every step
+FIRST_TIMESTEP = 890  # sampling must begin at this timestep or later; the published 10 steps begin at 901
+FIXED_STRIDE = (PNDMScheduler, DDIMScheduler, DDPMScheduler)  # their steps are always ⌊1000 / steps⌋ timesteps long
 ROUNDING = 10  # timesteps by which a fixed stride may miss the end, over all steps
 NOT_FINITE = (
-    "the result is NaN or infinite; use float32 or bfloat16 in place of float16, or a lower guidance, or check the "
+    "the result is NaN or infinite; use float32 or bfloat16 instead of float16, lower the guidance, or check the "
     "weights"
 )
 
 
 class NotFiniteError(InputError):
-    """Results are NaN or infinite, so that no picture can be made of them.
+    """Some results are NaN or infinite, so they cannot become pictures.
 
     Attributes:
-        images: their places in the batch.
-        results: (B, 3, H, W) uint8; the pictures at other places are right.
+        images: the positions of these results in the batch.
+        results: (B, 3, H, W) uint8; the pictures at all other positions are valid.
     """
 
     def __init__(self, images: Sequence[int], results: Tensor, names: str | None = None) -> None:
-        """``names`` of the images, for the message; None: their places."""
+        """
+        Args:
+            names: names of the images for the message; None: their positions.
+        """
         self.images, self.results = tuple(images), results
         names = names or f"image {', '.join(map(str, images))} of the batch of {len(results)}"
         super().__init__(f"{names}: {NOT_FINITE}")
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str]]:
-        """Another process gets the message alone."""
+        """Pass only the message to another process."""
         return InputError, (str(self),)
 
 
 class TryOnPipeline(DiffusionPipeline):
-    """Dress persons in garments."""
+    """Dresses persons in garments."""
 
-    # The garment encoder is not in this chain, in which each part sends the one before it away: it and the U-Net take
-    # turns at every step.
+    # In this chain, each part moves the one before it off the GPU. The garment encoder is left out, because it and the
+    # U-Net take turns at every step.
     model_cpu_offload_seq = "image_encoder->image_context->unet->vae"
 
     def __init__(
@@ -77,30 +80,34 @@ class TryOnPipeline(DiffusionPipeline):
         )
 
     def network(self) -> TryOnNetwork:
-        """The parts that training may change, shared with this pipeline."""
+        """The network of the parts that training can change; it shares its weights with this pipeline."""
         return TryOnNetwork(self.image_encoder, self.image_context, self.garment_encoder, self.unet)
 
     @property
     def stride(self) -> int:
-        """Heights and widths must be multiples of this: VAE stride × the U-Net's deepest latent stride."""
+        """The number that divides every height and width: VAE stride × deepest latent stride of the U-Net."""
         vae_stride = 2 ** (len(self.vae.config.block_out_channels) - 1)
         return vae_stride * 2 ** (len(self.unet.config.channels) - 1)
 
     def require_size(self, height: int, width: int) -> None:
-        """
+        """Check the size of pictures, in pixels.
+
         Raises:
-            UsageError: pictures of this size, pixels, do not fit the network.
+            UsageError: pictures of this size do not fit the network.
         """
         if height % self.stride or width % self.stride:
-            raise UsageError(f"data.height={height} data.width={width}: multiples of {self.stride} are allowed")
+            raise UsageError(
+                f"data.height={height} data.width={width} is not allowed; use multiples of {self.stride} for both"
+            )
 
     def require_steps(self, steps: int, key: str = "steps") -> None:
-        """
+        """Check the number of sampling steps.
+
         Args:
-            key: of the configuration, for the message.
+            key: the configuration key, for the message.
 
         Raises:
-            UsageError: the sampler cannot take so many steps.
+            UsageError: the sampler does not allow this number of steps.
         """
         with_timesteps(self.scheduler, steps, key=key)
 
@@ -119,29 +126,33 @@ class TryOnPipeline(DiffusionPipeline):
         start: str = "agnostic",
         paste_back: bool = True,
     ) -> Tensor:
-        """
+        """Dress the persons of a batch.
+
         Args:
             image, agnostic, densepose, garment: (B, 3, H, W) in [−1, 1].
             garment_224: (B, 3, 224, 224) in [−1, 1].
-            keep_mask: (B, 1, H, W) in [0, 1]; 1 = unchanged, 0 = to paint.
-            generators: B CPU generators; each image's result depends on its own alone.
-            steps: of sampling; PLMS predicts the noise once more than that.
+            keep_mask: (B, 1, H, W) in [0, 1]; 1: keep the pixel, 0: paint it.
+            generators: B CPU generators, one for each image; an image's result does not depend on the others.
+            steps: sampling steps; PLMS predicts the noise one more time.
             guidance: ε = ε_u + guidance·(ε_c − ε_u); with 1 there is no unconditional pass.
-            start: ``agnostic``, the noised latent of the agnostic image, or ``noise``.
-            paste_back: take the photo's own pixels where the keep-mask says so, and a blend on its soft edge.
+            start: ``agnostic``, the noised latent of the agnostic image; or ``noise``.
+            paste_back: copy the photo's pixels where the keep-mask is 1, and blend on its soft edge.
 
         Returns:
             (B, 3, H, W) uint8.
 
         Raises:
             ValueError: the size is not a multiple of :attr:`stride`, or ``start`` is unknown.
-            UsageError: the sampler cannot take so many steps.
-            NotFiniteError: some results are NaN or infinite; the error holds the others.
+            UsageError: the sampler does not allow this number of steps.
+            NotFiniteError: some results are NaN or infinite; the error holds the other pictures.
         """
         if start not in ("agnostic", "noise"):
-            raise ValueError(f"start={start}: allowed are agnostic, noise")
+            raise ValueError(f"start={start} is not allowed; use agnostic or noise")
         if any(size % self.stride for size in image.shape[-2:]):
-            raise ValueError(f"pictures are {tuple(image.shape[-2:])}, multiples of {self.stride} are allowed")
+            raise ValueError(
+                f"pictures of {image.shape[-2]}x{image.shape[-1]} pixels are not allowed; "
+                f"use multiples of {self.stride} for both"
+            )
         device, dtype = self._execution_device, self.unet.dtype
         pictures = [picture.to(device) for picture in (agnostic, densepose, garment)]
         with untiled(self.vae):
@@ -185,13 +196,13 @@ class TryOnPipeline(DiffusionPipeline):
 
 
 def not_finite(pictures: Tensor) -> list[int]:
-    """Which of the pictures (B, 3, H, W) hold NaN or infinite values."""
+    """The positions of the pictures (B, 3, H, W) that hold NaN or infinite values."""
     return (~pictures.isfinite().flatten(1).all(dim=1)).nonzero()[:, 0].tolist()
 
 
 @contextmanager
 def untiled(vae: AutoencoderKL) -> Iterator[None]:
-    """Encode in one piece where decoding is tiled: tiles would change what the network is given."""
+    """Switch off tiles while pictures are encoded, because tiles would change the network's inputs."""
     tiling, vae.use_tiling = vae.use_tiling, False
     try:
         yield
@@ -208,16 +219,19 @@ def guided_sampling(
     generators: Sequence[Generator] = (),
     progress: Callable = iter,
 ) -> Tensor:
-    """A diffusers scheduler's steps with classifier-free guidance.
+    """Run the steps of a diffusers scheduler with classifier-free guidance.
 
     Args:
-        scheduler: the default is PLMS (Liu et al. 2022, the paper's [18]), PNDMScheduler.
-        predict: (latents, timestep) -> conditional and unconditional prediction; None for the latter where unused.
-        latents: what to start from, at unit variance.
-        generators: one an image, for schedulers that draw noise at every step.
+        scheduler: by default PNDMScheduler, which is PLMS (Liu et al. 2022, the paper's [18]).
+        predict: (latents, timestep) -> conditional and unconditional prediction; the latter is None without guidance.
+        latents: the start of sampling, at unit variance.
+        generators: one for each image, for schedulers that draw noise at every step.
+
+    Returns:
+        The latents at the end of sampling.
 
     Raises:
-        UsageError: the scheduler cannot take so many steps.
+        UsageError: the scheduler does not allow this number of steps.
     """
     scheduler = with_timesteps(scheduler, steps, latents.device)
     latents = latents * scheduler.init_noise_sigma
@@ -231,29 +245,29 @@ def guided_sampling(
 
 
 def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = None, key: str = "steps") -> Any:
-    """A copy of the scheduler with timesteps that fit a start that is noised to t = 999.
+    """A copy of the scheduler, with timesteps that fit a start noised to t = 999.
 
-    A scheduler's own spacing stays where it begins at t = 890 or later. Elsewhere "trailing" spacing takes its place,
-    which begins at t = 999. For the published noise schedule of 1000 timesteps, with "leading" spacing, this gives:
+    The scheduler keeps its own spacing if that begins at t = 890 or later. Otherwise it gets "trailing" spacing, which
+    begins at t = 999. For the published noise schedule of 1000 timesteps with "leading" spacing, this gives:
 
     ===========  =============================================  =================================================
     steps        PLMS, DDIM, DDPM                               the other samplers
     ===========  =============================================  =================================================
-    1 to 9       trailing: 999, 999 − 1000/steps, …             trailing, or their own from 9 steps on
+    1 to 9       trailing: 999, 999 − 1000/steps, …             trailing, or their own if that begins late enough
     10 to 111    as published: the last is 1 and the first      their own
                  1 + (steps − 1)·⌊1000/steps⌋, so 901 with 10
                  and 981 with 50
-    112 to 999   as published where that is 890 or more, e.g.   their own, or trailing where it begins too early
-                 125, 200, 250, 333, 500; refused elsewhere,
+    112 to 999   as published if that begins at 890 or later,   their own, or trailing if that begins too early
+                 e.g. 125, 200, 250, 333, 500; else refused,
                  e.g. 112, 167 to 178, 334 to 445, 501 to 889
     1000         trailing: 999, 998, …, 0                       trailing; DPMSolverSinglestepScheduler refuses
     ===========  =============================================  =================================================
 
     Args:
-        key: of the configuration, for the message.
+        key: the configuration key, for the message.
 
     Raises:
-        UsageError: neither spacing fits; the nearest numbers of steps that do are named.
+        UsageError: neither spacing fits; the message gives the nearest allowed numbers of steps.
     """
     found = _spaced(scheduler, steps, device)
     if found is not None:
@@ -263,15 +277,16 @@ def with_timesteps(scheduler: Any, steps: int, device: torch.device | None = Non
     nearest = (next((n for n in counts if _spaced(scheduler, n) is not None), None) for counts in (fewer, more))
     allowed = " or ".join(str(n) for n in nearest if n is not None)
     raise UsageError(
-        f"{key}={steps}: {type(scheduler).__name__} cannot divide the noise schedule into so many steps; use {allowed}"
+        f"{key}={steps}: {type(scheduler).__name__} cannot divide the noise schedule into this number of steps; "
+        f"use {allowed}"
     )
 
 
 def _spaced(scheduler: Any, steps: int, device: torch.device | None = None) -> Any:
-    """A copy of the scheduler at ``steps`` timesteps of its own spacing, else of trailing spacing; None: neither fits.
+    """A copy of the scheduler with its own spacing or, if that does not fit, trailing spacing; None: neither fits.
 
-    Samplers of a fixed stride go ⌊1000 / steps⌋ timesteps at a time whatever their spacing, so their timesteps must be
-    that far apart, to rounding. The other samplers divide by zero where a timestep occurs twice.
+    Samplers with a fixed stride always step by ⌊1000 / steps⌋ timesteps, so their timesteps must have this distance,
+    apart from rounding. The other samplers divide by zero if a timestep occurs twice.
     """
     longest = scheduler.config.num_train_timesteps
     if not 1 <= steps <= longest:
@@ -280,7 +295,7 @@ def _spaced(scheduler: Any, steps: int, device: torch.device | None = None) -> A
         copy = type(scheduler).from_config(scheduler.config, **spacing)
         try:
             copy.set_timesteps(steps, device=device)
-        except IndexError:  # leading spacing with an offset goes beyond the schedule
+        except IndexError:  # leading spacing with an offset can exceed the schedule
             continue
         times = copy.timesteps.tolist()
         if not FIRST_TIMESTEP <= times[0] < longest:

@@ -1,4 +1,4 @@
-"""A folder of results: one picture for each pair, whole or not at all, and a contact sheet."""
+"""A folder of results: one picture for each pair, written completely or not at all, and a contact sheet."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,12 +21,12 @@ from siftvton.sampling.pipeline import NOT_FINITE, NotFiniteError, TryOnPipeline
 
 @dataclass(frozen=True)
 class Results:
-    """Where the results are.
+    """The location of the results.
 
     Attributes:
         folder: holds ``<person id>_<garment id>.<format>`` for each pair.
         format: jpg or png.
-        size: (height, width) of a result, pixels.
+        size: (height, width) of a result, in pixels.
     """
 
     folder: Path
@@ -37,7 +37,7 @@ class Results:
         return self.folder / f"{pair.result_id}.{self.format}"
 
     def is_done(self, pair: Pair) -> bool:
-        """Whether the result is there and whole; it is decoded, in 2 ms (JPEG) or 4 ms (PNG) at 512 × 384."""
+        """Whether the result exists and can be decoded, which takes 2 ms (JPEG) or 4 ms (PNG) at 512 × 384."""
         path = self.path(pair)
         try:
             return path.exists() and read_image(path).shape[:2] == self.size
@@ -45,15 +45,15 @@ class Results:
             return False
 
     def waiting(self, pairs: Sequence[Pair], state: PartialState) -> list[int]:
-        """The places in the list whose results this process has to make.
+        """The positions in ``pairs`` whose results are missing and belong to this process.
 
-        The list is divided, not what is missing of it, since the other processes write meanwhile.
+        The processes share the whole list, not only its missing results, because others write at the same time.
         """
         own = range(state.process_index, len(pairs), state.num_processes)
         return [index for index in own if not self.is_done(pairs[index])]
 
     def write_sheet(self, dataset: TryOnDataset) -> None:
-        """The first results beside their photo and garment; those that cannot be read are left out."""
+        """Write the first results beside their photo and garment; unreadable results are left out."""
         rows: list[list[np.ndarray]] = []
         captions: list[list[str]] = []
         for index, pair in enumerate(dataset.pairs):
@@ -76,18 +76,18 @@ def write_results(
     batch_size: int,
     strict: bool = False,
 ) -> dict[int, str]:
-    """Sample and write the results at these places in the list, with a progress bar.
+    """Sample and write the results of some pairs, with a progress bar.
 
     Args:
-        batch_size: pictures at once.
+        indices: positions of the pairs in the data set.
+        batch_size: number of pictures in a batch.
         strict: stop at the first pair that fails.
 
     Returns:
-        The pairs without a result, by their place in the list, and why: a file cannot be read, or the result is NaN
-        or infinite.
+        The reason for each failed pair, by its position: a file cannot be read, or the result is NaN or infinite.
 
     Raises:
-        InputError: a pair failed and ``strict`` is set, or nothing can be written.
+        InputError: a pair failed and ``strict`` is set, or a result cannot be written.
     """
     failures: dict[int, str] = {}
     with tqdm(total=len(indices), unit="picture", disable=not PartialState().is_local_main_process) as progress:
@@ -111,7 +111,7 @@ def write_results(
 def _write_batch(
     pipeline: TryOnPipeline, batch: TryOnBatch, results: Results, sampling: SamplingConfig, strict: bool
 ) -> tuple[int, ...]:
-    """Sample and write one batch; returns the places in it whose result is NaN or infinite."""
+    """Sample and write one batch; returns the positions in it with a NaN or infinite result."""
     failed: tuple[int, ...] = ()
     try:
         drawn = generate(

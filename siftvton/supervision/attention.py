@@ -1,9 +1,9 @@
-"""Compute attention losses beside a model's own cross-attention, without changing what the model computes.
+"""Compute losses on a model's cross-attention without changing the model's output.
 
-After the forward pass of a diffusers ``Attention`` layer, the recorder takes what the layer was given, projects the
-queries that a loss needs, takes the keys that the layer itself projected, and records one loss per image under the
-layer's name. Any attention processor stays in place. A compiled model runs the observed layers uncompiled, whether it
-was compiled inside or before the block; with ``fullgraph=True`` it cannot be observed.
+After the forward pass of a diffusers ``Attention`` layer, the recorder takes the layer's inputs, projects the queries
+that a loss needs, takes the keys that the layer has projected, and records one loss per image under the layer's name.
+The layer keeps its attention processor. In a compiled model, the observed layers run uncompiled, whether the model was
+compiled inside the ``with`` block or before it. A model compiled with ``fullgraph=True`` cannot be observed.
 
 Letters: B images, H heads, N_q and N_k query and key tokens, R rows, C channels, d head width.
 """
@@ -28,15 +28,15 @@ class Recorder:
     """The losses of the last forward pass.
 
     Attributes:
-        losses: layer name -> (B,), or what else was observed. A second forward, such as gradient checkpointing's,
-            overwrites the first.
+        losses: layer name -> (B,), or another observed value. A second forward pass, such as the one of gradient
+            checkpointing, overwrites the values of the first.
     """
 
     def __init__(self) -> None:
         self.losses: dict[str, Tensor] = {}
 
     def loss(self, layers: Sequence[str] | None = None) -> Tensor:
-        """(B,): the mean over layers (Eq. 2); over those named, or all.
+        """The loss of each image, (B,): the mean over the named layers, or over all layers (Eq. 2).
 
         Raises:
             RuntimeError: no supervised layer has run.
@@ -49,14 +49,14 @@ class Recorder:
 def supervise(
     model: nn.Module, reference: ReferenceAttention, layers: Sequence[str] | None = None
 ) -> AbstractContextManager[Recorder]:
-    """Record Eqs. 1-2 in a model's cross-attention layers.
+    """Record the loss of Eqs. 1-2 in a model's cross-attention layers.
 
-    ``with supervise(model, reference) as recorder:`` run the model, then add λ · ``recorder.loss()`` to its loss.
-    With gradient checkpointing the backward pass, too, has to run inside the block: it runs the layers again.
+    Inside ``with supervise(model, reference) as recorder:``, run the model and add λ · ``recorder.loss()`` to its loss.
+    With gradient checkpointing, also run the backward pass inside the block, because it runs the layers again.
 
     Args:
-        model: holds diffusers ``Attention`` layers whose queries and keys are grids of the frame's shape.
-        reference: the batch's matches.
+        model: holds diffusers ``Attention`` layers; their queries and keys are grids with the shape of the frame.
+        reference: the matches of the batch.
         layers: names of ``Attention`` modules in ``model``; None: every cross-attention.
 
     Raises:
@@ -71,15 +71,19 @@ def regularise(
     """Record StableVITON's attention total variation; use it like :func:`supervise`.
 
     Args:
-        mask: (B, 1, h, w), 1 where the garment is worn, at the latent's size.
-        frame: height and width of the pictures, pixels: the grids have their shape.
+        mask: (B, 1, h, w) at the size of the latent; 1 where the garment is worn.
+        frame: height and width of the pictures, pixels; the grids have the same shape.
+        layers: names of ``Attention`` modules in ``model``; None: every cross-attention.
+
+    Raises:
+        ValueError: a name is not one of the model's ``Attention`` layers.
     """
     return observe(model, partial(_variation, mask, frame), layers)
 
 
 @contextmanager
 def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None = None) -> Iterator[Recorder]:
-    """Record what ``objective`` makes of each layer's inputs; use it like :func:`supervise`.
+    """Record the value of ``objective`` for the inputs of each layer; use it like :func:`supervise`.
 
     Args:
         objective: (layer, its hidden states (B, N_q, C), its keys (B, H, N_k, d)) -> (B, …).
@@ -95,7 +99,7 @@ def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None
     wrong = [name for name in layers if not isinstance(modules.get(name), Attention)]
     if wrong or not layers:
         attentions = [name for name, module in modules.items() if isinstance(module, Attention)]
-        raise ValueError(f"not attention layers of this model: {wrong}; it has {attentions}")
+        raise ValueError(f"not attention layers of this model: {wrong}; use some of {attentions}")
     with ExitStack() as watched:
         for name in layers:
             watched.enter_context(_watched(modules[name], partial(recorder.losses.__setitem__, name), objective))
@@ -107,13 +111,13 @@ def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None
 
 @contextmanager
 def _watched(attention: Attention, record: Callable[[Tensor], None], objective: Objective) -> Iterator[None]:
-    """Record what ``objective`` makes of each forward pass of the layer.
+    """Record the value of ``objective`` in each forward pass of the layer.
 
-    The layer's ``forward`` is replaced on the instance, since a compiled model does not notice hooks that are added
-    later: it checks where ``forward`` comes from at every call, and does not compile this one.
+    This replaces ``forward`` on the instance, because a compiled model ignores hooks that are added after compilation.
+    It does check at every call where ``forward`` comes from, and leaves the replacement uncompiled.
     """
     forward, replaced = attention.forward, vars(attention).get("forward")
-    projected: list[Tensor] = []  # what the layer's key projection gave in the call that is under way
+    projected: list[Tensor] = []  # the output of the layer's key projection in the current call
 
     @torch.compiler.disable
     def forward_and_record(*args: Any, **kwargs: Any) -> Tensor:
@@ -122,7 +126,7 @@ def _watched(attention: Attention, record: Callable[[Tensor], None], objective: 
         hidden_states, encoder_hidden_states = _inputs(*args, **kwargs)
         if projected:
             key = _heads(attention, projected[-1], attention.norm_k)
-        else:  # a processor with a fused projection of its own
+        else:  # the processor uses its own fused projection
             key = keys(attention, encoder_hidden_states)
         projected.clear()
         record(objective(attention, hidden_states, key))
@@ -147,18 +151,20 @@ def _inputs(
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
     if encoder_hidden_states is None or attention_mask is not None:
-        raise ValueError("a supervised layer takes its keys from another picture and masks none of them")
+        raise ValueError("a supervised layer must be called with encoder_hidden_states and without attention_mask")
     return hidden_states, encoder_hidden_states
 
 
 def attention_rows(attention: Attention, hidden_states: Tensor, key: Tensor, rows: Tensor) -> Tensor:
-    """One image's attention weights q of some queries, averaged over heads.
+    """The attention weights q of some queries of one image, averaged over heads.
+
+    Autocast is off inside, because it would run the projection and the product in half precision.
 
     Args:
         hidden_states: (N_q, C). key: (H, N_k, d). rows: (R,) query cells.
 
     Returns:
-        (R, N_k) float32, under autocast too, which would make the projection and the product half precision.
+        (R, N_k) float32.
     """
     with torch.autocast(key.device.type, enabled=False):
         hidden_rows = hidden_states[None, rows].to(attention.to_q.weight.dtype)
@@ -169,7 +175,10 @@ def attention_rows(attention: Attention, hidden_states: Tensor, key: Tensor, row
 
 def _match_loss(reference: ReferenceAttention, attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
     if len(hidden_states) != reference.batch_size:
-        raise ValueError(f"the layer runs on {len(hidden_states)} images, the reference has {reference.batch_size}")
+        raise ValueError(
+            f"the layer runs on {len(hidden_states)} images, but the reference has {reference.batch_size}; "
+            "use the same batch for both"
+        )
     grids = grid_of(hidden_states.shape[1], reference.frame), grid_of(key.shape[2], reference.frame)
     sparse = reference.at(*grids).to(hidden_states.device)
     rows = sparse.row_cells.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])  #  (B, R, C)
@@ -189,13 +198,13 @@ def _queries(attention: Attention, hidden_states: Tensor) -> Tensor:
 
 
 def keys(attention: Attention, encoder_hidden_states: Tensor) -> Tensor:
-    """A layer's keys, (B, N_k, C') -> (B, H, N_k, d)."""
+    """The keys of a layer: (B, N_k, C') -> (B, H, N_k, d)."""
     if attention.norm_cross:
         encoder_hidden_states = attention.norm_encoder_hidden_states(encoder_hidden_states)
     return _heads(attention, attention.to_k(encoder_hidden_states), attention.norm_k)
 
 
 def _heads(attention: Attention, projected: Tensor, norm: nn.Module | None) -> Tensor:
-    """(B, N, H·d) -> (B, H, N, d), normalised where the layer does so."""
+    """Split the heads, (B, N, H·d) -> (B, H, N, d), and normalise if the layer does so."""
     split = projected.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
     return split if norm is None else norm(split)

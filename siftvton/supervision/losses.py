@@ -1,4 +1,4 @@
-"""Eqs. 1-3, min-SNR and StableVITON's attention total variation; every function returns one value an image.
+"""Eqs. 1-3, min-SNR and StableVITON's attention total variation; every function returns one value for each image.
 
 Letters: B images, H heads, R rows that hold a match, N_q and N_k person and garment cells, d head width, E entries.
 """
@@ -12,18 +12,18 @@ from torch.nn import functional
 
 from siftvton.supervision.reference import Grid, SparseReference
 
-ROWS_AT_ONCE = 64  # whose scores are held: B × H × 64 × N_k numbers
+ROWS_AT_ONCE = 64  # limits the scores in memory to B × H × 64 × N_k numbers
 
 
 def attention_cross_entropy(query_rows: Tensor, key: Tensor, scale: float, reference: SparseReference) -> Tensor:
-    """Eqs. 1-2 for one layer: the mean over heads and M_SIFT of −Σ_j p_ij log q_ij.
+    """Eqs. 1-2 for one layer: the mean of −Σ_j p_ij log q_ij over heads and M_SIFT.
 
-    Only the rows that hold a match are needed, since p is zero elsewhere.
+    Only the rows that hold a match are needed, because p is zero in all others.
 
     Args:
         query_rows: (B, H, R, d) projected queries of ``reference.row_cells``.
         key: (B, H, N_k, d) projected keys.
-        scale: what Q·K is multiplied with, 1/√d.
+        scale: the factor of Q·K, 1/√d.
 
     Returns:
         (B,) in float32 (float64 for float64 input); 0 for an image without a match.
@@ -34,9 +34,10 @@ def attention_cross_entropy(query_rows: Tensor, key: Tensor, scale: float, refer
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """The gradient is worked out beside the value, a few rows at a time: no scores wait for the backward pass.
+    """Computes the gradient together with the value, a few rows at a time, so no scores are kept until backward.
 
-    With s_rj = scale·Q_r·K_j, a row's loss is −Σ_j p_rj log q_rj; its gradient by s_rj is q_rj − p_rj.
+    With s_rj = scale·Q_r·K_j, the loss of a row is −Σ_j p_rj log q_rj; its gradient with respect to s_rj is
+    q_rj − p_rj.
     """
 
     @staticmethod
@@ -44,7 +45,7 @@ class _CrossEntropy(torch.autograd.Function):
         images, heads, rows, _ = query_rows.shape
         query = scale * query_rows
         share = (torch.arange(rows, device=key.device) < reference.rows[:, None]).to(key.dtype)  #  (B, R)
-        share = share / (heads * reference.rows.clamp(min=1)[:, None])  # a row's part in its image's loss
+        share = share / (heads * reference.rows.clamp(min=1)[:, None])  # the weight of a row in the image's loss
         p = reference.weight.to(key.dtype)  #                                                       (E,)
         weight = p * share[reference.image, reference.row]
         loss = key.new_zeros(images)
@@ -77,12 +78,13 @@ def attention_total_variation(
 ) -> Tensor:
     """StableVITON's ATV for one layer: how far the attended position jumps between neighbouring queries.
 
-    The attended position is the expectation of (row, column), in cells, under the attention averaged over heads.
-    The mean over vertical neighbours inside ``mask`` of |Δrow| + |Δcolumn|, plus the same over horizontal ones.
+    The attended position is the expectation of (row, column), in cells, under the attention averaged over heads. The
+    loss is the mean of |Δrow| + |Δcolumn| over vertical neighbours inside ``mask``, plus the same mean over horizontal
+    neighbours.
 
     Args:
         query: (B, H, N_q, d). key: (B, H, N_k, d).
-        mask: (B, N_q) bool, queries in the worn garment.
+        mask: (B, N_q) bool; True for queries in the worn garment.
 
     Returns:
         (B,); 0 for an image without such neighbours.
@@ -90,7 +92,7 @@ def attention_total_variation(
     dtype = torch.promote_types(query.dtype, torch.float32)
     rows, columns = torch.meshgrid(*(torch.arange(n, dtype=dtype, device=key.device) for n in key_grid), indexing="ij")
     position = torch.stack([rows, columns], dim=-1).reshape(1, 1, -1, 2)  #          (1, 1, N_k, 2)
-    # The positions stand in for the values, padded to the head width that fused attention asks for.
+    # The positions take the place of the values, padded to the head width that fused attention requires.
     value = functional.pad(position, (0, key.shape[-1] - 2)).expand_as(key)  #       (B, H, N_k, d)
     with torch.autocast(query.device.type, enabled=False):
         attended = functional.scaled_dot_product_attention(
@@ -110,8 +112,8 @@ def attention_total_variation(
 def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float, prediction_type: str = "epsilon") -> Tensor:
     """ω(t) of Eq. 3, min-SNR (Hang et al. 2023, the paper's [9]), with SNR = ᾱ/(1 − ᾱ).
 
-    min(SNR, γ)/SNR for the error of ε, min(SNR, γ)/(SNR + 1) for the error of v: both weight the latent's error with
-    min(SNR, γ).
+    The weight is min(SNR, γ)/SNR for the error of ε, and min(SNR, γ)/(SNR + 1) for the error of v. Both weight the
+    error of the latent with min(SNR, γ).
 
     Args:
         alphas_cumprod: (T,) ᾱ of the noise schedule.
@@ -127,11 +129,11 @@ def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float, pred
 
 
 def noise_error(prediction: Tensor, noise: Tensor) -> Tensor:
-    """mean((ε − ε̂)²) of each image, (B, …) -> (B,), in float32."""
+    """mean((ε − ε̂)²) for each image in float32, (B, …) -> (B,)."""
     return functional.mse_loss(prediction.float(), noise.float(), reduction="none").flatten(1).mean(dim=1)
 
 
 def training_loss(weight: Tensor, error: Tensor, attention_losses: Tensor) -> Tensor:
-    """Eq. 3 for each image: ω(t)·mean((ε − ε̂)²) + λ·L_SIFT; all (B,), λ already in ``attention_losses``."""
+    """Eq. 3 for each image: ω(t)·mean((ε − ε̂)²) + λ·L_SIFT. All are (B,); ``attention_losses`` includes λ."""
     assert weight.shape == error.shape == attention_losses.shape
     return weight * error + attention_losses

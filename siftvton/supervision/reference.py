@@ -1,4 +1,4 @@
-"""The reference attention p of Eq. 1, sparse, and the one rule that turns pixels into cells.
+"""The sparse reference attention p of Eq. 1, and the one rule that turns pixels into cells.
 
 Letters: B images, M matches, E entries (distinct pairs of cells), R rows (person cells that hold a match, padded to
 the batch's largest number), N_q and N_k person and garment cells.
@@ -18,12 +18,12 @@ Grid = tuple[int, int]  # (rows, columns) of cells; a Frame is (height, width) i
 
 
 def cells(points: np.ndarray, frame: Frame, grid: Grid) -> np.ndarray:
-    """The cell that each pixel lies in: row·width + column, with (row, column) = (⌊y/s⌋, ⌊x/s⌋).
+    """The cell of each pixel: row·width + column, with (row, column) = (⌊y/s⌋, ⌊x/s⌋).
 
     Args:
-        points: (M, 2) pixels (x right, y down) inside the frame.
+        points: (M, 2) pixels (x to the right, y down) inside the frame.
         frame: height and width of the picture, pixels.
-        grid: height and width of the feature map, cells; the cell size is s = frame / grid.
+        grid: height and width of the feature map, cells; the size of a cell is s = frame / grid.
 
     Returns:
         (M,) int64.
@@ -35,7 +35,7 @@ def cells(points: np.ndarray, frame: Frame, grid: Grid) -> np.ndarray:
 
 
 def grid_of(tokens: int, frame: Frame) -> Grid:
-    """The (height, width) of a feature map of ``tokens`` cells with the frame's shape.
+    """The (height, width) of a feature map that has ``tokens`` cells and the shape of the frame.
 
     Raises:
         ValueError: no such grid exists.
@@ -53,9 +53,9 @@ class SparseReference:
 
     Attributes:
         image: (E,) the image of each entry in the batch.
-        row: (E,) its row among the image's rows, an index into ``row_cells[image]``.
+        row: (E,) the row of each entry, an index into ``row_cells[image]``.
         key: (E,) garment cell j.
-        weight: (E,) float32, p_ij; over the entries of one row they sum to 1.
+        weight: (E,) float32, p_ij; the entries of one row sum to 1.
         row_cells: (B, R) person cell i of each row; padded with 0.
         rows: (B,) |M_SIFT|, the number of rows of each image.
     """
@@ -80,11 +80,12 @@ class SparseReference:
 class ReferenceAttention:
     """The matches of a batch of images, ready to be counted on any pair of grids.
 
-    They stay NumPy's: on arrays this small a call costs more than its work, and PyTorch's calls several times more.
+    The arrays are NumPy's. For arrays this small, the overhead of a call outweighs its work, and PyTorch's overhead is
+    several times larger.
 
     Attributes:
         image: (M,) int64, the image of each match.
-        person, garment: (M, 2) float64 pixels (x right, y down), inside the frame.
+        person, garment: (M, 2) float64 pixels (x to the right, y down), inside the frame.
         frame: height and width of both pictures, pixels.
         batch_size: B, images without a match included.
     """
@@ -97,14 +98,14 @@ class ReferenceAttention:
 
     @classmethod
     def from_correspondences(cls, batch: Sequence[Correspondences]) -> "ReferenceAttention":
-        """Gather a batch, one :class:`Correspondences` an image; matches outside the frame are dropped (§2).
+        """Gather a batch from one :class:`Correspondences` for each image; matches outside the frame are dropped (§2).
 
         Raises:
             ValueError: the batch is empty or its frames differ.
         """
         frames = {tuple(item.frame) for item in batch}
         if len(frames) != 1:
-            raise ValueError(f"one frame is wanted for a batch, found {sorted(frames)}")
+            raise ValueError(f"all images of a batch must have one frame, found {sorted(frames)}")
         frame = frames.pop()
         points = np.stack([np.concatenate([getattr(item, side) for item in batch]) for side in ("person", "garment")])
         image = np.repeat(np.arange(len(batch)), [len(item) for item in batch])
@@ -112,7 +113,7 @@ class ReferenceAttention:
         return cls(image[inside], points[0, inside], points[1, inside], (frame[0], frame[1]), len(batch))
 
     def where(self, active: Tensor) -> "ReferenceAttention":
-        """The same batch with the matches of inactive images taken away; ``active`` is (B,) bool."""
+        """The same batch without the matches of inactive images; ``active`` is (B,) bool."""
         assert active.shape == (self.batch_size,)
         kept = active.cpu().numpy()[self.image]
         return ReferenceAttention(self.image[kept], self.person[kept], self.garment[kept], self.frame, self.batch_size)
@@ -120,15 +121,15 @@ class ReferenceAttention:
     def at(self, query_grid: Grid, key_grid: Grid) -> SparseReference:
         """p_ij = (matches from person cell i to garment cell j) / (matches from i) (paper §3.2)."""
         n_q, n_k = math.prod(query_grid), math.prod(key_grid)
-        query = self.image * n_q + cells(self.person, self.frame, query_grid)  # (M,) image and cell in one number
-        pair = query * n_k + cells(self.garment, self.frame, key_grid)  #        (M,) the garment's cell as well
-        entry, count = np.unique(pair, return_counts=True)  #                    (E,) rows lie together
+        query = self.image * n_q + cells(self.person, self.frame, query_grid)  # (M,) image and cell as one number
+        pair = query * n_k + cells(self.garment, self.frame, key_grid)  #        (M,) and the garment cell
+        entry, count = np.unique(pair, return_counts=True)  #                    (E,) sorted, so grouped by row
         query_of, key = np.divmod(entry, n_k)
-        begins = np.diff(query_of, prepend=-1) != 0  #                           (E,) whether a new row does
-        row = np.cumsum(begins) - 1  #                                           (E,) among those of all images
+        begins = np.diff(query_of, prepend=-1) != 0  #                           (E,) whether a new row begins
+        row = np.cumsum(begins) - 1  #                                           (E,) over the rows of all images
         row_image, cell = np.divmod(query_of[begins], n_q)
         rows = np.bincount(row_image, minlength=self.batch_size)  #              (B,)
-        place = np.arange(len(cell)) - (np.cumsum(rows) - rows)[row_image]  # a row's place within its image
+        place = np.arange(len(cell)) - (np.cumsum(rows) - rows)[row_image]  # the index of a row within its image
         row_cells = np.zeros((self.batch_size, rows.max()), np.int64)
         row_cells[row_image, place] = cell
         weight = (count / np.bincount(row, count)[row]).astype(np.float32)

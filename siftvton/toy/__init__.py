@@ -1,1 +1,1 @@
-"""The toy world: drawn persons in drawn garments, whose truth is known exactly."""
+"""The toy world: drawn persons and garments, for which the right result of a try-on is known exactly."""

@@ -1,4 +1,4 @@
-"""The toy world's exact maps: which point of the garment's picture each pixel of a photo shows."""
+"""The toy world's exact maps: for each pixel of a photo, the point of the garment's picture that it shows."""
 
 import zlib
 from collections.abc import Callable
@@ -16,12 +16,18 @@ from siftvton.errors import InputError, first_line
 from siftvton.evaluation.attention_error import Known, always
 from siftvton.files import open_file
 from siftvton.supervision.reference import Grid
-
-EXACT_MAP = "exact_map"  # the folder beside VITON-HD's; <id>.npz in it
+from siftvton.toy.world.write import EXACT_MAP
 
 
 def read_map(path: Path) -> np.ndarray:
-    """An exact map of the toy world, (height, width, 2)."""
+    """Read an exact map of the toy world.
+
+    Returns:
+        (height, width, 2) places (x, y) on the garment, pixels; NaN where no garment is visible.
+
+    Raises:
+        InputError: the file is not such a map.
+    """
     try:
         with open_file(path) as file, np.load(file, allow_pickle=False) as content:
             places = content["person_to_garment"]
@@ -29,16 +35,21 @@ def read_map(path: Path) -> np.ndarray:
         raise InputError(f"{path}: not an exact map of the toy world ({first_line(error)}); make it again") from error
     if places.ndim != 3 or places.shape[2] != 2 or not places.size or not np.issubdtype(places.dtype, np.floating):
         raise InputError(
-            f"{path}: has shape {places.shape} and type {places.dtype}; (height, width, 2) of floats is required"
+            f"{path}: has shape {places.shape} and type {places.dtype}, but (height, width, 2) floats are required; "
+            "make the map again"
         )
     known = places[~np.isnan(places).any(axis=2)]
     if ((known < -1) | (known > places.shape[1::-1])).any():
-        raise InputError(f"{path}: leads out of the garment's picture; make the map again")
+        raise InputError(f"{path}: points outside the garment's picture; make the map again")
     return places
 
 
 def exact_positions(person_to_garment: np.ndarray, grid: Grid) -> Correspondences:
-    """The places that the middles of a grid's cells show, by an exact map (height, width, 2); NaN: none."""
+    """The places on the garment that the middles of a grid's cells show.
+
+    Args:
+        person_to_garment: (height, width, 2) exact map; NaN where no garment is visible.
+    """
     height, width = person_to_garment.shape[:2]
     rows, columns = (
         ((np.arange(cells) + 0.5) * size / cells).astype(int) for cells, size in zip(grid, (height, width), strict=True)
@@ -50,14 +61,14 @@ def exact_positions(person_to_garment: np.ndarray, grid: Grid) -> Correspondence
 
 
 def known_places(split: Split, matches: str | None, frame: Frame) -> Callable[[Pair], Known]:
-    """Where a pair's query cells should look: by its exact map where the data have one, else by its matches.
+    """Where the query cells of a pair should look, by exact maps if the data have them, else by matches.
 
     Args:
-        matches: folder of match files; None: the exact maps, or else the split's own folder.
-        frame: (height, width) that the matches are measured in, pixels.
+        matches: folder of match files; None: the exact maps if there are any, else the split's own matches.
+        frame: (height, width) of the pictures in which the matches were measured, pixels.
 
     Raises:
-        InputError: there is neither.
+        InputError: there are neither maps nor matches.
         UsageError: the matches were measured in another frame.
     """
     exact = split.folder / EXACT_MAP

@@ -1,4 +1,4 @@
-"""The toy training pairs' matches, once more in other forms: exact, partly wrong, of fewer pairs."""
+"""Variants of the toy training pairs' matches: exact, partly wrong, or for fewer pairs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,18 +10,21 @@ from siftvton.correspondence import Correspondences, Frame, read_matches, write_
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.match_folder import matches_path
 from siftvton.draws import numpy_generator
-from siftvton.toy.exact_maps import EXACT_MAP, exact_positions, read_map
+from siftvton.toy.exact_maps import exact_positions, read_map
+from siftvton.toy.world.write import EXACT_MAP
 
 FRAME: Frame = (512, 384)
-EXACT_GRID = (32, 24)  # the middles of so many cells have an exact match, where they show the garment
-WRONG = 0.1  # share of the matches that `wrong` leads elsewhere
+EXACT_GRID = (32, 24)  # rows and columns of cells; the middle of each gets an exact match if it shows the garment
+WRONG = 0.1  # share of the matches that the set `wrong` moves to a wrong place
 
 
 def write_match_sets(root: str, published: Path, output: Path) -> None:
-    """Folders of match files in ``output``, which ``data.matches`` may name: what is there stays.
+    """Write one folder of match files for each variant; files that exist are kept.
 
     Args:
-        root: the toy world, with its exact maps. published: the folder of the SIFT matches to start from.
+        root: the toy world, with its exact maps.
+        published: the folder of SIFT matches to start from.
+        output: where the folders ``exact``, ``wrong``, ``half`` and ``tenth`` go; ``data.matches`` may name each.
     """
     split = VitonHD(root).split("train")
     persons = [pair.person_id for pair in split.matched_pairs()]

@@ -1,8 +1,7 @@
-"""Try-on results in the toy world, where what they should look like is known: print, colour, the rest of the photo.
+"""Measures of try-on results in the toy world, where the right picture is known: print, colour, rest of the photo.
 
 The truth is the same person rendered in the same garment. Inside the print of that garment, the result is compared
-with the truth and with the person rendered in other garments: the print is right where the truth is closer than all
-of them.
+with the truth and with the person rendered in other garments. The print counts as right if the truth is the closest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,16 +30,16 @@ from siftvton.toy.world.persons import sample_person
 from siftvton.toy.world.render import Rendering, render
 from siftvton.toy.world.write import WORLD_FILE
 
-PRINT_LEVELS = 16  # grey levels that a print changes a pixel by, at least
-PRINT_MARGIN = 2  # pixels around the print that count as well: where it ends is part of it
+PRINT_LEVELS = 16  # grey levels; a pixel that differs from the plain garment by this much belongs to the print
+PRINT_MARGIN = 2  # pixels around the print that count as print, because its edge is part of it
 SMALLEST_PRINT = 20  # pixels
-SAME_DRAWING = 6.0  # grey levels, mean; JPEG moves a drawing by less than 1, and two garments are 20 and more apart
-RIGHT_COLOUR = 10.0  # CIELAB distance (1976) of mean colours; garments of this world are 50 apart on average
+SAME_DRAWING = 6.0  # mean grey levels; JPEG changes a drawing by less than 1, two garments differ by 20 or more
+RIGHT_COLOUR = 10.0  # CIELAB distance (1976) of mean colours; two garments of this world differ by 50 on average
 
 
 @dataclass(frozen=True)
 class Case:
-    """A result and what it is compared with; garments and persons by their number in the split."""
+    """A result and what it is compared with; ``others`` are the numbers of garments in the split."""
 
     world: Mapping[str, int]
     split: Split
@@ -52,17 +51,18 @@ class Case:
 
 @dataclass(frozen=True)
 class ToyScore:
-    """What one result scored; None where the garment has no print.
+    """The scores of one result. The print's scores are None if the garment has no print.
 
     Attributes:
-        result: its name. print: the print's kind.
+        result: the name of the result.
+        print: the kind of print.
         print_error: mean squared difference from the truth inside the print, of colours in 0…1.
-        print_similarity: SSIM there.
-        closest_by_error, closest_by_similarity: the truth is closer than every one of the other garments.
-        closest_on_same_cloth: likewise by error, the others being other prints on this garment's cut and cloth.
-        colour_distance: CIELAB distance of the mean colour where the garment is worn; None where it is nowhere.
-        changed: largest difference, in grey levels, from the photo where nothing was to be painted; None where
-            everything was.
+        print_similarity: SSIM with the truth inside the print.
+        closest_by_error, closest_by_similarity: whether the truth is closer than each of the other garments.
+        closest_on_same_cloth: the same by error, compared with other prints on this garment's cut and cloth.
+        colour_distance: CIELAB distance of the mean colours where the garment is worn; None if it is not visible.
+        changed: largest difference from the photo, in grey levels, outside the painted area; None if everything is
+            painted.
     """
 
     result: str
@@ -79,21 +79,21 @@ class ToyScore:
 def cases_of(
     split: Split, pairs: Sequence[Pair], results: Path, size: tuple[int, int], others: int, seed: int
 ) -> list[Case]:
-    """The results to score, each with what it is compared with.
+    """Find the results to score, and choose what each is compared with.
 
     Args:
-        pairs: as tried on.
+        pairs: person and garment of each result.
         results: the folder of results.
         size: (height, width) of a result, pixels.
-        others: how many other garments each print is compared with.
-        seed: for the draw of these.
+        others: number of other garments that each print is compared with.
+        seed: seed for the choice of the other garments.
 
     Raises:
-        InputError: the data are not a toy world's, or a result is missing.
+        InputError: the data are not a toy world, or a result is missing.
     """
     note = split.folder.parent / WORLD_FILE
     if not note.is_file():
-        raise InputError(f"{note}: no such file; the truth is known only for a world of scripts/make_toy_data.py")
+        raise InputError(f"{note}: no such file; use a data.root that scripts/make_toy_data.py wrote")
     world = _world(note)
     printed = [
         index
@@ -108,27 +108,27 @@ def cases_of(
         paths = [results / f"{pair.result_id}.{suffix}" for suffix in ("png", "jpg")]
         result = next((path for path in paths if path.is_file()), None)
         if result is None:
-            raise InputError(f"{paths[0]}: no such file, nor {paths[1].name}; scripts/infer.py writes it")
+            raise InputError(f"{paths[0]}: no such file, nor {paths[1].name}; run scripts/infer.py first")
         cases.append(Case(world, split, pair, tuple(compared), result, size))
     _require_same_world(note, cases[0])
     return cases
 
 
 def _world_split(split: Split) -> str:
-    """The half of the world that the split's persons come from."""
+    """The split of the world, ``train`` or ``test``, that the persons come from."""
     return "test" if split.name == "test" else "train"
 
 
 def _require_same_world(note: Path, case: Case) -> None:
-    """Raise InputError unless this code draws the first case's garment as its file shows it."""
+    """Raise InputError unless this code draws the case's garment as its file shows it."""
     path = case.split.require(GARMENT, case.pair.garment)
     found = read_image(path)
     garment = sample_garment(case.world["seed"], _world_split(case.split), _number(case.pair.garment_id))
     drawn = render_garment(garment, *found.shape[:2]).picture
     if np.abs(drawn.astype(np.int16) - found).mean() > SAME_DRAWING:
         raise InputError(
-            f"{note}: says seed {case.world['seed']}, but {path} is another drawing; its truth is not known: make the "
-            "world again in another folder"
+            f"{note}: says seed {case.world['seed']}, but {path} is another drawing; make the world again in another "
+            "folder"
         )
 
 
@@ -137,22 +137,26 @@ def _world(note: Path) -> dict[str, int]:
     world = read_json(note)
     keys = ("seed", "height", "width")
     if not isinstance(world, dict) or not all(type(world.get(key)) is int for key in keys):
-        raise InputError(f"{note}: has no whole numbers {', '.join(keys)}; make the world again in another folder")
+        raise InputError(f"{note}: lacks whole numbers {', '.join(keys)}; make the world again in another folder")
     if not all(1 <= world[key] <= LARGEST_SIDE for key in keys[1:]):
-        raise InputError(f"{note}: height and width of 1 to {LARGEST_SIDE} are required; make the world again")
+        raise InputError(
+            f"{note}: height and width must be 1 to {LARGEST_SIDE}; make the world again in another folder"
+        )
     return world
 
 
 def _number(file_id: str) -> int:
-    """Which person or garment of the world a file shows."""
+    """The number of the person or garment that a file shows."""
     number = file_id.partition("_")[0]
     if not number.isdecimal():
-        raise InputError(f"{file_id}: not of the toy world, whose files are named 00000_00, 00001_00, …")
+        raise InputError(
+            f"{file_id}: is not a name of the toy world (00000_00, 00001_00, …); use the world's own pair list"
+        )
     return int(number)
 
 
 def truth_sheet(cases: Sequence[Case]) -> np.ndarray:
-    """Person, garment, result and truth of the first cases, a row each."""
+    """A sheet with one row for each case: person, garment, result and truth."""
     rows, captions = [], []
     for case in cases:
         item = _item(case)
@@ -163,10 +167,17 @@ def truth_sheet(cases: Sequence[Case]) -> np.ndarray:
 
 
 def score(case: Case) -> ToyScore:
-    """Render the truth and the other garments, and compare."""
+    """Render the truth and the other garments, and compare the result with them.
+
+    Raises:
+        InputError: the result cannot be read, or has another size than the data.
+    """
     result = read_image(case.result)
     if result.shape[:2] != case.size:
-        raise InputError(f"{case.result}: is {result.shape[0]} × {result.shape[1]}, the data {case.size}")
+        raise InputError(
+            f"{case.result}: has {result.shape[0]}×{result.shape[1]} pixels (height × width), but the data have "
+            f"{case.size[0]}×{case.size[1]}; set data.height and data.width to the size of the results"
+        )
     seed = case.world["seed"]
     garment = sample_garment(seed, _world_split(case.split), _number(case.pair.garment_id))
     others = [sample_garment(seed, _world_split(case.split), index) for index in case.others]
@@ -201,7 +212,7 @@ def _item(case: Case) -> TryOnItem:
 
 
 def _truth(case: Case, garment: Garment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The photo as it should be, where the garment is worn and where its print is, (height, width) bool each."""
+    """The right photo, (height, width, 3); where the garment is visible, and where its print is, (height, width)."""
     rendering = _rendering(case, garment)
     truth = _resized(rendering.photo, case.size)
     plain = _photo(case, replace(garment, print="plain"))
@@ -221,15 +232,15 @@ def _rendering(case: Case, garment: Garment) -> Rendering:
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """As the dataset resizes what the world wrote."""
+    """Resize a rendering in the same way as the dataset resizes the world's files."""
     return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def _compare(result: np.ndarray, other: np.ndarray, where: np.ndarray) -> tuple[float, float]:
-    """Mean squared difference, of colours in 0…1, and mean SSIM inside ``where``."""
-    shown, wanted = (torch.tensor(p).permute(2, 0, 1)[None].double() / 255 for p in (result, other))
-    _, similarity = structural_similarity_index_measure(shown, wanted, data_range=1.0, return_full_image=True)
-    squared = (shown - wanted).square()
+    """Mean squared difference of colours in 0…1, and mean SSIM, both inside ``where``."""
+    first, second = (torch.tensor(p).permute(2, 0, 1)[None].double() / 255 for p in (result, other))
+    _, similarity = structural_similarity_index_measure(first, second, data_range=1.0, return_full_image=True)
+    squared = (first - second).square()
     inside = torch.from_numpy(where)
     return float(squared[0, :, inside].mean()), float(similarity[0, :, inside].mean())
 
@@ -247,21 +258,22 @@ def _mean_colour(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 
 SHARES = {
-    "print_closest_by_error": "print closer (MSE) to its own garment's truth than to nine other garments'",
-    "print_closest_by_similarity": "print closer (SSIM) to its own garment's truth than to nine other garments'",
-    "print_closest_on_same_cloth": "print closer (MSE) than nine other prints on the same cut and cloth",
-    "colour_right": f"mean colour within {RIGHT_COLOUR:g} (CIELAB) of the truth's",
-    "unchanged": "not one grey level changed where nothing was to be painted",
+    "print_closest_by_error": "prints closer to the right garment than to other garments, by squared error",
+    "print_closest_by_similarity": "prints closer to the right garment than to other garments, by SSIM",
+    "print_closest_on_same_cloth": "prints closer to the right print than to other prints on the same cut and cloth, "
+    "by squared error",
+    "colour_right": f"garments with a mean colour within {RIGHT_COLOUR:g} (CIELAB) of the truth",
+    "unchanged": "photos without any change outside the painted area",
 }
 MEANS = {
-    "print_error": "squared error inside the print",
-    "print_similarity": "SSIM inside the print",
-    "colour_distance": "CIELAB distance of the mean colour",
+    "print_error": "mean squared error inside the print, colours in 0…1",
+    "print_similarity": "mean SSIM inside the print",
+    "colour_distance": "mean distance (CIELAB) between the garment's mean colours in result and truth",
 }
 
 
 def summary(scores: Sequence[ToyScore]) -> dict[str, Any]:
-    """Shares and means with their 95 % intervals, and how many cases each counts."""
+    """Compute the shares and means, their 95 % intervals, and the number of cases behind each."""
     answers: dict[str, list[bool | None]] = {
         "print_closest_by_error": [entry.closest_by_error for entry in scores],
         "print_closest_by_similarity": [entry.closest_by_similarity for entry in scores],
@@ -286,7 +298,7 @@ def _entry(value: float, interval: tuple[float, float], cases: int) -> dict[str,
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """A row a measure."""
+    """Make the table: one row for each measure."""
     rows = []
     for name, title in (SHARES | MEANS).items():
         if name in report:

@@ -1,4 +1,4 @@
-"""The page that `make demo` ends with: the whole run as one HTML file that needs no other file."""
+"""The page that ends `make demo`: one HTML file that shows the whole run and needs no other file."""
 
 import base64
 import math
@@ -33,13 +33,13 @@ ATTENTION, ATTENTION_TUNED = "attention/attention_error.json", "attention_tuned/
 
 MADE_BY = "run `make demo`, which writes it"
 REMADE_BY = "delete it and run `make demo` again"
-WIDEST, TALLEST = 1000, 8000  # pixels of a picture on the page; WebP ends at 16383
-QUALITY = 80  # of WebP, 0 to 100; captions stay sharp
+WIDEST, TALLEST = 1000, 8000  # largest size of a picture on the page, pixels; WebP allows at most 16383
+QUALITY = 80  # WebP quality, 0 to 100; captions stay sharp at this value
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as the page holds it: a data URL, and its size in pixels."""
+    """A picture on the page: a data URL, and its size in pixels."""
 
     source: str
     width: int
@@ -56,7 +56,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """A table's cells, and which columns hold numbers, which are aligned right."""
+    """The cells of a table; the columns in ``numeric`` hold numbers and are aligned at the right."""
 
     header: list[str]
     rows: list[list[str]]
@@ -68,7 +68,7 @@ class Chart:
     """A curve over the updates.
 
     Attributes:
-        points: an SVG polyline in the unit square: from the first update to the last, and from ``top`` to 0.
+        points: an SVG polyline in the unit square; x runs from the first to the last update, y from ``top`` to 0.
         top: the largest value.
     """
 
@@ -79,13 +79,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Record:
-    """The content of a JSON file, whose numbers are checked when they are used."""
+    """The content of a JSON file; its numbers are checked when they are used."""
 
     path: Path
     content: Any
 
     def number(self, *keys: str | int) -> float:
-        """The number under these keys. Raises InputError where there is none."""
+        """Return the number under these keys. Raises InputError if there is none."""
         value = self.content
         try:
             for key in keys:
@@ -97,7 +97,7 @@ class Record:
         raise InputError(f"{self.path}: has no number {'.'.join(map(str, keys))}; {REMADE_BY}")
 
     def estimate(self, measure: str) -> tuple[float, float, float]:
-        """A measure's value and the ends of its interval."""
+        """Return the value of a measure and the ends of its interval."""
         return (
             self.number(measure, "value"),
             self.number(measure, "interval", 0),
@@ -106,10 +106,10 @@ class Record:
 
 
 def write_page(folder: str | Path) -> Path:
-    """Gather what the demo's commands left in ``folder`` into ``report.html``, a single file, and return its path.
+    """Write ``report.html`` from what the demo's commands left in ``folder``, and return its path.
 
     Raises:
-        InputError: a file is missing because one of the commands has not run, or it is broken.
+        InputError: a file is broken, or missing because a command has not run.
     """
     folder = Path(folder)
     for name in (*PICTURES.values(), *DOCUMENTS.values(), TRUTH, SCORES, LOSSES, ATTENTION, ATTENTION_TUNED):
@@ -120,7 +120,8 @@ def write_page(folder: str | Path) -> Path:
     page = _environment().get_template("showcase.html").render(
         updates=len(losses),
         persons=int(truth.number("results")),
-        summary=_summary(truth, folder, len(losses)),
+        summary=_summary(truth, folder),
+        matches_per_pair=_matches_per_pair(folder / "matches"),
         pictures={key: _picture(folder / name) for key, name in PICTURES.items()},
         validation=_picture(sheets[-1]) if sheets else None,
         documents={key: _blocks(_text(folder / name)) for key, name in DOCUMENTS.items()},
@@ -145,40 +146,37 @@ def _environment() -> Environment:
     return environment
 
 
-def _summary(truth: Record, folder: Path, updates: int) -> Table:
-    """The main numbers: the measure, its value, its 95 % interval, and what it was counted over."""
+def _summary(truth: Record, folder: Path) -> Table:
+    """The main numbers of both networks. The demo compares only the shipped network with the truth."""
     rows = []
     for measure, title in (
         ("print_closest_by_error", "Prints closer to the right garment than to other garments ↑"),
         ("colour_right", "Garments in the right mean colour ↑"),
         ("unchanged", "Photos unchanged outside the painted area ↑"),
     ):
-        share, low, high = (f"{100 * value:.1f}" for value in truth.estimate(measure))
-        rows.append(
-            [title, f"{share}\N{NO-BREAK SPACE}%", f"{low} to {high}", f"{truth.number(measure, 'cases'):.0f} results"]
-        )
-    tuned = f"after {updates} more updates"
-    for network, name in (("shipped network", ATTENTION), (tuned, ATTENTION_TUNED)):
-        record = _record(folder / name)
-        error, low, high = (f"{value:.1f}" for value in record.estimate("attention_error_px"))
-        persons = f"{record.number('images'):.0f} persons"
-        rows.append([f"Attention error, {network} ↓", f"{error}\N{NO-BREAK SPACE}px", f"{low} to {high}", persons])
-    scores = _record(folder / SCORES)
-    for network, name in (("shipped network", "shipped"), (tuned, "tuned")):
-        distance = scores.number("results", name, "scores", "autoencoder_frechet")
-        pictures = f"{scores.number('results', name, 'pictures'):.0f} pictures"
-        rows.append([f"Stand-in for FID, {network} ↓", f"{distance:.2f}", "", pictures])
-    matches = _matches(folder / "matches")
-    rows.append(["Matches per training pair, mean", f"{sum(matches) / len(matches):.1f}", "", f"{len(matches)} pairs"])
-    return Table(["Measure", "Value", "95 % interval", "Counted over"], rows, {1, 2, 3})
+        share = _with_interval([100 * value for value in truth.estimate(measure)], "%")
+        rows.append([title, share, "not measured", f"{truth.number(measure, 'cases'):.0f} results"])
+    records = [_record(folder / name) for name in (ATTENTION, ATTENTION_TUNED)]
+    errors = [_with_interval(record.estimate("attention_error_px"), "px") for record in records]
+    rows.append(["Attention error ↓", *errors, f"{records[0].number('images'):.0f} persons"])
+    scores, networks = _record(folder / SCORES), ("shipped", "tuned")
+    distances = [scores.number("results", network, "scores", "autoencoder_frechet") for network in networks]
+    pictures = f"{scores.number('results', networks[0], 'pictures'):.0f} pictures"
+    rows.append(["Stand-in for FID ↓", *(f"{distance:.2f}" for distance in distances), pictures])
+    return Table(["Measure", "Shipped network", "Tuned network", "Counted over"], rows, {1, 2, 3})
+
+
+def _with_interval(estimate: Sequence[float], unit: str) -> str:
+    value, low, high = (f"{number:.1f}" for number in estimate)
+    return f"{value}\N{NO-BREAK SPACE}{unit} ({low} to {high})"
 
 
 def _record(path: Path) -> Record:
     return Record(path, read_json(path))
 
 
-def _matches(folder: Path) -> list[int]:
-    """How many matches each training pair has."""
+def _matches_per_pair(folder: Path) -> float:
+    """The mean number of matches of a training pair."""
     counts = []
     for path in sorted(folder.glob("*_sift_matches.json")):
         matches = read_json(path)
@@ -187,7 +185,7 @@ def _matches(folder: Path) -> list[int]:
         counts.append(len(matches))
     if not counts:
         raise InputError(f"{folder}: holds no match files; run `make demo`, which writes them")
-    return counts
+    return sum(counts) / len(counts)
 
 
 def _text(path: Path) -> str:
@@ -198,7 +196,8 @@ def _text(path: Path) -> str:
 
 
 def _losses(path: Path) -> list[tuple[float, float]]:
-    """Each update's error of the prediction and attention loss."""
+    """The error of the prediction and the attention loss of each update."""
+    remedy = f"delete the folder {path.parent} and run `make demo` again"
     losses = []
     for number, line in enumerate(_text(path).splitlines(), 1):
         try:
@@ -207,17 +206,15 @@ def _losses(path: Path) -> list[tuple[float, float]]:
             if not (math.isfinite(noise) and math.isfinite(sift)):
                 raise ValueError("not finite")
         except (ValueError, LookupError, TypeError, OverflowError) as error:
-            raise InputError(
-                f"{path}: line {number} has no numbers `noise` and `sift` ({error}); train again into another folder"
-            ) from error
+            raise InputError(f"{path}: line {number} lacks numbers `noise` and `sift` ({error}); {remedy}") from error
         losses.append((noise, sift))
     if not losses:
-        raise InputError(f"{path}: holds no update; train again into another folder")
+        raise InputError(f"{path}: holds no update; {remedy}")
     return losses
 
 
 def _blocks(markdown: str) -> list[Block]:
-    """The parts of Markdown as this project's reports use it: each line belongs to one kind of block."""
+    """Split Markdown into blocks; in this project's reports, each line belongs to one kind of block."""
 
     def kind(line: str) -> str:
         starts = {"|": "table", "- ": "list", "#": "heading"}
@@ -228,14 +225,14 @@ def _blocks(markdown: str) -> list[Block]:
 
 
 def as_table(lines: Sequence[str]) -> Table:
-    """Read a Markdown table; its second line says which columns are aligned right."""
+    """Read a Markdown table; its second line says which columns are aligned at the right."""
     header, *rows = ([cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")] for line in lines)
     numeric = {column for column, cell in enumerate(rows[0]) if cell.endswith(":")} if rows else set()
     return Table(header, rows[1:], numeric)
 
 
 def _picture(path: Path) -> Picture:
-    """The picture as WebP, no larger than the page shows it."""
+    """Encode the picture as WebP, no larger than the page shows it."""
     image = read_image(path)
     height, width = image.shape[:2]
     scale = min(1.0, WIDEST / width, TALLEST / height)

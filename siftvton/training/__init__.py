@@ -1,1 +1,1 @@
-"""Training: Eq. 3 over a stream of image draws that no batch size, worker, process or stop changes."""
+"""Training: Eq. 3 over a stream of images that does not depend on batch size, workers, processes or stops."""

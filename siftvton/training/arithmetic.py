@@ -1,4 +1,4 @@
-"""What a training configuration comes to, in numbers; nothing heavy is imported."""
+"""The size of a configured training, in numbers. This module imports no heavy library."""
 
 import math
 import os
@@ -11,33 +11,36 @@ from siftvton.training.config import Train
 
 
 def updates_of(config: Train, pairs: int, images: int) -> int:
-    """How many updates a run has, of so many images each.
+    """The number of updates of a run.
+
+    Args:
+        pairs: number of training pairs. images: images per update.
 
     Raises:
-        UsageError: the configuration does not say.
+        UsageError: the configuration gives neither epochs nor updates.
     """
     if config.train.updates is not None:
         return config.train.updates
     if config.train.epochs is None:
-        raise UsageError("train.epochs=null train.updates=null: one of them is wanted")
+        raise UsageError("train.epochs=null train.updates=null is not allowed; set one of them to a number")
     return math.ceil(config.train.epochs * pairs / images)
 
 
 def arithmetic(config: Train) -> str:
-    """Images an update, updates an epoch, matches an image; what cannot be counted is named instead."""
+    """Describe images per update, updates per epoch and matches per image; says so if data cannot be read."""
     settings, data = config.train, config.data
-    processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun and accelerate launch set it
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun and accelerate launch
     images = settings.batch_size * settings.accumulation * processes
     lines = [
         f"{settings.batch_size} images × {settings.accumulation} micro-batches × {processes} processes = "
-        f"{images} images an update"
+        f"{images} images per update"
     ]
     try:
         split = data.open().split("train")
         pairs = split.listed()
         updates = updates_of(config, len(pairs), images)
         lines.append(
-            f"{len(pairs)} training pairs: {len(pairs) / images:.1f} updates an epoch; {updates} updates = "
+            f"{len(pairs)} training pairs: {len(pairs) / images:.1f} updates per epoch; {updates} updates = "
             f"{updates * images / len(pairs):.1f} epochs, {updates * images} images"
         )
         if config.supervision.weight:
@@ -45,7 +48,7 @@ def arithmetic(config: Train) -> str:
             counts = [len(read_matches(matches_path(folder, pair.person), data.frame)) for pair in pairs]
             share = sum(map(bool, counts)) / len(counts)
             lines.append(
-                f"{sum(counts) / len(counts):.1f} matches an image; {share:.0%} of the images have any, "
+                f"{sum(counts) / len(counts):.1f} matches per image; {share:.0%} of the images have matches, "
                 f"{share * _share(config):.0%} are supervised on average"
             )
     except InputError as error:
@@ -54,5 +57,5 @@ def arithmetic(config: Train) -> str:
 
 
 def _share(config: Train) -> float:
-    """Of the images with matches, those whose timestep and conditioning let them be supervised."""
+    """The share of images with matches that timestep and dropout allow to be supervised."""
     return (config.supervision.max_timestep + 1) / 1000 * (1 - config.train.dropout)

@@ -1,10 +1,11 @@
-"""A small autoencoder trained from scratch, for the toy model; the full model has Stable Diffusion's."""
+"""Training of a small autoencoder for the toy model; the full model uses Stable Diffusion's autoencoder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
@@ -30,25 +31,25 @@ from siftvton.training.resume import require_same
 from siftvton.training.state import StreamSampler, learning_rate_factor
 
 KINDS = ("image", "garment", "agnostic", "densepose")
-CROPS = ("image", "image", "garment", "garment", "agnostic", "densepose")  # of a pair; the last two are easy
+CROPS = ("image", "image", "garment", "garment", "agnostic", "densepose")  # of each pair; the last two are easy
 WARMUP = 50  # updates
-# ln σ² of the untrained posterior. With σ = 1 its noise would drown the small first latents, and only brightness,
-# which varies most, would be learned for a long while.
+# ln σ² of the untrained posterior. With σ = 1, the noise would hide the small latents of the first updates, and for a
+# long time the autoencoder would learn only brightness, which varies most.
 LOG_VARIANCE = -6.0
-# Brightness, red against blue, green against purple, each of about unit deviation on the toy world's pictures: in red,
-# green and blue the third axis has a twentieth of the variance, and an autoencoder leaves it out for a long while.
+# Brightness, red against blue, and green against purple; each has about unit deviation on pictures of the toy world.
+# In red, green and blue, the third axis has a twentieth of the variance, and an autoencoder ignores it for a long time.
 OPPONENT = ((0.5, 0.5, 0.5), (2.5, 0.0, -2.5), (-3.0, 6.0, -3.0))
 FREE_KEYS = ("output", "data.root", "workers", "checkpoint_every")
 SHEET_ROWS = 8
 
 
 class Crops(Dataset[tuple[Tensor, tuple[int, int]]]):
-    """Pieces of every kind of picture that the model will encode, those of a pair together."""
+    """Crops of every kind of picture that the model encodes; one item holds the crops of one pair."""
 
     def __init__(self, items: TryOnDataset, size: int, seed: int) -> None:
         """
         Args:
-            size: height and width of a crop, pixels. seed: of the draw where to cut.
+            size: height and width of a crop, pixels. seed: seed for the positions of the crops.
         """
         self.items = items
         self.size = size
@@ -58,7 +59,7 @@ class Crops(Dataset[tuple[Tensor, tuple[int, int]]]):
         return len(self.items)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """(epoch, index of the pair) -> its crops (6, 3, size, size) in [−1, 1], and the key."""
+        """The crops (6, 3, size, size) in [−1, 1] of a pair, by (epoch, index of the pair), and this key."""
         item = self.items[key]
         room = [length - self.size + 1 for length in self.items.size]
         corners = numpy_generator(self.seed, *key, "crops").integers(room, size=(len(CROPS), 2)).tolist()
@@ -72,11 +73,11 @@ class Crops(Dataset[tuple[Tensor, tuple[int, int]]]):
 def reconstruction_loss(
     result: Tensor, pictures: Tensor, squared_weight: float, gradient_weight: float, colour_weight: float
 ) -> Tensor:
-    """(B,): mean |difference|, and three terms on what that alone learns last.
+    """The mean absolute difference of each picture, (B,), plus three terms for what it would learn last.
 
-    The squared difference hurries along what is far off, such as colours at first; horizontal and vertical picture
-    gradients keep prints sharp; opponent colours without their brightness, averaged over 4×4 pixels, keep the latents
-    from spending themselves on shades of grey.
+    The squared difference speeds up what is far off, such as colours at first. Horizontal and vertical picture
+    gradients keep prints sharp. Opponent colours without brightness, averaged over 4×4 pixels, prevent the latents from
+    holding only shades of grey.
     """
     difference = result - pictures
     gradients = difference.diff(dim=-1).abs().mean(dim=(1, 2, 3)) + difference.diff(dim=-2).abs().mean(dim=(1, 2, 3))
@@ -86,31 +87,34 @@ def reconstruction_loss(
 
 
 def anchor_loss(latents: Tensor, pictures: Tensor) -> Tensor:
-    """(B,): squared distance of three latent channels from the mean opponent colours of each cell.
+    """The squared distance of three latent channels from the mean opponent colours of each cell, (B,).
 
-    Four channels that are free spend themselves on brightness and its detail, and merge green with purple; these hold
-    all three axes of colour, and the fourth is for detail.
+    Without this loss, all four channels hold brightness and its detail, and green and purple look the same. With it,
+    three channels hold the three axes of colour, and the fourth is left for detail.
     """
     colours = opponent(functional.adaptive_avg_pool2d(pictures, (latents.shape[-2], latents.shape[-1])))
     return (latents[:, :3].float() - colours).square().mean(dim=(1, 2, 3))
 
 
 def opponent(pictures: Tensor) -> Tensor:
-    """(B, 3, H, W) red, green, blue -> ``OPPONENT`` colours."""
+    """Convert pictures (B, 3, H, W) from RGB to ``OPPONENT`` colours."""
     return torch.einsum("oc,bchw->bohw", torch.tensor(OPPONENT, device=pictures.device), pictures)
 
 
 def train_autoencoder(config: TrainAutoencoder) -> None:
-    """Train on one process, then write ``<output>/vae``, its PSNR on the validation pairs and a sheet.
+    """Train in one process, then write ``<output>/vae``, its PSNR on the validation pairs and a sheet.
 
     Raises:
-        UsageError: the configuration does not fit itself, the data or what lies in ``output``; several processes.
+        UsageError: the configuration does not fit itself, the data or the run in ``output``; or there are several
+            processes.
         InputError: data cannot be read, or an output cannot be written.
         DivergedError: a loss or a weight is NaN or infinite.
     """
     accelerator = accelerator_of(config.mixed_precision)
     if accelerator.num_processes > 1:
-        raise UsageError(f"{accelerator.num_processes} processes: an autoencoder this small is trained by one")
+        raise UsageError(
+            f"{accelerator.num_processes} processes are not allowed; train the autoencoder in one, without a launcher"
+        )
     output = Path(config.output)
     vae = _untrained(config)
     _check_crop(config, 2 ** (len(vae.config.block_out_channels) - 1))
@@ -135,31 +139,21 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
         batches = tqdm(accelerator.prepare(loader), initial=progress.update, total=config.updates, unit="update")
         for values, columns in batches:
             keys = list(zip(*(column.tolist() for column in columns), strict=True))
-            with accelerator.autocast():
-                loss = _loss(config, vae, values.flatten(0, 1), keys)
-            accelerator.backward(loss.mean())
-            accelerator.clip_grad_norm_(vae.parameters(), 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * learning_rate_factor(progress.update, WARMUP, config.updates)
-            optimizer.step()
-            optimizer.zero_grad()
+            pictures = values.flatten(0, 1)  #                                        (6·pairs, 3, size, size)
+            loss = _update(config, accelerator, vae, optimizer, pictures, keys, progress.update)
             progress.update += 1
             due = progress.update % config.checkpoint_every == 0 or progress.update == config.updates
             save = due or stop.made
             found = [] if bool(loss.isfinite().all()) else ["the loss is NaN or infinite"]
             if save and not found:
-                found = [f"{name} is NaN or infinite" for name in not_finite(learned.tensors())]
-                with torch.no_grad(), accelerator.autocast():
-                    results = vae.decode(vae.encode(values.flatten(0, 1)).latent_dist.mean).sample
-                if not bool(results.float().square().mean().isfinite()):
-                    found.append("the pictures with the new weights are NaN or infinite")
+                found = _broken(accelerator, vae, learned, pictures)
             if found:
                 images, last = [items.pairs[index].person_id for _, index in keys], checkpoints.saved(output)[-1:]
                 raise diverged(progress.update, found, images, last, "lower learning_rate")
             if save:
                 checkpoints.save(accelerator, output, progress, keep=1, run=run.id, learned=learned)
             if stop.made:
-                print(f"{output}: stopped after update {progress.update}; the same command goes on from it")
+                print(f"{output}: stopped after update {progress.update}; run the same command again to continue")
                 return
     vae.eval()
     vae.register_to_config(scaling_factor=_scaling_factor(vae, items, config.latent_deviation, accelerator.device))
@@ -168,7 +162,43 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
     _report(config, vae, output, accelerator.device)
 
 
+def _update(
+    config: TrainAutoencoder,
+    accelerator: Accelerator,
+    vae: AutoencoderKL,
+    optimizer: torch.optim.Optimizer,
+    pictures: Tensor,
+    keys: Sequence[tuple[int, int]],
+    update: int,
+) -> Tensor:
+    """Update the weights once; returns the losses of the pictures.
+
+    Args:
+        keys: (epoch, index) of each pair. update: the number of updates before this one.
+    """
+    with accelerator.autocast():
+        loss = _loss(config, vae, pictures, keys)
+    accelerator.backward(loss.mean())
+    accelerator.clip_grad_norm_(vae.parameters(), 1.0)
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * learning_rate_factor(update, WARMUP, config.updates)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss
+
+
+def _broken(accelerator: Accelerator, vae: AutoencoderKL, learned: checkpoints.Learned, pictures: Tensor) -> list[str]:
+    """Descriptions of weights that are not finite, or so large that the pictures overflow."""
+    found = [f"{name} is NaN or infinite" for name in not_finite(learned.tensors())]
+    with torch.no_grad(), accelerator.autocast():
+        results = vae.decode(vae.encode(pictures).latent_dist.mean).sample
+    if not bool(results.float().square().mean().isfinite()):
+        found.append("the pictures with the new weights are NaN or infinite")
+    return found
+
+
 def _untrained(config: TrainAutoencoder) -> AutoencoderKL:
+    """The autoencoder to start from: the pretrained one, or one with random weights."""
     if config.pretrained is not None:
         return load_part(Path(config.pretrained), AutoencoderKL)
     with torch.random.fork_rng():
@@ -187,15 +217,20 @@ def _untrained(config: TrainAutoencoder) -> AutoencoderKL:
 def _check_crop(config: TrainAutoencoder, stride: int) -> None:
     size = min(config.data.height, config.data.width)
     if config.crop % stride or config.crop > size:
-        raise UsageError(f"crop={config.crop}: multiples of {stride} up to {size} are allowed")
+        raise UsageError(f"crop={config.crop} is not allowed; use a multiple of {stride} up to {size}")
     if config.data.height % stride or config.data.width % stride:
         raise UsageError(
-            f"data.height={config.data.height} data.width={config.data.width}: multiples of {stride} are allowed"
+            f"data.height={config.data.height} data.width={config.data.width} is not allowed; "
+            f"use multiples of {stride} for both"
         )
 
 
 def _loss(config: TrainAutoencoder, vae: AutoencoderKL, pictures: Tensor, keys: Iterable[tuple[int, int]]) -> Tensor:
-    """(6·pairs,): reconstruction from a draw of the posterior, keyed by the pair's epoch and index, and divergence."""
+    """The loss of each picture, (6·pairs,): reconstruction from a draw of the posterior, anchor and KL divergence.
+
+    Args:
+        keys: (epoch, index) of each pair; they key the draws.
+    """
     posterior = vae.encode(pictures).latent_dist
     shape = (len(CROPS), *posterior.mean.shape[1:])
     noise = [torch.randn(shape, generator=torch_generator(config.seed, *key, "autoencoder")) for key in keys]
@@ -218,10 +253,10 @@ def _items(config: TrainAutoencoder, split: str) -> TryOnDataset:
 
 @torch.no_grad()
 def _scaling_factor(vae: AutoencoderKL, items: TryOnDataset, deviation: float, device: torch.device) -> float:
-    """Wanted by found deviation of the latents; 1 is the rule (Rombach et al. 2022).
+    """The factor that gives the latents the standard deviation ``deviation``; 1 is usual (Rombach et al. 2022).
 
-    Less makes the same timestep noisier, so that a small network has to look at the garment instead of guessing
-    colours from what the noise lets through (Chen 2023, "On the importance of noise scheduling").
+    A smaller deviation makes the same timestep noisier. A small network must then read the garment instead of guessing
+    colours that are still visible under the noise (Chen 2023, "On the importance of noise scheduling").
     """
     vae.register_to_config(scaling_factor=1.0)
     latents = []
@@ -232,13 +267,14 @@ def _scaling_factor(vae: AutoencoderKL, items: TryOnDataset, deviation: float, d
 
 
 def _pictures(items: TryOnDataset, index: int) -> Tensor:
-    """(4, 3, height, width) in [−1, 1], one of each kind."""
+    """The pictures of a pair in [−1, 1], one of each of ``KINDS``: (4, 3, height, width)."""
     item = items[index]
     return torch.stack([getattr(item, kind) for kind in KINDS])
 
 
 @torch.no_grad()
 def _report(config: TrainAutoencoder, vae: AutoencoderKL, output: Path, device: torch.device) -> None:
+    """Write and print the PSNR on the validation pairs, and write a sheet of reconstructions."""
     rows: list[list[np.ndarray]] = []
     captions: list[list[str]] = []
     psnr: dict[str, list[float]] = {kind: [] for kind in KINDS}

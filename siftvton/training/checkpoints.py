@@ -1,7 +1,7 @@
-"""Checkpoints of a run: written beside, synced and renamed; verified, found again, none of it able to run code.
+"""Checkpoints of a run: save, verify, find and load them, without running any code from a file.
 
-A checkpoint that is found damaged is renamed to ``unreadable-…`` and never deleted: it no longer counts, so that a
-later start does not take it for the newest, and a person can still look at it.
+A checkpoint is written under a temporary name, synced to disk and then renamed. A damaged checkpoint is renamed to
+``unreadable-…`` and never deleted: a later start no longer takes it for the newest, and a person can still look at it.
 """
 
 import itertools
@@ -37,11 +37,12 @@ _OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate memory|CUDA erro
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        update: how many updates are done. images: of how many images each, over all micro-batches and processes.
-        best: the lowest unpaired score of a validation so far.
+        update: number of completed updates.
+        images: images per update, over all micro-batches and processes.
+        best: the lowest unpaired score of the validations so far.
     """
 
     update: int
@@ -51,14 +52,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a run has learned: the network, its optimiser's state and, where there is one, the weights' average."""
+    """What a run has learned: the network, the state of the optimiser and, if used, the average of the weights."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     average: EMAModel | None = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint holds of it, by name."""
+        """The floating-point tensors that a checkpoint holds, by name."""
         tensors = {name: value for name, value in self.network.state_dict().items() if value.is_floating_point()}
         for place, state in enumerate(self.optimizer.state.values()):
             tensors |= {f"{key} {place}": state[key] for key in ("exp_avg", "exp_avg_sq") if key in state}
@@ -66,15 +67,16 @@ class Learned:
 
 
 def save(accelerator: Accelerator, output: Path, progress: Progress, keep: int, run: str, learned: Learned) -> None:
-    """Write ``checkpoints/update-<n>`` whole, then drop all but the newest ``keep`` up to it. Every process calls this.
+    """Write ``checkpoints/update-<n>`` completely or not at all, and remove older ones. Every process calls this.
 
-    Later ones of this run, which a start from a named checkpoint has left behind, are dropped as well.
+    The newest ``keep`` checkpoints stay, including this one. Checkpoints of this run from later updates, left by a
+    start from a named checkpoint, are also removed.
 
     Args:
-        run: the run's identity.
+        run: the identity of the run.
 
     Raises:
-        InputError: it cannot be written; the ones before stay.
+        InputError: the checkpoint cannot be written; the earlier ones stay.
     """
     final = output / "checkpoints" / name_of(progress.update)
     beside = final.with_name(f".{final.name}")
@@ -91,7 +93,7 @@ def save(accelerator: Accelerator, output: Path, progress: Progress, keep: int, 
 
 
 def _make_room(beside: Path, output: Path) -> None:
-    """Remove what killed processes have left, and make the folder to write to."""
+    """Remove what killed processes have left, and create the folder to write to."""
     with _written(beside, output):
         beside.parent.mkdir(parents=True, exist_ok=True)
         for leftover in beside.parent.glob(".update-*"):
@@ -121,11 +123,13 @@ def _rotate(newest: Path, keep: int, output: Path, run: str) -> None:
             try:
                 _remove(_hidden(path))
             except OSError as error:
-                raise InputError(f"{path}: cannot be removed ({first_line(error)}); {newest} is whole") from error
+                raise InputError(
+                    f"{path}: cannot be removed ({first_line(error)}); remove it by hand: {newest} is complete"
+                ) from error
 
 
 def _belongs(checkpoint: Path, run: str) -> bool:
-    """Whether it is this run's, and not a person's or another run's that was put into the folder."""
+    """Whether a checkpoint belongs to this run, and was not put into the folder by a person or another run."""
     try:
         found = manifest.read(checkpoint)
     except (Damaged, InputError):
@@ -134,14 +138,14 @@ def _belongs(checkpoint: Path, run: str) -> bool:
 
 
 def _hidden(checkpoint: Path) -> Path:
-    """Rename a checkpoint, so that a kill while it is deleted leaves no half of one; returns where it is now."""
+    """Rename a checkpoint before it is deleted, so that a kill leaves no partial one; returns the new path."""
     hidden = checkpoint.with_name(f".{checkpoint.name}.old")
     checkpoint.rename(hidden)
     return hidden
 
 
 def _remove(path: Path) -> None:
-    """Delete a folder; of a link, the link alone."""
+    """Delete a folder or a file; for a link, only the link."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     else:
@@ -155,17 +159,20 @@ def _written(final: Path, output: Path) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:  # PyTorch's writer raises RuntimeError
         last = saved(output)[-1:]
         raise InputError(
-            f"{final}: cannot be written ({first_line(error)}); free space or correct the folder's permissions, then "
-            + (f"the same command goes on from {last[0]}, which is whole" if last else "run the same command again")
+            f"{final}: cannot be written ({first_line(error)}); free some space or correct the folder's permissions, "
+            "then run the same command again" + (f" to continue from {last[0]}, which is complete" if last else "")
         ) from error
 
 
 def find(output: Path, resume: str | None) -> list[Path]:
-    """The checkpoints to go on from, the best first; empty for a fresh start.
+    """The checkpoints to continue from, best first; empty for a new run.
+
+    Args:
+        resume: ``latest``, the name of a checkpoint, or None for a new run.
 
     Raises:
-        UsageError: a fresh start is asked for in a folder that holds a run.
-        InputError: the named checkpoint is not there, or the folder cannot be read.
+        UsageError: a new run was requested in a folder that already holds one.
+        InputError: the named checkpoint does not exist, or the folder cannot be read.
     """
     try:
         checkpoints = saved(output)
@@ -175,14 +182,14 @@ def find(output: Path, resume: str | None) -> list[Path]:
         ) from error
     if resume is None:
         if checkpoints:
-            raise UsageError(f"{output} holds a run; resume=latest goes on with it, or name another output")
+            raise UsageError(f"{output} holds a run; continue it with resume=latest, or choose another output")
         return []
     if resume == "latest":
         return checkpoints[::-1]
     path = output / "checkpoints" / resume
     if path not in checkpoints:
         names = ", ".join(checkpoint.name for checkpoint in checkpoints) or "none"
-        raise InputError(f"resume={resume}: no such checkpoint in {output / 'checkpoints'}; there are: {names}")
+        raise InputError(f"resume={resume}: no such checkpoint in {output / 'checkpoints'}; it holds: {names}")
     return [path]
 
 
@@ -193,14 +200,14 @@ def restore(
     identity: Identity,
     learned: Learned,
 ) -> None:
-    """Read weights, optimiser, average and progress of the first candidate that is whole. Every process calls this.
+    """Load weights, optimiser, average and progress from the first undamaged candidate. Every process calls this.
 
-    Candidates that are damaged are renamed to ``unreadable-…`` once a later one has been read.
+    Damaged candidates are renamed to ``unreadable-…`` once another one has been loaded.
 
     Raises:
-        InputError: every candidate is damaged, or one belongs to another run or cannot be read at the moment; then
+        InputError: all candidates are damaged, or one belongs to another run or cannot be read at the moment; then
             nothing is changed.
-        UsageError: its updates have another number of images.
+        UsageError: the updates of the run have another number of images.
     """
     reasons: dict[Path, str] = {}
     for checkpoint in candidates:
@@ -208,16 +215,16 @@ def restore(
         if not reason:
             break
         reasons[checkpoint] = reason
-        accelerator.print(f"{checkpoint}: cannot be resumed ({reason}); trying the one before")
+        accelerator.print(f"{checkpoint}: cannot be resumed ({reason}); trying the checkpoint before it")
     else:
         lines = "; ".join(f"{checkpoint}: cannot be resumed ({reason})" for checkpoint, reason in reasons.items())
         raise InputError(f"{lines}; start again in another output")
     on_main(lambda: _set_aside(reasons))
-    accelerator.step = 0  # a checkpoint lies between updates, however many micro-batches they have now
+    accelerator.step = 0  # checkpoints are written between updates, so the next update starts at micro-batch 0
 
 
 def _read(accelerator: Accelerator, checkpoint: Path, progress: Progress, identity: Identity, learned: Learned) -> str:
-    """Read one checkpoint; returns why it is damaged, or nothing."""
+    """Load one checkpoint; returns why it is damaged, or an empty text."""
     verified = on_main(lambda: _verified(checkpoint, identity))
     if isinstance(verified, str):
         return verified
@@ -232,7 +239,7 @@ def _read(accelerator: Accelerator, checkpoint: Path, progress: Progress, identi
 
 
 def _verified(checkpoint: Path, identity: Identity) -> Manifest | str | None:
-    """The checkpoint's manifest, its files being as it says; or why it is damaged; None for an earlier version's."""
+    """Verify a checkpoint's files; returns its manifest, or why it is damaged; None if an earlier version wrote it."""
     try:
         found = manifest.read(checkpoint)
         if found is None:
@@ -248,15 +255,15 @@ def _verified(checkpoint: Path, identity: Identity) -> Manifest | str | None:
 
 
 def _load(accelerator: Accelerator, checkpoint: Path, progress: Progress, learned: Learned, trusted: bool) -> None:
-    """Read one checkpoint.
+    """Load one checkpoint.
 
     Args:
-        trusted: its files are as they were written, so that no failure is damage.
+        trusted: its files are verified, so a failure to load them does not mean damage.
 
     Raises:
         Damaged: a file is missing or malformed, or holds values that are NaN or infinite.
-        InputError: it cannot be read at the moment.
-        UsageError: its updates have another number of images.
+        InputError: the checkpoint cannot be read at the moment.
+        UsageError: the updates of the run have another number of images.
     """
     average = learned.average
     try:
@@ -264,8 +271,8 @@ def _load(accelerator: Accelerator, checkpoint: Path, progress: Progress, learne
             found = _progress(checkpoint)
             if found.images != progress.images:
                 raise UsageError(
-                    f"train.batch_size × train.accumulation × processes = {progress.images}, the run's updates have "
-                    f"{found.images} images; only that product is allowed"
+                    f"train.batch_size × train.accumulation × processes = {progress.images}, but the updates of this "
+                    f"run have {found.images} images; choose values whose product is {found.images}"
                 )
             accelerator.load_state(str(checkpoint))
             if average is not None:
@@ -275,8 +282,8 @@ def _load(accelerator: Accelerator, checkpoint: Path, progress: Progress, learne
     except (*_MALFORMED, *ABSENT) as error:
         if trusted or _OUT_OF_MEMORY.search(str(error)):
             raise InputError(
-                f"{checkpoint}: is whole, but cannot be loaded ({first_line(error)}); nothing was changed: free memory "
-                "if there was too little, then run the same command again"
+                f"{checkpoint}: is complete, but cannot be loaded ({first_line(error)}); nothing was changed; if there "
+                "was too little memory, free some, then run the same command again"
             ) from error
         raise Damaged(first_line(error)) from error
     bad = not_finite(learned.tensors())
@@ -288,7 +295,7 @@ def _load(accelerator: Accelerator, checkpoint: Path, progress: Progress, learne
 def _progress(checkpoint: Path) -> Progress:
     found = Progress(**json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8")))
     if type(found.update) is not int or type(found.images) is not int or found.update != update_of(checkpoint):
-        raise ValueError(f"{PROGRESS} does not say update {update_of(checkpoint)}")
+        raise ValueError(f"{PROGRESS} does not belong to update {update_of(checkpoint)}")
     return found
 
 
@@ -301,9 +308,10 @@ def _set_aside(damaged: Iterable[Path]) -> None:
             checkpoint.rename(aside)
         except OSError as error:
             raise InputError(
-                f"{checkpoint}: damaged, but cannot be renamed to {aside.name} ({first_line(error)})"
+                f"{checkpoint}: is damaged, but cannot be renamed to {aside.name} ({first_line(error)}); "
+                "move it out of the folder"
             ) from error
-        print(f"{checkpoint}: is now called {aside.name}; delete it when nobody needs it")
+        print(f"{checkpoint}: was renamed to {aside.name}; delete it when you no longer need it")
 
 
 def _named(average: EMAModel) -> dict[str, Tensor]:

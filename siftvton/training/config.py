@@ -1,4 +1,4 @@
-"""The configurations of both trainings."""
+"""Configuration keys for training the network and the toy autoencoder."""
 
 from dataclasses import dataclass, field
 
@@ -9,69 +9,111 @@ from siftvton.options import LARGEST_SEED, LARGEST_SIDE, LARGEST_WEIGHT, MANY, W
 
 @dataclass
 class SupervisionConfig:
-    """The attention losses (paper §3.2; ATV is StableVITON's)."""
+    """The attention losses (paper §3.2, and StableVITON's attention total variation)."""
 
-    weight: float = option(0.0005, "λ of Eq. 3 on the mean of Eq. 2; 0: none", minimum=0, maximum=LARGEST_WEIGHT)
-    max_timestep: int = option(500, "η: supervise images with t ≤ η, of 1000", minimum=0, maximum=999)
-    layers: str = option("middle", "which hooked layers of each resolution", choices=("middle", "all"))
+    weight: float = option(
+        0.0005,
+        "weight of the attention loss: λ of Eq. 3, on the mean of Eq. 2; 0: no attention loss",
+        minimum=0,
+        maximum=LARGEST_WEIGHT,
+    )
+    max_timestep: int = option(
+        500, "largest timestep at which images are supervised (η in the paper)", minimum=0, maximum=999
+    )
+    layers: str = option(
+        "middle",
+        "hooked layers to supervise: the middle one of each resolution, or all",
+        choices=("middle", "all"),
+    )
     atv_weight: float = option(
-        0.0, "scale of StableVITON's attention total variation; its own is 0.001", minimum=0, maximum=LARGEST_WEIGHT
+        0.0,
+        "weight of StableVITON's attention total-variation loss, 0.001 in StableVITON; 0: no such loss",
+        minimum=0,
+        maximum=LARGEST_WEIGHT,
     )
 
 
 @dataclass
 class OptimisationConfig:
-    """Training (paper §4.1, method of the published run)."""
+    """How the network is trained (paper §4.1, and the published run)."""
 
     epochs: float | None = option(
-        160.0, "passes over the training pairs; used where `updates` is null", minimum=0.001, maximum=1e6
+        160.0, "number of passes over the training pairs; unused if `updates` is given", minimum=0.001, maximum=1e6
     )
-    updates: int | None = option(None, "optimiser updates in all; overrides `epochs`", minimum=1, maximum=MANY)
-    batch_size: int = option(8, "images a process holds at once", minimum=1, maximum=10**6)
+    updates: int | None = option(
+        None, "number of optimiser updates; null: as many as `epochs` needs", minimum=1, maximum=MANY
+    )
+    batch_size: int = option(8, "number of images in a process at once (a micro-batch)", minimum=1, maximum=10**6)
     accumulation: int = option(
-        4, "micro-batches an update; batch_size × accumulation × processes = batch", minimum=1, maximum=10**6
+        4,
+        "number of micro-batches in an update; the batch is batch_size × accumulation × processes",
+        minimum=1,
+        maximum=10**6,
     )
     learning_rate: float = option(1e-4, "learning rate of AdamW", minimum=0, maximum=100)
     weight_decay: float = option(0.01, "weight decay of AdamW", minimum=0, maximum=1000)
-    warmup_updates: int = option(100, "linear warm-up from 1 % of the learning rate, updates", minimum=0, maximum=MANY)
+    warmup_updates: int = option(
+        100,
+        "number of updates over which the learning rate first rises linearly from 1 % to its full value",
+        minimum=0,
+        maximum=MANY,
+    )
     schedule: str = option(
         "constant",
-        "learning rate after the warm-up; cosine: falls to 0 at the last update",
+        "learning rate after the warm-up; cosine: it falls to 0 at the last update",
         choices=("constant", "cosine"),
     )
     max_gradient_norm: float | None = option(
-        None, "largest norm of the gradient, which is clipped there; null: never", minimum=1e-9, maximum=1e9
+        None, "largest gradient norm; larger gradients are scaled down to it; null: no limit", minimum=1e-9, maximum=1e9
     )
     ema_decay: float | None = option(
         None,
-        "keep an average of the weights, with this decay, for validation and the saved model; null: none",
+        "decay of a moving average of the weights, which is then validated and saved; null: no average",
         minimum=0,
         maximum=1,
     )
-    min_snr_gamma: float = option(5.0, "γ of min-SNR weighting", minimum=0, maximum=1e12)
-    dropout: float = option(0.1, "share of images trained without garment and image context", minimum=0, maximum=1)
+    min_snr_gamma: float = option(5.0, "γ of the min-SNR weighting of the diffusion loss", minimum=0, maximum=1e12)
+    dropout: float = option(
+        0.1, "share of images that are trained without garment and image context", minimum=0, maximum=1
+    )
     trainable: str = option(
-        "finetune", "what learns: the paper's parts, or all but the VAE", choices=("finetune", "all")
+        "finetune",
+        "parts to train; finetune: those of the paper; all: everything but the VAE",
+        choices=("finetune", "all"),
     )
-    mixed_precision: str = option("bf16", "precision of activations in training", choices=("no", "fp16", "bf16"))
-    gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, slower")
+    mixed_precision: str = option(
+        "bf16", "number format of activations in training; no: float32", choices=("no", "fp16", "bf16")
+    )
+    gradient_checkpointing: bool = option(
+        False, "recompute activations in the backward pass, which saves memory and takes longer"
+    )
     seed: int = option(0, "seed for all random draws in training", minimum=0, maximum=LARGEST_SEED)
-    workers: int = option(4, "number of data loading processes", minimum=0, maximum=WORKERS)
-    checkpoint_every: int = option(1000, "updates between checkpoints", minimum=1, maximum=MANY)
-    keep_checkpoints: int = option(2, "how many of the newest checkpoints are kept", minimum=1, maximum=MANY)
-    validate_every: int = option(1000, "updates between validations; 0: none", minimum=0, maximum=MANY)
-    validation_pictures: int = option(8, "validation pairs that are sampled and scored", minimum=1, maximum=MANY)
-    validation_steps: int = option(20, "sampling steps of validation pictures", minimum=1, maximum=1000)
-    inception: str | None = option(None, "clean-fid's inception-2015-12-05.pt: validate by FID and KID, too", path=True)
-    inception_sha256: str | None = option(
-        None, "SHA-256 of another `inception` file to allow; it is a program, so it must be one that you trust"
+    workers: int = option(
+        4, "number of data loading processes; 0: load in the main process", minimum=0, maximum=WORKERS
     )
-    alexnet: str | None = option(None, "torchvision's alexnet-owt-7be5be79.pth: validate by LPIPS, too", path=True)
+    checkpoint_every: int = option(1000, "number of updates between checkpoints", minimum=1, maximum=MANY)
+    keep_checkpoints: int = option(2, "number of newest checkpoints to keep", minimum=1, maximum=MANY)
+    validate_every: int = option(
+        1000, "number of updates between validations; 0: no validation", minimum=0, maximum=MANY
+    )
+    validation_pictures: int = option(8, "number of validation pairs to sample and score", minimum=1, maximum=MANY)
+    validation_steps: int = option(20, "number of sampling steps in validation", minimum=1, maximum=1000)
+    inception: str | None = option(
+        None, "file inception-2015-12-05.pt of clean-fid, for FID and KID in validation; null: neither", path=True
+    )
+    inception_sha256: str | None = option(
+        None, "SHA-256 of another `inception` file to allow; that file can run code, so you must trust it; null: none"
+    )
+    alexnet: str | None = option(
+        None, "file alexnet-owt-7be5be79.pth of torchvision, for LPIPS in validation; null: no LPIPS", path=True
+    )
     tracker: str | None = option(
         None, "accelerate tracker, e.g. tensorboard (extra `tracking`) or wandb (pip install wandb); null: none"
     )
-    push_to_hub: str | None = option(None, "owner/name on the Hugging Face hub, which gets `model` in the end")
-    cpu: bool = option(False, "train on the CPU even where there is a GPU")
+    push_to_hub: str | None = option(
+        None, "Hugging Face repository, as owner/name, to which the final model is uploaded; null: none"
+    )
+    cpu: bool = option(False, "train on the CPU even if there is a GPU")
 
 
 @dataclass
@@ -86,62 +128,76 @@ class Train:
         "outputs/train", "folder for checkpoints, metrics, validation sheets and the final model", path=True
     )
     resume: str | None = option(
-        "latest", "go on with the newest checkpoint in `output`, or with a named one; null: only start afresh"
+        "latest",
+        "checkpoint in `output` to continue from: latest, or a name; null: start from the beginning, in a new `output`",
     )
 
 
 @dataclass
 class TrainAutoencoder:
-    """Train a small autoencoder from scratch on photos and garments (toy size; the full model has SD's)."""
+    """Train a small autoencoder on photos and garments (toy size; the full model has Stable Diffusion's)."""
 
     data: PictureData = field(default_factory=PictureData)
-    pretrained: str | None = option(None, "folder of an autoencoder to go on from; its sizes count", path=True)
+    pretrained: str | None = option(
+        None, "folder of an autoencoder to start from, which also sets all sizes; null: random weights", path=True
+    )
     channels: list[int] = option(
         [16, 32, 64],
-        "channels of each level, finest first; each but the last halves the size",
+        "number of channels in each level, finest level first; each level but the last halves height and width",
         minimum=1,
         maximum=16384,
     )
     latent_channels: int = option(
         4, "channels of the latent; the first three hold the cells' mean colours", minimum=3, maximum=64
     )
-    blocks_per_level: int = option(1, "residual blocks of each level", minimum=1, maximum=64)
-    norm_groups: int = option(8, "groups of the group normalisation", minimum=1, maximum=4096)
-    updates: int = option(4000, "optimiser updates in all", minimum=1, maximum=MANY)
-    batch_size: int = option(3, "pairs an update, six crops each", minimum=1, maximum=10**6)
+    blocks_per_level: int = option(1, "number of residual blocks in each level", minimum=1, maximum=64)
+    norm_groups: int = option(8, "number of groups in group normalisation", minimum=1, maximum=4096)
+    updates: int = option(4000, "number of optimiser updates", minimum=1, maximum=MANY)
+    batch_size: int = option(3, "number of pairs in an update, with six crops of each", minimum=1, maximum=10**6)
     crop: int = option(
         64,
-        "height and width of a crop, pixels; a multiple of the autoencoder's stride",
+        "height and width of a crop in pixels; a multiple of the autoencoder's stride",
         minimum=8,
         maximum=LARGEST_SIDE,
     )
     learning_rate: float = option(
-        2e-3, "learning rate of AdamW, after 50 updates of warm-up, with a cosine decay to 0", minimum=0, maximum=100
+        2e-3,
+        "learning rate of AdamW after 50 updates of warm-up; it then falls to 0 along a cosine",
+        minimum=0,
+        maximum=100,
     )
     kl_weight: float = option(
-        1e-6, "weight of the posterior's KL divergence, per latent element", minimum=0, maximum=LARGEST_WEIGHT
+        1e-6,
+        "weight of the posterior's KL divergence, taken as the mean over latent elements",
+        minimum=0,
+        maximum=LARGEST_WEIGHT,
     )
-    squared_weight: float = option(5.0, "weight of the squared distance of pictures", minimum=0, maximum=LARGEST_WEIGHT)
+    squared_weight: float = option(
+        5.0, "weight of the squared difference between the pictures", minimum=0, maximum=LARGEST_WEIGHT
+    )
     gradient_weight: float = option(
-        1.0, "weight of the L1 distance of picture gradients", minimum=0, maximum=LARGEST_WEIGHT
+        1.0, "weight of the L1 difference between the pictures' gradients", minimum=0, maximum=LARGEST_WEIGHT
     )
     colour_weight: float = option(
         0.3,
-        "weight of the L1 distance of opponent colours without their brightness, averaged over 4×4 pixels",
+        "weight of the L1 difference between the pictures' opponent colours, without brightness and averaged over "
+        "4×4 pixels",
         minimum=0,
         maximum=LARGEST_WEIGHT,
     )
     anchor_weight: float = option(
         1.0,
-        "weight of the squared distance of three latent channels from the cells' mean opponent colours",
+        "weight of the squared difference between three latent channels and the mean opponent colours of each cell",
         minimum=0,
         maximum=LARGEST_WEIGHT,
     )
-    latent_deviation: float = option(
-        1.0, "standard deviation that the scaling factor gives the latents", minimum=1e-3, maximum=1000
+    latent_deviation: float = option(1.0, "standard deviation of the latents after scaling", minimum=1e-3, maximum=1000)
+    mixed_precision: str = option(
+        "no", "number format of activations in training; no: float32", choices=("no", "fp16", "bf16")
     )
-    mixed_precision: str = option("no", "precision of activations in training", choices=("no", "fp16", "bf16"))
-    workers: int = option(0, "number of data loading processes", minimum=0, maximum=WORKERS)
-    checkpoint_every: int = option(500, "updates between checkpoints", minimum=1, maximum=MANY)
+    workers: int = option(
+        0, "number of data loading processes; 0: load in the main process", minimum=0, maximum=WORKERS
+    )
+    checkpoint_every: int = option(500, "number of updates between checkpoints", minimum=1, maximum=MANY)
     seed: int = option(0, "seed for all random draws in training", minimum=0, maximum=LARGEST_SEED)
     output: str = option("outputs/autoencoder", "folder for the trained autoencoder", path=True)

@@ -1,4 +1,4 @@
-"""What ends a run early: a signal, values that are NaN or infinite, a file that cannot be written."""
+"""Guards for what can end a run early: signals, NaN or infinite values, and files that cannot be written."""
 
 import math
 import os
@@ -18,23 +18,23 @@ from torch import Tensor
 from siftvton.errors import DivergedError, InputError, first_line
 from siftvton.model.finite import is_finite
 
-# torchrun passes on the Ctrl-C that its processes have received from the terminal already.
-PASSED_ON = 2.0  # seconds within which it does
+# On Ctrl-C, torchrun sends SIGINT to its processes although the terminal has already sent it to them.
+PASSED_ON = 2.0  # seconds within which torchrun repeats it
 
 
 class StopRequest:
-    """Whether this process was asked to stop. A second Ctrl-C ends it at once, with exit code 130."""
+    """Records whether this process was asked to stop. A second Ctrl-C ends it at once, with exit code 130."""
 
     def __init__(self) -> None:
         self.made = False
-        self._interrupted = -math.inf  # when Ctrl-C came first
+        self._interrupted = -math.inf  # time of the first Ctrl-C
 
     def make(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if number == signal.SIGINT and math.isfinite(self._interrupted):
             if "TORCHELASTIC_RUN_ID" not in os.environ or now > self._interrupted + PASSED_ON:
                 os.write(sys.stderr.fileno(), b"stopped at once, without saving\n")
-                os._exit(130)  # without waiting for workers; files that are not whole do not count
+                os._exit(130)  # does not wait for workers; incomplete files are ignored by later starts
         elif number == signal.SIGINT:
             self._interrupted = now
         self.made = True
@@ -42,10 +42,10 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Note SIGTERM, which schedulers send before they kill, and Ctrl-C, instead of ending at once.
+    """Record SIGTERM, which schedulers send before they kill, and Ctrl-C, instead of ending at once.
 
-    Worker processes ignore both signals (:func:`siftvton.pool.start_worker`). Python waits at its end for those that
-    an error has left behind, so they are killed here.
+    Worker processes ignore both signals (:func:`siftvton.pool.start_worker`). This block kills workers that are left
+    after an error, because Python would wait for them at exit.
     """
     request = StopRequest()
     before = {number: signal.signal(number, request.make) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -61,7 +61,7 @@ def _kill_workers() -> None:
     workers = active_children()
     if not workers:
         return
-    child_ends = getattr(signal, "SIGCHLD", None)  # PyTorch raises there when a worker is killed; Windows has none
+    child_ends = getattr(signal, "SIGCHLD", None)  # PyTorch's handler raises for a killed worker; Windows has none
     before = signal.signal(child_ends, signal.SIG_DFL) if child_ends else None
     for worker in workers:
         worker.kill()
@@ -71,10 +71,10 @@ def _kill_workers() -> None:
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """The names of the tensors that hold a NaN or an infinite value.
+    """The names of the tensors that hold a NaN or infinite value.
 
-    One fused pass on the tensors' device and one transfer. Only where the norm is not finite, which values above 1e19
-    can also cause, are the tensors looked at one by one.
+    This needs one fused pass on the tensors' device and one transfer. The tensors are checked one by one only if their
+    norm is not finite, which values above 1e19 can also cause.
     """
     if not tensors or bool(torch.nn.utils.get_total_norm(tensors.values()).isfinite()):
         return []
@@ -85,18 +85,19 @@ def diverged(update: int, found: list[str], images: list[str], good: list[Path],
     """The error that ends a run whose values are NaN or infinite.
 
     Args:
-        found: what is not finite, in words. images: the pairs of the update. good: the last good checkpoint, if any.
+        found: descriptions of what is not finite. images: the pairs of the update.
+        good: the last good checkpoint, or empty. remedy: what the user can do, as an imperative.
     """
     shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
     return DivergedError(
         f"update {update}: {shown}; its images: {', '.join(images)}; last good checkpoint: "
-        f"{good[0] if good else 'none'}. Look at these files, or {remedy}"
+        f"{good[0] if good else 'none'}; check the files of these images, or {remedy}"
     )
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the errors of a full disk or of a forbidden folder into one line.
+    """Turn the errors of a full disk or of missing permissions into one line.
 
     Raises:
         InputError: ``path`` cannot be written.
@@ -105,6 +106,6 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:  # PyTorch's writer raises RuntimeError
         raise InputError(
-            f"{path}: cannot be written ({first_line(error)}); free space or correct the folder's permissions, "
-            "then the same command continues from the last checkpoint"
+            f"{path}: cannot be written ({first_line(error)}); free some space or correct the folder's permissions, "
+            "then run the same command again to continue from the last checkpoint"
         ) from error

@@ -1,10 +1,10 @@
-"""A run's identity, and the data that it is trained on.
+"""The identity of a run, and the data that it is trained on.
 
-``<output>/run.json`` holds a random identity, which each checkpoint repeats, and what an update computes from besides
-the configuration: the pairs in their order, the content of their match files, the frozen autoencoder and the noise
-schedule. Pictures are compared by their sizes in bytes, since reading all of them takes minutes. A picture of another
-size is named and used, because a broken one may have been mended; where most are of another size, the data are others.
-The data may move to another folder.
+``<output>/run.json`` holds a random identity, which every checkpoint repeats. It also records everything except the
+configuration that updates depend on: the pairs in their order, the content of their match files, the frozen
+autoencoder and the noise schedule. Pictures are compared only by their sizes in bytes, because reading all of them
+takes minutes. If the size of a picture has changed, it is reported and used, because a broken file may have been
+repaired. If the sizes of most pictures have changed, the data count as other data. The data can move to another folder.
 """
 
 import hashlib
@@ -31,19 +31,19 @@ from siftvton.training import manifest
 from siftvton.training.guards import writing
 
 RECORD = "run.json"
-WAIT = 60.0  # seconds that a network file system may take to show one machine another's files
-DIGITS = 16  # of a match file's SHA-256: enough to see a change
+WAIT = 60.0  # seconds that a network file system may take to show one machine's files to another
+DIGITS = 16  # hexadecimal digits kept of a match file's SHA-256, enough to detect a change
 
 
 @dataclass(frozen=True)
 class RunData:
-    """What an update computes from.
+    """The data that updates depend on.
 
     Attributes:
-        pairs: ``person garment`` of each training pair. validation_pairs: the same, held out.
-        matches: the digest of each training pair's match file; empty where none are read.
-        pictures: kind -> the size in bytes of each training pair's file.
-        autoencoder, noise_schedule: digests; None where the run has none.
+        pairs: ``person garment`` for each training pair. validation_pairs: the same for held-out pairs.
+        matches: the digest of each training pair's match file; empty if the run reads no matches.
+        pictures: for each kind, the size in bytes of each training pair's file.
+        autoencoder, noise_schedule: digests; None if the run has none.
     """
 
     pairs: list[str]
@@ -56,11 +56,13 @@ class RunData:
 
 @dataclass(frozen=True)
 class Identity:
-    """A run.
+    """The identity of a run.
 
     Attributes:
-        id: 32 hexadecimal digits, drawn at the run's start.
-        unsigned: the newest checkpoint of an earlier version, which wrote no manifests; −1: none.
+        id: 32 hexadecimal digits, drawn at the start of the run.
+        data: the data of the run.
+        unsigned: update of the newest checkpoint that an earlier version wrote without a manifest; −1: none.
+        path: the file that records the identity.
     """
 
     id: str
@@ -69,28 +71,34 @@ class Identity:
     path: Path = field(default=Path(RECORD), compare=False)
 
     def require_own(self, checkpoint: Path, run: str) -> None:
-        """
+        """Check that a checkpoint belongs to this run.
+
+        Args:
+            run: the identity in the checkpoint.
+
         Raises:
             InputError: the checkpoint was written by another run.
         """
         if run != self.id:
             raise InputError(
-                f"{checkpoint}: belongs to another run ({run[:8]}…, {self.path} says {self.id[:8]}…); move it out of "
-                "the folder"
+                f"{checkpoint}: belongs to another run ({run[:8]}…, but {self.path} says {self.id[:8]}…); move it out "
+                "of the folder"
             )
 
     def allow_unsigned(self, checkpoint: Path) -> None:
-        """Say that a checkpoint without a manifest cannot be verified.
+        """Accept a checkpoint without a manifest if an earlier version wrote it, and print that it is not verified.
 
         Raises:
-            InputError: it cannot be an earlier version's checkpoint of this run.
+            InputError: the checkpoint is newer than those of the earlier version.
         """
         if manifest.update_of(checkpoint) > self.unsigned:
             raise InputError(
-                f"{checkpoint}: has no {manifest.MANIFEST}, so it is incomplete or of another run; move it out of the "
-                "folder"
+                f"{checkpoint}: has no {manifest.MANIFEST}, so it is incomplete or belongs to another run; move it out "
+                "of the folder"
             )
-        print(f"{checkpoint}: has no {manifest.MANIFEST}, as an earlier version wrote it; its files are not verified")
+        print(
+            f"{checkpoint}: has no {manifest.MANIFEST}, because an earlier version wrote it; its files are not verified"
+        )
 
 
 def data_of(
@@ -99,7 +107,10 @@ def data_of(
     vae: AutoencoderKL | None = None,
     schedule: PNDMScheduler | None = None,
 ) -> RunData:
-    """What a run on this data set computes from.
+    """The data that the updates of a run on this data set depend on.
+
+    Args:
+        validation: the held-out pairs.
 
     Raises:
         InputError: a file is missing or cannot be read.
@@ -127,14 +138,14 @@ def data_of(
 
 
 def claim(output: Path, data: Callable[[], RunData]) -> Identity:
-    """The identity of the run in ``output``, which is a new one without checkpoints. Every process calls this.
+    """The identity of the run in ``output``; a new one if there are no checkpoints. Every process calls this.
 
     Args:
-        data: what the run is on now; the main process asks.
+        data: returns the present data of the run; only the main process calls it.
 
     Raises:
-        UsageError: the run in ``output`` is on other data.
-        InputError: the record is missing or damaged, or another process does not see it.
+        UsageError: the run in ``output`` uses other data.
+        InputError: the record is missing or damaged, or a process does not see it.
     """
     identity = on_main(lambda: _claimed(output, data(), manifest.saved(output)))
     with errors_shared():
@@ -152,8 +163,8 @@ def _claimed(output: Path, data: RunData, checkpoints: Sequence[Path]) -> Identi
     for checkpoint in checkpoints:
         if (checkpoint / manifest.MANIFEST).exists():
             raise InputError(
-                f"{path}: no such file, though {checkpoint} belongs to a run; copy it from the folder that the "
-                "checkpoint comes from, or name another output"
+                f"{path}: no such file, but {checkpoint} belongs to a run; copy the file from the folder that the "
+                "checkpoint comes from, or choose another output"
             )
         unsigned = manifest.update_of(checkpoint)  # the newest comes last
     identity = Identity(secrets.token_hex(16), data, unsigned, path)
@@ -172,24 +183,30 @@ def _read(path: Path) -> Identity:
         return Identity(str(content["id"]), data, int(content["unsigned"]), path)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path}: is damaged ({first_line(error)}); restore it from a copy, or name another output"
+            f"{path}: is damaged ({first_line(error)}); restore it from a copy, or choose another output"
         ) from error
 
 
 def _require_lists(data: RunData) -> None:
-    """
+    """Check the types and lengths of the entries.
+
     Raises:
-        ValueError, AttributeError: an entry is no list, or there are not as many pictures as pairs.
+        ValueError, AttributeError: an entry is not a list, or the numbers of pictures and pairs differ.
     """
     for name in ("pairs", "validation_pairs", "matches"):
         if not isinstance(getattr(data, name), list):
-            raise ValueError(f"{name} is no list")
+            raise ValueError(f"{name} is not a list")
     for kind, sizes in data.pictures.items():
         if not isinstance(sizes, list) or len(sizes) != len(data.pairs):
-            raise ValueError(f"{kind} has not as many entries as there are pairs")
+            raise ValueError(f"{kind} does not have one entry for each pair")
 
 
 def _compare(output: Path, before: RunData, now: RunData) -> None:
+    """Compare the data of a run with those of its start; print small changes of the pictures.
+
+    Raises:
+        UsageError: the data are other data.
+    """
     names = [pair.partition(" ")[0] for pair in now.pairs]
     changes = []
     for entry in fields(RunData):
@@ -212,22 +229,27 @@ def _compare(output: Path, before: RunData, now: RunData) -> None:
                 changes.append(f"{kind} of {_some(other)}")
             elif other:
                 print(
-                    f"{kind} of {_some(other)}: the file size has changed since the start of the run in {output}; "
-                    "the files are used as they are now"
+                    f"{kind} of {_some(other)}: the file size has changed since the run in {output} was started; "
+                    "the present files are used"
                 )
     if changes:
         raise UsageError(
-            f"{output} holds a run on other data: {', '.join(changes)}; restore the data, or name another output"
+            f"{output} holds a run with other data ({', '.join(changes)}); restore the data, or choose another output"
         )
 
 
 def _require_shared(output: Path, run: str) -> None:
+    """Wait until this process sees the record of the main process.
+
+    Raises:
+        InputError: it does not see the record within ``WAIT`` seconds.
+    """
     limit = time.monotonic() + WAIT
     while _id_seen(output) != run:
         if time.monotonic() > limit:
             raise InputError(
-                f"{output}: process {os.environ.get('RANK', '0')} on {socket.gethostname()} does not see what the main "
-                "process wrote there; all machines need one shared output folder"
+                f"{output}: process {os.environ.get('RANK', '0')} on {socket.gethostname()} does not see the files of "
+                "the main process; use an output folder that all machines share"
             )
         time.sleep(0.5)
 
@@ -240,7 +262,7 @@ def _id_seen(output: Path) -> str | None:
 
 
 def tensors_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """SHA-256 of names, types, shapes and values."""
+    """SHA-256 of the names, types, shapes and values of tensors."""
     digest = hashlib.sha256()
     for name, tensor in tensors:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

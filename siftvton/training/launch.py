@@ -1,4 +1,4 @@
-"""accelerate, set up by the configuration alone."""
+"""Set up accelerate from the configuration alone."""
 
 import os
 
@@ -16,20 +16,22 @@ def accelerator_of(
     tracker: str | None = None,
     output: str | None = None,
 ) -> Accelerator:
-    """An accelerator that does what the configuration says, whatever accelerate's environment variables say.
+    """An accelerator that follows the configuration and not accelerate's environment variables.
 
-    accelerate reads ``ACCELERATE_GRADIENT_ACCUMULATION_STEPS`` and ``ACCELERATE_DYNAMO_BACKEND`` before the plain
-    arguments, but not before plugins.
+    ``ACCELERATE_GRADIENT_ACCUMULATION_STEPS`` and ``ACCELERATE_DYNAMO_BACKEND`` would override plain arguments, but
+    not plugins.
 
     Args:
-        cpu: use the CPU even where there is a GPU. output: the folder for a tracker's files.
+        accumulation: micro-batches per update.
+        cpu: use the CPU even if there is a GPU.
+        output: folder for the files of a tracker.
 
     Raises:
-        UsageError: the environment asks for what is not supported or contradicts the configuration; or this machine
-            has no such tracker or precision.
+        UsageError: the environment requests something unsupported or contradicts the configuration, or this machine
+            lacks the tracker or the precision.
     """
     refuse_sharding()
-    if (backend := os.environ.get("ACCELERATE_FP8_BACKEND", "NO")) != "NO":  # read whatever the precision is
+    if (backend := os.environ.get("ACCELERATE_FP8_BACKEND", "NO")) != "NO":  # accelerate reads it at any precision
         raise UsageError(f"ACCELERATE_FP8_BACKEND={backend}: training in 8 bits is not supported; unset it")
     cpu = cpu or cpu_only()
     try:
@@ -46,15 +48,17 @@ def accelerator_of(
     except (ValueError, RuntimeError, ImportError) as error:
         raise UsageError(
             f"accelerate cannot be set up ({first_line(error)}); correct train.tracker={tracker} or "
-            f"train.mixed_precision={mixed_precision}, or the environment variables of accelerate and of the launcher, "
+            f"train.mixed_precision={mixed_precision}, or the environment variables of accelerate and the launcher, "
             "such as RANK, WORLD_SIZE and MASTER_ADDR"
         ) from error
     if tracker and not accelerator.log_with:
-        raise UsageError(f"train.tracker={tracker}: is not installed; pip install {tracker}, or train.tracker=null")
+        raise UsageError(
+            f"train.tracker={tracker} is not installed; run: pip install {tracker}, or set train.tracker=null"
+        )
     if (accelerator.device.type == "cpu") != cpu:
         raise UsageError(
-            f"ACCELERATE_USE_CPU or ACCELERATE_TORCH_DEVICE chooses {accelerator.device}, which contradicts the "
-            "configuration; unset them (train.cpu=true trains on the CPU)"
+            f"ACCELERATE_USE_CPU or ACCELERATE_TORCH_DEVICE selects {accelerator.device}, which contradicts the "
+            "configuration; unset both, and set train.cpu=true to train on the CPU"
         )
     assert accelerator.gradient_accumulation_steps == accumulation
     assert accelerator.mixed_precision == mixed_precision

@@ -35,14 +35,14 @@ from siftvton.training.state import StreamSampler, learning_rate_factor, select_
 from siftvton.training.step import ATTENTION_LOSSES, step_losses
 from siftvton.training.validation import Validation, pipeline_of
 
-SHEET_OPTIONS: dict[str, dict] = {"tensorboard": {"dataformats": "NHWC"}, "wandb": {}}  # trackers that take pictures
+SHEET_OPTIONS: dict[str, dict] = {"tensorboard": {"dataformats": "NHWC"}, "wandb": {}}  # trackers that accept pictures
 
 
 def train(config: Train) -> None:
-    """Train as configured; go on where an earlier start stopped. Writes ``<output>/model`` when done.
+    """Train as configured, continuing a stopped run; writes ``<output>/model`` at the end.
 
     Raises:
-        UsageError: the configuration does not fit itself, the data, or the run in ``output``.
+        UsageError: the configuration does not fit itself, the data or the run in ``output``.
         InputError: data or weights cannot be read, or an output cannot be written.
         DivergedError: a loss, a gradient or a weight is NaN or infinite.
     """
@@ -64,12 +64,12 @@ def train(config: Train) -> None:
 
 
 class _Run:
-    """A run's parts; ``progress.update`` counts what is done."""
+    """The parts and the state of a run; ``progress.update`` is the number of completed updates."""
 
     stop_request: StopRequest
     identity: Identity
     bar: tqdm
-    last: tuple[TryOnBatch, Noised]  # micro-batch
+    last: tuple[TryOnBatch, Noised]  # the last micro-batch
 
     def __init__(self, config: Train) -> None:
         settings = config.train
@@ -78,7 +78,7 @@ class _Run:
             settings.mixed_precision, settings.accumulation, settings.cpu, settings.tracker, config.output
         )
         self.candidates = on_main(lambda: candidates_of(config))  # before anything is loaded
-        self.images = settings.batch_size * settings.accumulation * accelerator.num_processes  # an update
+        self.images = settings.batch_size * settings.accumulation * accelerator.num_processes  # per update
         with errors_shared():
             self.dataset = training_set(config)
             self.validation = Validation(config, accelerator)
@@ -98,18 +98,19 @@ class _Run:
         strides = self.inner.hooked_strides(config.supervision.layers)
         self.names = ["loss", "noise", *ATTENTION_LOSSES, *(f"sift_stride_{stride}" for stride in strides)]
         self.sums = torch.zeros(len(self.names), device=accelerator.device)  # Eq. 3 and its parts over an update
-        self.norm = torch.zeros((), device=accelerator.device)  # of the update's gradient, before it is clipped
-        self.seen: list[str] = []  # the update's pairs
-        self.failure: InputError | None = None  # of this process, which the others have still to learn of
+        self.norm = torch.zeros((), device=accelerator.device)  # of the update's gradient, before clipping
+        self.seen: list[str] = []  # the pairs of the update
+        self.failure: InputError | None = None  # of this process; the other processes do not know of it yet
         self.stopped = False
-        self.waiting = 0.0  # for data, of this start's time
+        self.waiting = 0.0  # share of the time since this start that was spent waiting for data
 
     def data(self) -> RunData:
-        """What an update computes from besides the configuration."""
+        """The data that updates depend on."""
         held_out = self.config.data.open().split("validation").listed()
         return identity.data_of(self.dataset, held_out, self.vae, self.noise_schedule)
 
     def begin(self) -> None:
+        """Start logs, trackers and the progress bar, and make up for a validation that a stop left out."""
         scored = on_main(self._begin_records)
         if self.config.train.tracker:
             self.accelerator.init_trackers("siftvton", init_kwargs={"wandb": {"dir": self.config.output}})
@@ -120,10 +121,10 @@ class _Run:
             disable=not self.accelerator.is_local_main_process,
         )
         if self.progress.update and self._validation_is_due() and not scored:
-            self._validate()  # what a stop has left out
+            self._validate()
 
     def _begin_records(self) -> bool:
-        """Write the configuration and cut the logs; returns whether the present weights are validated."""
+        """Write the configuration and cut the logs; returns whether the present weights have been validated."""
         update, settings = self.progress.update, self.config.train
         with writing(self.output):
             save_configuration(self.config, self.output / "train.yaml")
@@ -134,11 +135,11 @@ class _Run:
             scores.append(self.progress.best)
         self.progress.best = min(scores, default=None)
         if settings.push_to_hub:
-            hub.claim(settings.push_to_hub)  # what would fail in the end fails now
+            hub.claim(settings.push_to_hub)  # an upload that cannot work fails now, not after training
         return any(entry["update"] == update for entry in validations)
 
     def batches(self) -> Iterable[TryOnBatch]:
-        """This process's micro-batches from here to the end of the run."""
+        """The micro-batches of this process from the present update to the end of the run."""
         start, stop = self.progress.update * self.images, self.updates * self.images
         return self.accelerator.prepare(
             DataLoader(
@@ -152,8 +153,8 @@ class _Run:
         )
 
     def timed(self, batches: Iterable[TryOnBatch]) -> Iterator[TryOnBatch]:
-        """The same batches; the share of the time that is spent waiting for them stands in the bar."""
-        if self.stopped:  # in the validation that an earlier stop had left out
+        """The same batches; measures the share of time spent waiting for them, for the progress bar."""
+        if self.stopped:  # during the validation in ``begin``
             return
         began, waited = time.perf_counter(), 0.0
         source = iter(batches)
@@ -168,7 +169,10 @@ class _Run:
             yield batch
 
     def _next(self, source: Iterator[TryOnBatch]) -> TryOnBatch | None:
-        """The next batch. Where this process's data fail, the others wait for its gradients: they get some first."""
+        """The next batch; after an error in this process's data, an empty one.
+
+        The other processes wait for the gradients of this process, so it must finish the update before it ends.
+        """
         if self.failure is None:
             try:
                 return next(source, None)
@@ -179,6 +183,7 @@ class _Run:
         return empty_batch(self.config).to(self.accelerator.device)
 
     def micro_step(self, batch: TryOnBatch) -> None:
+        """Run forward and backward pass on a micro-batch; update the weights after the last one of an update."""
         settings, accelerator = self.config.train, self.accelerator
         self.seen += [pair.result_id for pair in batch.pair]
         with accelerator.accumulate(self.network):
@@ -198,7 +203,7 @@ class _Run:
             parts = (losses.total, losses.noise, *losses.attention.values(), *losses.sift_at.values())
             self.sums += torch.stack([part.detach().mean() for part in parts])
             if accelerator.sync_gradients:
-                # No limit is an infinite one, which leaves every gradient as it is.
+                # Without a limit, clip at infinity, which computes the norm and changes no gradient.
                 self.norm = accelerator.clip_grad_norm_(self.trained, settings.max_gradient_norm or math.inf)
                 for group in self.optimizer.param_groups:
                     group["lr"] = self._learning_rate()
@@ -206,13 +211,14 @@ class _Run:
             self.optimizer.zero_grad()
 
     def _learning_rate(self) -> float:
-        """The next update's."""
+        """The learning rate of the next update."""
         settings = self.config.train
         decay_end = self.updates if settings.schedule == "cosine" else None
         factor = learning_rate_factor(self.progress.update, settings.warmup_updates, decay_end)
         return settings.learning_rate * factor
 
     def finish_update(self) -> None:
+        """Share losses, failures and stops between processes; then log, save and validate if due."""
         settings, progress = self.config.train, self.progress
         rate = self._learning_rate()
         progress.update += 1
@@ -240,7 +246,7 @@ class _Run:
         if save or validate:
             self._share_failure()
             self._require_good_weights()
-        if save:  # first, since a validation may take hours; one that a stop has left out is made at the next start
+        if save:  # before the validation, which may take hours; if a stop prevents it, the next start makes up for it
             self._save_checkpoint()
         if validate and not self.stopped:
             self._validate()
@@ -258,31 +264,38 @@ class _Run:
         checkpoints.save(self.accelerator, self.output, self.progress, keep, self.identity.id, self.learned)
 
     def end(self) -> None:
+        """Write and upload the model, or say that the run was stopped."""
         update, model = self.progress.update, self.output / "model"
         if self.stopped:
-            self.accelerator.print(f"{self.output}: stopped after update {update}; the same command goes on from it")
+            self.accelerator.print(
+                f"{self.output}: stopped after update {update}; run the same command again to continue"
+            )
         else:
             assert update >= self.updates, f"the data ended after update {update} of {self.updates}"
             with self._averaged():
                 on_main(lambda: self._write_pipeline(model))
-            self.accelerator.print(f"{model}: trained for {update} updates of {self.images} images")
+            self.accelerator.print(f"{model}: trained for {update} updates of {self.images} images each")
             if repository := self.config.train.push_to_hub:
                 on_main(lambda: hub.push(model, repository))
         self.accelerator.end_training()
 
     def _write_pipeline(self, folder: Path) -> None:
-        """Write the network as it is now, once its weights are found to be finite."""
+        """Write the present network after a check that its weights are finite.
+
+        Raises:
+            DivergedError: a weight is NaN or infinite. InputError: ``folder`` cannot be written.
+        """
         pipeline = self._pipeline()
         parts = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
         weights = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.named_parameters()}
         if bad := not_finite(weights):
-            raise DivergedError(f"{folder}: is not written, since {bad[0]} is NaN or infinite")
+            raise DivergedError(f"{folder}: was not written, because {bad[0]} is NaN or infinite")
         with writing(folder):
             save(pipeline, folder)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """The averaged weights in place of the trained ones, where there is an average."""
+        """Use the averaged weights inside the block, if the run has an average."""
         if self.average is None:
             yield
             return
@@ -294,20 +307,25 @@ class _Run:
             self.average.restore(self.trained)
 
     def _share_failure(self) -> None:
+        """End the run on every process if one has failed."""
         with errors_shared():
             if self.failure is not None:
                 raise self.failure
 
     def _require_finite_values(self, values: dict[str, float], overflowed: bool) -> None:
-        """End the run on every process where a loss or, of any process, the gradient is not finite."""
+        """End the run on every process if a loss is not finite, or the gradient of any process.
+
+        Args:
+            overflowed: whether a process has a gradient that is not finite.
+        """
         losses = {name: value for name, value in values.items() if name != "gradient_norm"}
-        if self.accelerator.mixed_precision == "fp16":  # whose scaler skips an update that overflows
+        if self.accelerator.mixed_precision == "fp16":  # its gradient scaler skips updates that overflow
             values, overflowed = losses, False
         if overflowed or not all(map(math.isfinite, losses.values())):
             raise self._diverged([f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)])
 
     def _require_good_weights(self) -> None:
-        """End the run where a weight is not finite, or is so large that the prediction overflows."""
+        """End the run if a weight is not finite, or is so large that the prediction overflows."""
         found = [f"{name} is NaN or infinite" for name in not_finite(self.learned.tensors())]
         batch, inputs = self.last
         with torch.no_grad():
@@ -320,7 +338,7 @@ class _Run:
             raise self._diverged(found)
 
     def _diverged(self, found: list[str]) -> DivergedError:
-        """Every process calls this."""
+        """The error that ends the run, with the findings and pairs of all processes. Every process calls this."""
         found, images = gather_object(found), gather_object(self.seen)
         good = checkpoints.saved(self.output)[-1:]
         remedy = "lower train.learning_rate, or set train.max_gradient_norm"
@@ -340,7 +358,7 @@ class _Run:
             self.failure = error
 
     def _validate(self) -> None:
-        """Score the present weights; a stop that is asked for meanwhile leaves the validation out."""
+        """Score the present weights; a stop request ends the validation without scores."""
         update, accelerator = self.progress.update, self.accelerator
         sheet = self.output / "validation" / f"update-{update:07d}.png"
         with self._averaged():
@@ -357,6 +375,7 @@ class _Run:
         accelerator.wait_for_everyone()
 
     def _keep_best(self, scores: dict[str, float]) -> None:
+        """Write ``<output>/best`` if the unpaired score is the lowest so far."""
         unpaired = scores.get("unpaired", math.inf)
         if unpaired < (math.inf if self.progress.best is None else self.progress.best):
             self._write_pipeline(self.output / "best")

@@ -1,4 +1,4 @@
-"""What a checkpoint is called, and its manifest: which run it belongs to, and the digest of each of its files."""
+"""Names and manifests of checkpoints; a manifest records the run that wrote a checkpoint and a digest of each file."""
 
 import hashlib
 import json
@@ -21,11 +21,11 @@ ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint was written as.
+    """The record of a checkpoint.
 
     Attributes:
-        run: the run's identity. update: after which the checkpoint was written.
-        files: name -> [bytes, SHA-256].
+        run: the identity of the run. update: the number of updates before the checkpoint was written.
+        files: name -> [size in bytes, SHA-256].
     """
 
     run: str
@@ -34,37 +34,37 @@ class Manifest:
 
 
 class Damaged(Exception):
-    """A checkpoint's files are not those that were written; the message says which."""
+    """The files of a checkpoint have changed since they were written; the message says which."""
 
 
 def name_of(update: int) -> str:
-    """The name of the checkpoint after so many updates."""
+    """The name of the checkpoint after ``update`` updates."""
     return f"update-{update:07d}"
 
 
 def update_of(checkpoint: Path) -> int:
-    """After how many updates a checkpoint was written, by its name."""
+    """The number of updates in the name of a checkpoint."""
     return int(checkpoint.name.partition("-")[2])
 
 
 def saved(output: Path) -> list[Path]:
-    """A run's checkpoints, oldest first.
+    """The checkpoints of a run, oldest first.
 
     Raises:
-        OSError: the folder is there, but cannot be read.
+        OSError: the folder exists but cannot be read.
     """
     folder = output / "checkpoints"
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
-        if folder.is_symlink():  # to a disk that is not there now
+        if folder.is_symlink():  # a link to a disk that is not mounted now
             raise
         return []
     return sorted((folder / name for name in names if NAME.fullmatch(name)), key=update_of)
 
 
 def seal(folder: Path, run: str, update: int) -> None:
-    """Write the manifest of the files that lie in ``folder``."""
+    """Write the manifest of the files in ``folder``."""
     paths = sorted(folder.iterdir())
     files = {path.name: [path.stat().st_size, digest] for path, digest in zip(paths, _digests(paths), strict=True)}
     content = asdict(Manifest(run, update, files))
@@ -72,11 +72,11 @@ def seal(folder: Path, run: str, update: int) -> None:
 
 
 def read(folder: Path) -> Manifest | None:
-    """The folder's manifest; None where there is none, as in checkpoints of earlier versions.
+    """The manifest of a checkpoint; None if there is none, as in checkpoints of earlier versions.
 
     Raises:
-        Damaged: it is not as it was written, or the folder holds a pipe or a device, which could block for ever.
-        InputError: it cannot be read now.
+        Damaged: the manifest has changed, or the folder holds a pipe or a device, which could block for ever.
+        InputError: the manifest cannot be read at the moment.
     """
     try:
         with reading(folder):
@@ -87,7 +87,7 @@ def read(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
-        raise Damaged("is not a folder") from error
+        raise Damaged("it is not a folder") from error
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{MANIFEST} is damaged") from error
     if not isinstance(content, dict) or content.pop("digest", None) != _digest(content):
@@ -96,10 +96,10 @@ def read(folder: Path) -> Manifest | None:
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
-    """Compare the files with the manifest.
+    """Compare the files of a checkpoint with its manifest.
 
     Raises:
-        Damaged: a file is missing or differs. InputError: a file cannot be read now.
+        Damaged: a file is missing or differs. InputError: a file cannot be read at the moment.
     """
     paths = [folder / name for name in manifest.files]
     try:
@@ -110,20 +110,20 @@ def verify(folder: Path, manifest: Manifest) -> None:
         raise Damaged(f"{Path(error.filename).name} is missing") from error
     for path, one in zip(paths, found, strict=True):
         if one != manifest.files[path.name]:
-            raise Damaged(f"{path.name} is not as it was written")
+            raise Damaged(f"{path.name} has changed since it was written")
 
 
 def _digests(paths: Sequence[Path]) -> list[str]:
-    with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter lock
         return list(pool.map(sha256, paths))
 
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Tell a file that is not there from one that cannot be read at the moment, which is no damage.
+    """Separate missing files, which mean damage, from files that only cannot be read at the moment.
 
     Raises:
-        InputError: a failing disk or connection, too many open files, too little memory, no permission.
+        InputError: a failing disk or connection, too many open files, too little memory, or no permission.
         OSError: one of ``ABSENT``.
     """
     try:
@@ -132,8 +132,8 @@ def reading(folder: Path) -> Iterator[None]:
         raise
     except (OSError, MemoryError) as error:
         raise InputError(
-            f"{folder}: cannot be read at the moment ({first_line(error)}); nothing was changed: run the same command "
-            "again, or name an earlier checkpoint by resume=update-..."
+            f"{folder}: cannot be read at the moment ({first_line(error)}); nothing was changed; run the same command "
+            "again, or choose an earlier checkpoint by resume=update-..."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a training configuration names: the training pairs, the network and its frozen parts."""
+"""The parts of a training that its configuration names: the pairs, the network, and the frozen parts."""
 
 from pathlib import Path
 
@@ -17,7 +17,11 @@ from siftvton.training.config import Train
 
 
 def training_set(config: Train) -> TryOnDataset:
-    """The training pairs with their matches, after a look that every file is there."""
+    """The training pairs with their matches.
+
+    Raises:
+        InputError: a file is missing.
+    """
     data = config.data
     split = data.open().split("train")
     matches = None
@@ -39,14 +43,19 @@ def training_set(config: Train) -> TryOnDataset:
 
 
 def model_parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMScheduler]:
-    """The frozen autoencoder, the network to train, and the noise schedule."""
+    """The frozen autoencoder, the network to train, and the noise schedule.
+
+    Raises:
+        UsageError: the configuration names no weights, or its sizes do not fit each other.
+        InputError: weights cannot be read.
+    """
     if config.model.pretrained:
         pipeline = load(config.model.pretrained)
         return pipeline.vae, pipeline.network(), pipeline.scheduler
     if not config.model.autoencoder:
         raise UsageError(
-            "model.autoencoder=null: training from scratch needs a trained autoencoder's folder "
-            "(scripts/train_autoencoder.py makes one); or name weights to start from by model.pretrained"
+            "model.autoencoder=null is not allowed without model.pretrained; set model.autoencoder to the folder of a "
+            "trained autoencoder (scripts/train_autoencoder.py makes one), or model.pretrained to weights to start from"
         )
     vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
     with torch.random.fork_rng():

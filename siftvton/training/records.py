@@ -1,4 +1,4 @@
-"""What a run logs, one line of JSON an update or a validation."""
+"""The logs of a run: one line of JSON for each update or validation."""
 
 import json
 import math
@@ -14,13 +14,14 @@ METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
 
 
 def line_of(update: int, values: Mapping[str, float]) -> str:
-    """JSON has no NaN and no infinity; null stands for them."""
+    """The log line of an update. JSON has no NaN and no infinity, so null stands for them."""
     finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
     return json.dumps({"update": update, **finite}, allow_nan=False) + "\n"
 
 
 def append(path: Path, update: int, values: Mapping[str, float]) -> None:
-    """
+    """Add a line to a log.
+
     Raises:
         InputError: the file cannot be written.
     """
@@ -29,12 +30,12 @@ def append(path: Path, update: int, values: Mapping[str, float]) -> None:
 
 
 def cut(path: Path, update: int) -> list[dict[str, Any]]:
-    """Drop what was logged after ``update``, from where the run goes on; returns what is left.
+    """Remove all entries after ``update``, from which the run continues; returns the remaining entries.
 
-    A line that cannot be read is dropped, too. A stop can have cut the last one short; any other is told of.
+    Lines that cannot be read are also removed. A stop can have cut the last line short; all others are reported.
 
     Raises:
-        InputError: the file cannot be read or written, or something else is in its place.
+        InputError: the file cannot be read or written, or is not a regular file.
     """
     if not os.path.lexists(path):
         return []
@@ -46,7 +47,9 @@ def cut(path: Path, update: int) -> list[dict[str, Any]]:
             number for number, entry in enumerate(entries, start=1) if entry is None and lines[number - 1][-1] == "\n"
         ]
         if broken:
-            print(f"{path}: line {broken[0]} is not an entry of this log and is dropped, {len(broken)} lines in all")
+            print(
+                f"{path}: removed {len(broken)} lines that are not entries of this log; the first is line {broken[0]}"
+            )
         kept = [entry for entry in entries if entry is not None and entry["update"] <= update]
         write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
     return kept
@@ -54,7 +57,7 @@ def cut(path: Path, update: int) -> list[dict[str, Any]]:
 
 def _entry(line: str) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line, parse_constant=lambda _name: None)  # NaN or infinite, in logs of earlier versions
+        entry = json.loads(line, parse_constant=lambda _name: None)  # logs of earlier versions hold NaN and Infinity
     except ValueError:
         return None
     return entry if isinstance(entry, dict) and type(entry.get("update")) is int else None

@@ -1,4 +1,4 @@
-"""Which checkpoints a start can go on from, and what of the configuration may have changed since."""
+"""Choose the checkpoints from which a run can continue, and compare its configuration with the saved one."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -9,16 +9,16 @@ from siftvton.settings import differences
 from siftvton.training import checkpoints
 from siftvton.training.config import Train
 
-# What may change between the starts of one run: none of it changes a draw, or what an update computes from it. A
-# run's length may change, too, unless the learning rate follows it.
+# Keys that may change when a run continues, because no random draw and no update depends on them. The length of a run
+# may also change, unless the learning rate depends on it.
 LENGTH_KEYS = ("train.epochs", "train.updates")
 FREE_KEYS = (
     "output",
     "resume",
-    "data.root",  # the data themselves are kept with the run's identity
+    "data.root",  # the identity of the run records the data themselves
     "data.matches",
     *LENGTH_KEYS,
-    "train.batch_size",  # its product with accumulation and processes is kept with the progress
+    "train.batch_size",  # the progress records its product with accumulation and processes
     "train.accumulation",
     "train.workers",
     "train.checkpoint_every",
@@ -35,11 +35,11 @@ FREE_KEYS = (
 
 
 def candidates_of(config: Train) -> list[Path]:
-    """The checkpoints to go on from, once it is clear that the run there is of this configuration.
+    """The checkpoints to continue from, best first, after a check that the run has this configuration.
 
     Raises:
-        UsageError: the run in ``output`` is of another configuration, or is not to be continued.
-        InputError: its configuration or the named checkpoint is missing.
+        UsageError: the run in ``output`` has another configuration, or ``resume`` requests a new run.
+        InputError: the saved configuration or the named checkpoint is missing.
     """
     output = Path(config.output)
     candidates = checkpoints.find(output, config.resume)
@@ -50,21 +50,23 @@ def candidates_of(config: Train) -> list[Path]:
 
 
 def require_same(config: Any, saved: Path, checkpoint: Path, free: Collection[str]) -> None:
-    """Compare a configuration with the one that its run has saved.
+    """Compare a configuration with the saved one of its run.
 
     Args:
-        checkpoint: one of the run's, for the message. free: the keys that may differ.
+        saved: the file of the saved configuration.
+        checkpoint: a checkpoint of the run, for the message.
+        free: the keys that may differ.
 
     Raises:
-        UsageError: another key differs. InputError: the saved one is missing.
+        UsageError: another key differs. InputError: the saved configuration is missing.
     """
     if not saved.is_file():
         raise InputError(
-            f"{saved}: no such file, so the configuration of {checkpoint} is not known; restore it, or name another "
-            "output"
+            f"{saved}: no such file, so the configuration of {checkpoint} is unknown; restore the file, or choose "
+            "another output"
         )
     changed = [line for line in differences(config, saved) if line.partition(":")[0] not in free]
     if changed:
         raise UsageError(
-            f"{saved.parent} holds a run of another configuration ({'; '.join(changed)}); name another output"
+            f"{saved.parent} holds a run with another configuration ({'; '.join(changed)}); choose another output"
         )

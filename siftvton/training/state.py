@@ -1,4 +1,4 @@
-"""What learns, how fast, and in which order the pairs come."""
+"""Trained parameters, learning rate, and the order of the pairs."""
 
 import math
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from siftvton.model.single_token import unused_parameters
 
 
 def select_trainable(network: SupervisedNetwork, which: str) -> list[nn.Parameter]:
-    """Freeze everything but what ``which`` trains, and return that.
+    """Freeze all parameters except those to train, and return the latter.
 
     Args:
-        which: ``finetune``, the network's own choice; or ``all``. Parameters without influence stay frozen either way.
+        which: ``finetune``, the network's own choice; or ``all``. Parameters without effect are always frozen.
     """
     network.requires_grad_(False)
     unused = unused_parameters(network)
@@ -30,7 +30,10 @@ def select_trainable(network: SupervisedNetwork, which: str) -> list[nn.Paramete
 
 
 def learning_rate_factor(update: int, warmup: int, decay_end: int | None = None) -> float:
-    """Linear warm-up from 1 % over ``warmup`` updates, then 1; or half a cosine down to 0 at ``decay_end``."""
+    """The factor on the learning rate: a linear warm-up from 1 % over ``warmup`` updates, then 1.
+
+    With ``decay_end``, half a cosine follows the warm-up and reaches 0 at that update.
+    """
     if update < warmup:
         return 0.01 + 0.99 * update / warmup
     if decay_end is None:
@@ -39,17 +42,17 @@ def learning_rate_factor(update: int, warmup: int, decay_end: int | None = None)
 
 
 class StreamSampler(Sampler[tuple[int, int]]):
-    """(epoch, index) of every image of a run, one endless stream cut to ``start … stop``.
+    """The (epoch, index) of every image of a run: an endless stream, cut to ``start … stop``.
 
-    Position k is image k mod N of epoch ⌊k/N⌋, whose order is keyed by (seed, epoch). Update u takes the positions
-    from u·E on, E being the batch over all micro-batches and processes: however E is split, and wherever a run was
-    stopped, an update sees the same images, and no update is smaller than the others.
+    Position k is image k mod N of epoch ⌊k/N⌋; the order of an epoch is keyed by (seed, epoch). Update u takes E
+    positions from u·E on, where E is the batch over all micro-batches and processes. An update sees the same images
+    however E is split and wherever the run was stopped, and all updates have the same size.
     """
 
     def __init__(self, pairs: int, seed: int, start: int, stop: int) -> None:
         """
         Args:
-            pairs: N. start, stop: positions in the stream, images.
+            pairs: N, number of training pairs. start, stop: positions in the stream, in images.
         """
         self.pairs = pairs
         self.seed = seed

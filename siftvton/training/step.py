@@ -1,4 +1,4 @@
-"""One micro-batch: keyed draws, the network's inputs, Eq. 3.
+"""The losses of one micro-batch: Eq. 3.
 
 Letters: B images, h × w latent cells.
 """
@@ -24,10 +24,10 @@ class StepLosses:
     """Eq. 3 and its parts, (B,) each.
 
     Attributes:
-        total: what is trained on.
+        total: the loss that is minimised.
         noise: the error of the prediction.
-        attention: each of ``ATTENTION_LOSSES``, before its weight; 0 where it does not run.
-        sift_at: Eq. 2 over the layers of one latent stride alone, by that stride.
+        attention: each of ``ATTENTION_LOSSES`` without its weight; 0 if it does not run.
+        sift_at: for each latent stride, Eq. 2 over the layers at this stride alone.
     """
 
     total: Tensor
@@ -38,12 +38,12 @@ class StepLosses:
 
 @dataclass(frozen=True)
 class AttentionLoss:
-    """A loss on the hooked cross-attention, beside the network.
+    """A loss on the hooked cross-attention.
 
     Attributes:
-        weight: its factor in the sum.
-        recorder: records it during the network's forward pass; None: it does not run.
-        counts: (B,) factor of each image; None: every image counts.
+        weight: the factor of the loss in the sum.
+        recorder: records the loss during the network's forward pass; None: the loss does not run.
+        counts: (B,) a factor for each image; None: 1 for all images.
     """
 
     weight: float
@@ -54,7 +54,7 @@ class AttentionLoss:
 def match_loss(
     network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, config: SupervisionConfig
 ) -> AttentionLoss:
-    """Eq. 2, the paper's, on the images with t ≤ η that keep their conditioning."""
+    """The paper's loss, Eq. 2, on the images with t ≤ η that keep their conditioning."""
     supervised = inputs.conditioned & (inputs.timestep <= config.max_timestep)  #     (B,)
     reference = ReferenceAttention.from_correspondences(batch.matches).where(supervised)
     if not config.weight or not len(reference.image):
@@ -70,14 +70,14 @@ def variation_loss(
     if not config.atv_weight:
         return AttentionLoss(config.atv_weight)
     assert batch.worn_mask is not None
-    # Nearest twice, as published: to the latent's size here, to the layer's there.
+    # Nearest neighbour twice, as published: here to the latent's size, then to the layer's size.
     mask = nn.functional.interpolate(batch.worn_mask, size=inputs.target.shape[-2:], mode="nearest")
     frame = (batch.image.shape[-2], batch.image.shape[-1])
     recorder = regularise(network.hooked, mask, frame, [network.variation_layer()])
     return AttentionLoss(config.atv_weight, recorder, counts=inputs.conditioned)
 
 
-# The attention losses that training sums, by the names under which they are logged. A new one is a line here.
+# The attention losses that training adds up, by the names in its logs. Register a new loss with one line here.
 ATTENTION_LOSSES: dict[str, Callable[[SupervisedNetwork, TryOnBatch, Noised, SupervisionConfig], AttentionLoss]] = {
     "sift": match_loss,
     "atv": variation_loss,
@@ -94,10 +94,10 @@ def step_losses(
     supervision: SupervisionConfig,
     min_snr_gamma: float,
 ) -> Iterator[StepLosses]:
-    """Run the network and give Eq. 3 per image; the backward pass belongs inside the block.
+    """Run the network and yield Eq. 3 for each image; run the backward pass inside the block.
 
     Args:
-        network: what to call, perhaps wrapped for several processes. inner: the same, unwrapped.
+        network: the network to call, perhaps wrapped for several processes. inner: the same network, unwrapped.
     """
     losses = {name: make(inner, batch, inputs, supervision) for name, make in ATTENTION_LOSSES.items()}
     with ExitStack() as stack:

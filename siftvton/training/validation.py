@@ -1,7 +1,7 @@
-"""Validation: a fixed few held-out pairs, sampled both ways, scored, and shown.
+"""Validation: sample, score and show a few fixed held-out pairs, in the unpaired and in the paired setting.
 
-Every draw is keyed by seed and pair, so the scores of one run differ by the weights alone, and training's own draws
-are untouched.
+Every random draw is keyed by seed and pair. Therefore the scores of a run differ only because of the weights, and
+validation does not change the draws of training.
 """
 
 import shutil
@@ -37,11 +37,11 @@ from siftvton.training.guards import StopRequest, writing
 
 GUIDANCE = 1.5  # the paper's §4.1
 SETTINGS = ("unpaired", "paired")
-TIMESTEPS = (50, 150, 250, 350, 450)  # of the attention error
+TIMESTEPS = (50, 150, 250, 350, 450)  # at which the attention error is measured
 
 
 def pipeline_of(network: TryOnNetwork, vae: AutoencoderKL, scheduler: PNDMScheduler) -> TryOnPipeline:
-    """The parts under training as a pipeline; they are shared, not copied."""
+    """A pipeline of the parts under training; it shares them and does not copy."""
     parts: dict[str, Any] = dict(network.named_children())
     pipeline = TryOnPipeline(vae=vae, **parts, scheduler=scheduler)
     pipeline.set_progress_bar_config(disable=True)
@@ -49,16 +49,16 @@ def pipeline_of(network: TryOnNetwork, vae: AutoencoderKL, scheduler: PNDMSchedu
 
 
 class Validation:
-    """The pairs of a run that are validated on; ``pairs`` is empty where there are none."""
+    """The validation of a run; ``pairs`` is empty if the run has none."""
 
     def __init__(self, config: Train, accelerator: Accelerator) -> None:
         """
         Raises:
-            InputError: a picture is missing, or a network for scoring is named but cannot be read.
+            InputError: a picture is missing, or a named network for scoring cannot be read.
         """
         data, settings = config.data, config.train
         self.config, self.accelerator = config, accelerator
-        self.stop = StopRequest()  # looked at between batches
+        self.stop = StopRequest()  # checked between batches
         self.split = data.open().split("validation")
         listed = self.split.listed()
         self.pairs = listed[: settings.validation_pictures] if settings.validate_every else []
@@ -76,11 +76,11 @@ class Validation:
 
     @torch.no_grad()
     def run(self, pipeline: TryOnPipeline, sheet: Path) -> dict[str, float] | None:
-        """Sample, score and write the sheet; every process takes its share of the pairs.
+        """Sample, score and write the sheet; each process takes its share of the pairs.
 
         Returns:
-            the scores; ``unpaired`` is FID or, without Inception, the Fréchet distance on the autoencoder's features,
-            which the choice of the best weights follows. None where a process was asked to stop meanwhile.
+            The scores. ``unpaired`` decides which weights are the best: it is FID or, without Inception, the Fréchet
+            distance on the autoencoder's features. None if a process was asked to stop meanwhile.
 
         Raises:
             InputError: a file of the validation pairs cannot be read, or an output cannot be written.
@@ -98,9 +98,10 @@ class Validation:
         return on_main(lambda: self._scored(pipeline, pictures, everyone, sheet))
 
     def _scored(self, pipeline: TryOnPipeline, pictures: Path, errors: np.ndarray, sheet: Path) -> dict[str, float]:
-        """
+        """Score the pictures and write the sheet.
+
         Args:
-            errors: (images, layers, 5) of the attention; empty without matches.
+            errors: (images, layers, 5) measures of the attention error; empty without matches.
         """
         scores = self._scores(pipeline, pictures)
         if len(errors):
@@ -116,7 +117,7 @@ class Validation:
         return TryOnDataset(self.split, self.split.in_setting(self.pairs, setting), data.height, data.width)
 
     def _own(self, count: int) -> list[range]:
-        """This process's share of ``count`` pairs, a micro-batch each."""
+        """This process's share of ``count`` pairs, in micro-batches."""
         size, rank, processes = (
             self.config.train.batch_size,
             self.accelerator.process_index,
@@ -149,7 +150,7 @@ class Validation:
             for name in SETTINGS
         )
         scores: dict[str, float] = {}
-        if len(self.pairs) > 1:  # a distance between sets needs two
+        if len(self.pairs) > 1:  # a distance between sets requires two pictures
             encoded = AutoencoderFeatures(pipeline.vae, size, settings.batch_size, 0, device)
             latent: dict[str, Distance] = {"autoencoder_frechet": metrics.frechet_distance}
             scores |= score_sets([unpaired], photos, encoded, latent)["unpaired"].of_set
@@ -167,7 +168,7 @@ class Validation:
         return PictureSet(name, paths[0].parent, list(paths), read_image(paths[0]).shape[:2])
 
     def _attention(self, pipeline: TryOnPipeline) -> list[list[list[float]]]:
-        """(own images, layers, 5): the attention error against the matches of the validation pairs that have some."""
+        """The attention error on this process's validation pairs that have matches: (images, layers, 5)."""
         data = self.config.data
         folder = Path(data.matches) if data.matches else self.split.matches
         paths = {pair: matches_path(folder, pair.person) for pair in self.split.in_setting(self.pairs, "paired")}

@@ -20,7 +20,7 @@ from siftvton.sampling.pipeline import TryOnPipeline
 
 @pytest.fixture
 def published(pipeline: TryOnPipeline, sizes, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
-    """A checkpoint of the tiny model, with the parts that are left behind."""
+    """A checkpoint of the tiny model, with tensors that are not part of the model."""
 
     def parts() -> dict:
         return {"vae": build.autoencoder([8, 16, 16], 1, 8), **build.network_parts(sizes)}
@@ -80,17 +80,17 @@ def test_what_was_trained_is_in_the_published_form(published, pipeline: TryOnPip
     assert changed == ["model.diffusion_model.out.2.bias"]
 
 
-def test_what_stands_in_the_way_is_named(published, tmp_path: Path):
+def test_what_prevents_a_conversion_is_named(published, tmp_path: Path):
     torch.save({"state_dict": published}, tmp_path / "model.ckpt")
     source = str(tmp_path / "model.ckpt")
-    with pytest.raises(UsageError, match=r"model\.ckpt: exists; name another"):
+    with pytest.raises(UsageError, match=r"model\.ckpt already exists; name another"):
         convert_checkpoint(ConvertCheckpoint(input=source, output=source))
-    with pytest.raises(UsageError, match=r"ends in \.ckpt or \.safetensors is required"):
+    with pytest.raises(UsageError, match=r"use a name that ends in \.ckpt or \.safetensors"):
         convert_checkpoint(ConvertCheckpoint(input=source, output=str(tmp_path / "x"), to="published", like=source))
-    with pytest.raises(UsageError, match="like=null: to=published also requires like="):
+    with pytest.raises(UsageError, match="like=null is not allowed for to=published; use like="):
         convert_checkpoint(ConvertCheckpoint(input=source, output=str(tmp_path / "x.ckpt"), to="published"))
     torch.save({"state_dict": {"betas": torch.ones(3)}}, tmp_path / "other.ckpt")
-    with pytest.raises(InputError, match=r"other\.ckpt: not of the same model"):
+    with pytest.raises(InputError, match=r"other\.ckpt: does not match the model"):
         convert_checkpoint(
             ConvertCheckpoint(
                 input=source, output=str(tmp_path / "x.ckpt"), to="published", like=str(tmp_path / "other.ckpt")
@@ -112,14 +112,14 @@ def test_tensors_that_share_memory_or_are_not_contiguous_are_converted(published
     assert torch.equal(result["betas"], shared.T)
 
 
-def test_names_of_other_shapes_are_one_line(published, pipeline, tmp_path: Path):
+def test_a_checkpoint_with_other_shapes_is_refused_in_one_line(published, pipeline, tmp_path: Path):
     pipeline.save_pretrained(tmp_path / "folder")
     output = str(tmp_path / "back.ckpt")
     values = {name: torch.zeros(()) for name in published if name.endswith("attn.c_qkv.weight")}
     assert values
     for like in ({name: torch.zeros(3, 3) for name in published}, published | values):
         torch.save({"state_dict": like}, tmp_path / "like.ckpt")
-        with pytest.raises(InputError, match=r"like\.ckpt: not of the same model") as raised:
+        with pytest.raises(InputError, match=r"like\.ckpt: does not match the model") as raised:
             convert_checkpoint(
                 ConvertCheckpoint(
                     input=str(tmp_path / "folder"), output=output, to="published", like=str(tmp_path / "like.ckpt")
@@ -131,7 +131,7 @@ def test_names_of_other_shapes_are_one_line(published, pipeline, tmp_path: Path)
 
 @contextmanager
 def files_at_most(size: int) -> Iterator[None]:
-    """The system refuses to make any file larger, in bytes."""
+    """Make the system refuse files larger than ``size`` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing_and_is_named(published, tm
         config.to, config.like = "published", str(source)
     with (
         files_at_most(30_000),
-        pytest.raises(InputError, match=rf"made{suffix}: cannot be written \(.*nothing is left"),
+        pytest.raises(InputError, match=rf"made{suffix}: cannot be written \(.*no partial file is left"),
     ):
         convert_checkpoint(config)
     assert list(output.parent.iterdir()) == []

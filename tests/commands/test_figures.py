@@ -1,4 +1,4 @@
-"""The figures of data and checkpoints."""
+"""The figures that show data, results and checkpoints."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def attention(world: Path, output: Path, **changes: object) -> VisualizeAttentio
     )  # type: ignore[arg-type]
 
 
-def test_attention_is_drawn_a_row_a_checkpoint_a_column_a_point(world: Path, tmp_path: Path):
+def test_attention_has_a_row_for_each_checkpoint_and_a_column_for_each_point(world: Path, tmp_path: Path):
     whole = read_image(visualize_attention(attention(world, tmp_path)))
     fewer = read_image(visualize_attention(attention(world, tmp_path, points=[40, 60], checkpoints={"one": str(TOY)})))
     assert whole.shape[0] == 2 * fewer.shape[0]
@@ -63,10 +63,10 @@ def test_attention_that_is_not_finite_is_not_drawn(world: Path, tmp_path: Path, 
     ("changes", "message"),
     [
         ({"checkpoints": {}}, "checkpoints: none is given"),
-        ({"points": [200, 10]}, "x, y in turn are required, inside 96 × 128"),
-        ({"points": [20]}, "x, y in turn"),
-        ({"data": HeldOutData(height=100, width=96)}, "multiples of 16 are allowed"),
-        ({"person": "nobody"}, "person=nobody: not in the test list, e.g. 00000_00"),
+        ({"points": [200, 10]}, "is not allowed; use .* inside the photo, which has 96×128 pixels"),
+        ({"points": [20]}, r"points=\[20\] is not allowed"),
+        ({"data": HeldOutData(height=100, width=96)}, "use multiples of 16 for both"),
+        ({"person": "nobody"}, "person=nobody is not in the test list; use an id from it, e.g. 00000_00"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(world: Path, tmp_path: Path, changes: dict, message: str):
@@ -77,7 +77,7 @@ def test_what_cannot_be_drawn_is_named(world: Path, tmp_path: Path, changes: dic
     assert not list(tmp_path.iterdir())
 
 
-def test_results_stand_side_by_side_with_the_torso_below(world: Path, tmp_path: Path):
+def test_results_are_side_by_side_with_the_torso_below(world: Path, tmp_path: Path):
     for name in ("00000_00_00001_00", "00001_00_00000_00"):
         write_image(tmp_path / "ours" / f"{name}.png", np.full((128, 96, 3), 7, np.uint8))
     config = CompareResults(data=held_out(world), predictions={"ours": str(tmp_path / "ours")}, output=str(tmp_path))
@@ -88,7 +88,7 @@ def test_results_stand_side_by_side_with_the_torso_below(world: Path, tmp_path: 
         compare_results(config)
 
 
-def test_specks_of_the_torsos_colour_are_notorso_of(tmp_path: Path):
+def test_specks_of_the_torsos_colour_do_not_count_as_torso(tmp_path: Path):
     labels = np.zeros((128, 96), np.uint8)
     labels[40:80, 30:60] = 2
     labels[100:103, 10:12] = 2
@@ -107,7 +107,7 @@ def test_the_box_holds_the_torso_in_the_photos_proportions():
     assert inside.shape[0] / inside.shape[1] == pytest.approx(128 / 96, rel=0.05)
 
 
-def test_the_reference_of_a_cell_is_where_its_matches_lead():
+def test_the_reference_of_a_cell_is_at_its_matches_on_the_garment():
     person = np.array([[20.0, 20.0], [21.0, 22.0], [40.0, 40.0]])
     garment = np.array([[60.0, 20.0], [10.0, 70.0], [90.0, 90.0]])
     points, maps = reference_maps(Correspondences(person, garment, (128, 96)), (8, 6))
@@ -116,7 +116,7 @@ def test_the_reference_of_a_cell_is_where_its_matches_lead():
     assert maps[1, 5, 5] == 1
 
 
-def test_pairs_without_a_match_are_passed_over(world: Path, tmp_path: Path):
+def test_pairs_without_a_match_are_skipped(world: Path, tmp_path: Path):
     frame = (128, 96)
     write_matches(matches_path(tmp_path, "00000_00.jpg"), Correspondences.empty(frame))
     write_matches(matches_path(tmp_path, "00001_00.jpg"), Correspondences.empty(frame))

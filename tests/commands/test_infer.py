@@ -1,4 +1,4 @@
-"""Sampling whole lists: names, restarts, failures, seeds."""
+"""Sampling a whole pair list: names, restarts, failures, seeds."""
 
 import os
 import pickle
@@ -98,11 +98,13 @@ def test_a_second_start_makes_only_what_is_missing(configuration):
     (output / "b_c.png").unlink()
     infer(config)
     assert not results(config)["a_b.png"].any()
-    assert np.abs(results(config)["b_c.png"].astype(int) - first["b_c.png"]).max() <= 1  # alone now, to rounding
+    assert (
+        np.abs(results(config)["b_c.png"].astype(int) - first["b_c.png"]).max() <= 1
+    )  # sampled in another batch: equal up to rounding
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_the_seed_and_not_the_batch_decides(configuration, batch_size: int):
+def test_results_depend_on_the_seed_and_not_on_the_batch(configuration, batch_size: int):
     usual, other = configuration("usual", batch_size=2), configuration("other", batch_size=batch_size)
     infer(usual)
     infer(other)
@@ -172,11 +174,11 @@ def test_a_picture_that_cannot_be_decoded_is_made_again(configuration):
     write_image(output / "c_a.png", np.zeros((8, 6, 3), np.uint8))
     infer(config)
     for name, picture in results(config).items():
-        assert np.abs(picture.astype(int) - first[name]).max() <= 1  # other batches, to rounding
+        assert np.abs(picture.astype(int) - first[name]).max() <= 1  # sampled in other batches: equal up to rounding
 
 
 def test_a_pair_that_is_tried_on_twice_is_sampled_once(configuration, root: Path, monkeypatch: pytest.MonkeyPatch):
-    """One person in two garments is one pair where everybody wears their own."""
+    """A person who is listed with two garments is one pair in the paired setting."""
     (root / "test_pairs.txt").write_text("a.jpg b.jpg\na.jpg c.jpg\na.jpg b.jpg\nb.jpg a.jpg\n")
     sampled = []
 
@@ -191,7 +193,7 @@ def test_a_pair_that_is_tried_on_twice_is_sampled_once(configuration, root: Path
     assert sampled[2:] == [("a", "b"), ("a", "c"), ("b", "a")]
 
 
-def test_the_sheet_leaves_out_what_cannot_be_read_any_more(configuration, root: Path):
+def test_the_sheet_leaves_out_pairs_that_cannot_be_read_any_more(configuration, root: Path):
     config = configuration()
     infer(config)
     sheet = Path(config.output) / "sheet" / "contact_sheet.png"
@@ -202,7 +204,7 @@ def test_the_sheet_leaves_out_what_cannot_be_read_any_more(configuration, root: 
 
 
 def test_processes_divide_the_list_whatever_the_others_have_written(configuration):
-    """Guards a share of what was missing when each process looked: pairs were left out, or made twice."""
+    """Guards shares of the pairs that each process found missing: some pairs were left out, others made twice."""
     config = configuration()
     pairs = [Pair(f"{n}.jpg", f"{n}.jpg") for n in range(5)]
     first, second = (SimpleNamespace(process_index=n, num_processes=2) for n in range(2))
@@ -216,13 +218,13 @@ def test_processes_divide_the_list_whatever_the_others_have_written(configuratio
 
 def test_results_of_another_configuration_are_refused(configuration):
     infer(configuration(limit=1))
-    infer(configuration(limit=2, batch_size=1))  # more pairs of the same results are no other configuration
+    infer(configuration(limit=2, batch_size=1))  # more pairs with the same results are not another configuration
     with pytest.raises(UsageError, match=r"guidance: 1\.5 -> 3\.0"):
         infer(configuration(guidance=3.0))
 
 
-def test_a_size_off_the_stride_is_refused(configuration):
-    with pytest.raises(UsageError, match=r"data\.height=60 data\.width=48: multiples of 16 are allowed"):
+def test_a_size_that_is_not_a_multiple_of_the_stride_is_refused(configuration):
+    with pytest.raises(UsageError, match=r"data\.height=60 data\.width=48 is not allowed; use multiples of 16"):
         infer(configuration(height=60))
 
 
@@ -246,7 +248,7 @@ def test_the_noise_is_keyed_by_seed_person_and_garment(configuration, monkeypatc
 
 
 def test_results_of_other_weights_are_refused(configuration, pipeline, tmp_path: Path):
-    """Guards pictures of an earlier training, skipped because they exist, scored as the later one's."""
+    """Guards pictures of earlier weights that were kept because they existed, and scored as those of later weights."""
     config = configuration(limit=1)
     infer(config)
     pipeline.unet.conv_out.bias.data += 1
@@ -287,9 +289,9 @@ cli.run("infer")
 
 
 def test_two_processes_share_the_list(configuration, root: Path, tmp_path: Path):
-    """One hashes the checkpoint, and what the other could not do is listed once.
+    """Only one hashes the checkpoint, and a failure of the other is listed once.
 
-    Guards processes on a machine without a GPU that each took itself for the only one, and wrote every picture.
+    Guards processes on a machine without a GPU: each acted as the only one and wrote every picture.
     """
     config = configuration("two", execution=ExecutionConfig())
     save_configuration(config, tmp_path / "two.yaml")

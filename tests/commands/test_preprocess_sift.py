@@ -23,7 +23,7 @@ from siftvton.errors import InputError, UsageError
 from siftvton.files import read_image, write_image
 
 SAMPLE = Path(__file__).parents[1] / "golden" / "preprocess_sample"
-SMALL = [256, 192]  # quarters the time where the matches themselves do not matter
+SMALL = [256, 192]  # a quarter of the time, for tests that do not look at the matches themselves
 FULL = [512, 384]  # the frame of the published matches
 PUBLISHED = json.loads(SAMPLE.with_suffix(".json").read_text())
 
@@ -55,7 +55,7 @@ def without_side_pictures(root: Path) -> None:
 # What is written
 
 
-def test_the_published_matches_are_written_with_all_that_belongs_to_them(root: Path) -> None:
+def test_the_published_matches_are_written_with_their_record_and_previews(root: Path) -> None:
     returned = preprocess_sift(configuration(root, None, preview=1, frame=FULL))
     output = root / "train" / "sift_matching"
     for person, published in PUBLISHED.items():
@@ -128,7 +128,7 @@ def test_the_garment_is_the_worn_one_whatever_the_list_pairs(root: Path, output:
     assert not (output / "b_00_sift_matches.json").exists()
 
 
-def test_a_pair_without_a_match_is_no_failure(root: Path, output: Path) -> None:
+def test_a_pair_without_a_match_is_not_a_failure(root: Path, output: Path) -> None:
     write_image(root / "train" / "cloth" / "b_00.jpg", np.full((512, 384, 3), 230, np.uint8))
     preprocess_sift(configuration(root, output, preview=2))
     assert json.loads((output / "b_00_sift_matches.json").read_text()) == []
@@ -143,7 +143,7 @@ def test_a_set_without_any_match_has_a_table(root: Path, output: Path) -> None:
     assert "| minimum | 0 | 0 |" in (output / "matches.md").read_text()
 
 
-def test_points_are_in_the_frame_that_was_asked_for(root: Path, output: Path) -> None:
+def test_points_are_in_the_requested_frame(root: Path, output: Path) -> None:
     preprocess_sift(configuration(root, output, frame=[256, 192]))
     found = read_matches(output / "a_00_sift_matches.json", (256, 192)).resized((512, 384))
     person, garment = np.moveaxis(np.array(PUBLISHED["a_00"]), 1, 0)
@@ -159,11 +159,11 @@ def test_two_processes_write_what_one_writes(root: Path, tmp_path: Path) -> None
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-# Stopping and going on
+# Stopping and continuing
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The pairs that are matched from now on, as it happens."""
+    """A list to which each pair that is matched from now on is added."""
     done: list[str] = []
     process = match_jobs.process
 
@@ -297,7 +297,7 @@ def test_a_folder_of_another_matcher_is_refused(root: Path, output: Path, saved:
         preprocess_sift(configuration(root, output, matcher="another"))
 
 
-def test_a_folder_from_before_the_key_matcher_goes_on(
+def test_a_folder_from_before_the_key_matcher_can_be_continued(
     root: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     preprocess_sift(configuration(root, output))
@@ -336,7 +336,7 @@ def test_what_does_not_change_the_matches_may_differ(root: Path, output: Path) -
 def test_match_files_of_others_are_not_overwritten(root: Path, output: Path) -> None:
     output.mkdir()
     (output / "a_00_sift_matches.json").write_text("[]")
-    with pytest.raises(UsageError, match="not made here; use another folder"):
+    with pytest.raises(UsageError, match=r"that this command did not make .*; use another folder"):
         preprocess_sift(configuration(root, output))
     assert [path.name for path in output.iterdir()] == ["a_00_sift_matches.json"]
 
@@ -361,20 +361,20 @@ def squash(path: Path) -> None:
     [
         ("image/a_00.jpg", cut_in_half, "cannot be decoded"),
         ("image/a_00.jpg", Path.unlink, "no such file"),
-        ("image/a_00.jpg", make_grey, "mode L, wanted RGB"),
+        ("image/a_00.jpg", make_grey, "mode L; convert it to RGB"),
         ("cloth/a_00.jpg", cut_in_half, "cannot be decoded"),
         ("cloth/a_00.jpg", Path.unlink, "no such file"),
-        ("cloth/a_00.jpg", make_grey, "mode L, wanted RGB"),
+        ("cloth/a_00.jpg", make_grey, "mode L; convert it to RGB"),
         ("image-densepose/a_00.png", cut_in_half, "cannot be decoded"),
-        ("image-densepose/a_00.png", make_grey, "but is no label map"),
+        ("image-densepose/a_00.png", make_grey, "but is not a label map"),
         (
             "image-densepose/a_00.png",
             squash,
-            "has other proportions than its photo (384 × 384, the photo 512 × 384, height × width)",
+            "has different proportions from its photo (it is 384 × 384, the photo is 512 × 384, height × width)",
         ),
         ("agnostic-mask/a_00_mask.png", cut_in_half, "cannot be decoded"),
-        ("agnostic-mask/a_00_mask.png", squash, "has other proportions than its"),
-        ("cloth_parse-bytedance/a_00.png", squash, "has other proportions than its"),
+        ("agnostic-mask/a_00_mask.png", squash, "has different proportions from its"),
+        ("cloth_parse-bytedance/a_00.png", squash, "has different proportions from its"),
     ],
 )
 def test_a_pair_that_fails_is_listed_and_the_others_are_done(
@@ -425,7 +425,7 @@ def die(job: Job) -> None:
     os._exit(1)
 
 
-def test_a_killed_process_is_said_to_be_one(root: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_process_is_reported(root: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match_jobs, "process", die)
     with pytest.raises(UsageError, match="workers=2: a process was killed"):
         preprocess_sift(configuration(root, output, workers=2))
@@ -438,7 +438,7 @@ def test_a_killed_process_is_said_to_be_one(root: Path, output: Path, monkeypatc
         (lambda root: shutil.rmtree(root / "train" / "image"), "image: no such folder"),
         (lambda root: shutil.rmtree(root / "train" / "cloth"), "cloth: no such folder"),
         (lambda root: (root / "train_pairs.txt").unlink(), "train_pairs.txt: no such pair list"),
-        (lambda root: (root / "train_pairs.txt").write_text("\n \n"), "train_pairs.txt: holds no pair"),
+        (lambda root: (root / "train_pairs.txt").write_text("\n \n"), "train_pairs.txt: contains no pair"),
     ],
 )
 def test_a_root_that_lacks_something_is_refused_before_anything_is_written(
@@ -450,8 +450,8 @@ def test_a_root_that_lacks_something_is_refused_before_anything_is_written(
     assert not output.exists()
 
 
-def test_counts_that_are_no_file_are_refused(root: Path, output: Path) -> None:
-    """A pipe blocked for ever."""
+def test_counts_that_are_not_a_file_are_refused(root: Path, output: Path) -> None:
+    """Guards a pipe that blocked for ever."""
     output.mkdir()
     os.mkfifo(output / "counts.jsonl")
     with pytest.raises(InputError, match=r"counts\.jsonl: is a pipe"):
@@ -459,7 +459,7 @@ def test_counts_that_are_no_file_are_refused(root: Path, output: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), cv2.error("Insufficient memory")])
-def test_a_frame_that_memory_does_not_hold_is_listed(
+def test_a_frame_too_large_for_the_memory_is_listed(
     root: Path, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     def full(*_: object) -> None:
@@ -505,13 +505,13 @@ def test_side_pictures_with_two_files_are_listed(root: Path, output: Path, capsy
 
 def test_an_output_that_is_a_file_is_refused(root: Path, output: Path) -> None:
     output.write_text("a file")
-    with pytest.raises(UsageError, match="matches: cannot be made a folder"):
+    with pytest.raises(UsageError, match="matches: this folder cannot be made"):
         preprocess_sift(configuration(root, output))
     assert output.read_text() == "a file"
 
 
-def test_a_side_picture_that_came_later_is_used(root: Path, tmp_path: Path) -> None:
-    """Guards a report that said what lies there now, of matches that were made without it."""
+def test_a_side_picture_that_was_added_later_is_used(root: Path, tmp_path: Path) -> None:
+    """Guards a report that counted a new side picture although the matches had been found without it."""
     parsing = root / "train" / "cloth_parse-bytedance"
     parsing.rename(tmp_path / "away")
     output = tmp_path / "matches"

@@ -1,4 +1,4 @@
-"""A data folder of three drawn training pairs, small enough to be written anew for every test."""
+"""A data folder of three drawn training pairs, small enough to be written for every test."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def write_person(folder: Path, name: str, seed: int) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """``train`` holds everything that any script needs of three pairs, ``test`` of one, worn garment aside."""
+    """All files that a command requires: three pairs in ``train``, and x_00 with the garment of y_00 in ``test``."""
     data = tmp_path / "data"
     for seed, name in enumerate(PERSONS):
         write_person(data / "train", name, seed)

@@ -61,7 +61,7 @@ def test_pictures_are_the_files_resized(root: Path) -> None:
 
 
 def test_keep_mask_is_zero_where_to_paint_and_has_soft_edges(root: Path) -> None:
-    """Files count as black or white in their own size; only then are they resized."""
+    """Masks are made black and white at their own size, and resized afterwards."""
     mask = np.zeros(FRAME, np.uint8)
     mask[30:70, 20:50] = 140
     mask[:20] = 120
@@ -95,7 +95,7 @@ def test_matches_that_leave_the_picture_are_dropped(root: Path) -> None:
     np.testing.assert_array_equal(item.matches.person, [[30, 40]])
 
 
-def test_no_match_is_normal(root: Path) -> None:
+def test_a_pair_without_matches_is_normal(root: Path) -> None:
     matches_file(root).write_text("[]")
     for augmented in (False, True):
         batch = collate([training_set(root, augmented=augmented)[0, index] for index in range(3)])
@@ -143,7 +143,7 @@ def test_items_depend_on_seed_epoch_and_index_alone(root: Path) -> None:
     for item, expected in zip([item for batch in loader for item in batch], straight[::-1], strict=True):
         assert item.key == expected.key
         assert_equal(item, expected)
-    assert not torch.equal(straight[0].image, straight[2].image), "two epochs drew the same"
+    assert not torch.equal(straight[0].image, straight[2].image), "two epochs made the same draws"
     assert not torch.equal(training_set(root, augmented=True, seed=4)[0, 0].image, straight[0].image)
 
 
@@ -168,7 +168,7 @@ def test_batch_stacks_tensors_and_lists_the_rest(root: Path) -> None:
 
 
 def test_batch_can_be_pinned(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DataLoader calls it where there is a GPU."""
+    """DataLoader pins batches if there is a GPU."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 0)
     batch = collate([training_set(root)[0, 0]])
     pinned = batch.pin_memory()
@@ -193,7 +193,7 @@ def test_unpaired_items_take_the_second_columns_garment(root: Path) -> None:
 def test_missing_file_is_named(root: Path, kind: str) -> None:
     path = sorted((root / "train" / kind).iterdir())[0]
     path.unlink()
-    name = path.stem if kind == "image-densepose" else path.name  # which may have another suffix
+    name = path.stem if kind == "image-densepose" else path.name  # it may have another suffix
     with pytest.raises(InputError, match=f"{kind}/{name}.*no such file"):
         training_set(root)[0, 0]
     with pytest.raises(InputError, match=f"{kind}/{name}.*check_data"):
@@ -214,7 +214,7 @@ def test_missing_matches_are_named_with_their_remedy(root: Path) -> None:
         training_set(root, matches=root / "elsewhere")
 
 
-def test_missing_worn_mask_matters_only_where_it_is_asked_for(root: Path) -> None:
+def test_a_missing_worn_mask_matters_only_if_it_is_requested(root: Path) -> None:
     (root / "train" / "gt_cloth_warped_mask" / "a_00.png").unlink()
     training_set(root).require_files()
     with pytest.raises(InputError, match="gt_cloth_warped_mask/a_00"):
@@ -230,7 +230,7 @@ def test_side_picture_of_another_size_is_named(root: Path, kind: str, file: str)
     grey_or_colour = (48, 36) if kind == "agnostic-mask" else (48, 36, 3)
     write_image(path, np.zeros(grey_or_colour, np.uint8))
     with pytest.raises(
-        InputError, match=rf"{kind}/{file}: has another size than its photo \(48 × 36, the photo 96 × 72"
+        InputError, match=rf"{kind}/{file}: has a different size from its photo \(it is 48 × 36, the photo is 96 × 72"
     ):
         training_set(root)[0, 0]
 
@@ -249,7 +249,7 @@ def test_truncated_and_grey_pictures_are_named(root: Path) -> None:
     with pytest.raises(InputError, match=r"image/a_00\.jpg: cannot be decoded"):
         training_set(root)[0, 0]
     write_image(path, np.zeros(FRAME, np.uint8))
-    with pytest.raises(InputError, match=r"image/a_00\.jpg: picture has mode L"):
+    with pytest.raises(InputError, match=r"image/a_00\.jpg: the picture has mode L"):
         training_set(root)[0, 0]
 
 

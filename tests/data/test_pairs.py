@@ -37,8 +37,8 @@ def persons(pairs: list[Pair]) -> list[str]:
     return [pair.person_id for pair in pairs]
 
 
-def test_where_every_file_lies(root: Path) -> None:
-    """The names that VITON-HD, the published matches and GP-VTON's parsing carry."""
+def test_where_every_file_is(root: Path) -> None:
+    """The names used by VITON-HD, the published matches and GP-VTON's parsing."""
     folder = VitonHD(root).split("train")
     expected = {
         IMAGE: "image/00006_00.jpg",
@@ -68,7 +68,7 @@ def test_missing_file_is_named(root: Path) -> None:
         VitonHD(root).split("train").require(GARMENT, "z_00.jpg")
 
 
-def test_validation_lies_under_train(root: Path) -> None:
+def test_validation_is_read_from_train(root: Path) -> None:
     assert VitonHD(root).split("validation").folder == root / "train"
     assert VitonHD(root).split("test").folder == root / "test"
 
@@ -91,8 +91,8 @@ def test_pair_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "holds no pair"),
-        ("\n\n", "holds no pair"),
+        ("", "contains no pair"),
+        ("\n\n", "contains no pair"),
         ("a.jpg b.jpg\na.jpg\n", "line 2: 'a.jpg' is not two file names"),
         ("a.jpg b.jpg c.jpg", "line 1"),
         ("a b", "line 1"),
@@ -111,7 +111,7 @@ def test_missing_pair_list(tmp_path: Path) -> None:
         VitonHD(tmp_path).split("train").listed()
 
 
-def test_split_is_by_seed_disjoint_and_in_the_lists_order(tmp_path: Path) -> None:
+def test_the_split_depends_on_the_seed_is_disjoint_and_keeps_the_lists_order(tmp_path: Path) -> None:
     names = [f"{number:02d}" for number in range(20)]
     write_text(tmp_path / "train_pairs.txt", pairs_text(names))
     train = persons(VitonHD(tmp_path, 5, 1).split("train").listed())
@@ -125,9 +125,9 @@ def test_split_is_by_seed_disjoint_and_in_the_lists_order(tmp_path: Path) -> Non
     assert VitonHD(tmp_path, 0, 1).split("validation").listed() == []
 
 
-def test_split_needs_a_pair_left_to_train_on(tmp_path: Path) -> None:
+def test_the_split_leaves_a_pair_to_train_on(tmp_path: Path) -> None:
     write_text(tmp_path / "train_pairs.txt", pairs_text(["a", "b"]))
-    with pytest.raises(UsageError, match=r"data\.validation_pairs=2 is not allowed: .*holds 2 pairs; use 0 to 1"):
+    with pytest.raises(UsageError, match=r"data\.validation_pairs=2 is not allowed, since .*has 2 pairs; use 0 to 1"):
         VitonHD(tmp_path, 2, 0).split("train").listed()
 
 
@@ -141,7 +141,7 @@ def test_the_authors_lists_come_first(tmp_path: Path) -> None:
         assert persons(VitonHD(tmp_path, 1, 0).split(split).listed()) == expected
 
 
-def test_folder_pairs_hold_training_and_validation(tmp_path: Path) -> None:
+def test_the_pairs_of_a_folder_include_training_and_validation(tmp_path: Path) -> None:
     write_text(tmp_path / "siftvton_train_pairs.txt", pairs_text(["b"]))
     write_text(tmp_path / "siftvton_val_pairs.txt", pairs_text(["c"]))
     assert persons(VitonHD(tmp_path).split("train").whole_folder()) == ["b", "c"]
@@ -174,19 +174,21 @@ def test_polarity() -> None:
     everything, nothing = np.ones_like(white), np.zeros_like(white)
     assert grey_shares(agnostic, everything) == (400 / 1200, 0.0)
     assert grey_shares(agnostic, nothing) == (0.0, 400 / 1200)
-    assert not is_inverted(np.full_like(photo, 128), everything), "all of it may have to be painted"
+    assert not is_inverted(np.full_like(photo, 128), everything), "the whole picture may be the region to paint"
 
 
 def test_one_of_the_authors_lists_alone_is_refused(tmp_path: Path) -> None:
-    """Guards a validation person that is trained on: one list was read beside a draw from the other."""
+    """Guards persons in both parts: one of the lists was read, and the other part was drawn."""
     (tmp_path / "train_pairs.txt").write_text("a.jpg a.jpg\nb.jpg b.jpg\n")
     (tmp_path / "siftvton_val_pairs.txt").write_text("a.jpg b.jpg\n")
     for split in ("train", "validation"):
-        with pytest.raises(InputError, match=r"siftvton_train_pairs\.txt: no such file, but the other"):
+        with pytest.raises(
+            InputError, match=r"siftvton_train_pairs\.txt: no such file, but the authors' other list exists"
+        ):
             VitonHD(tmp_path, 1, 0).split(split).listed()
 
 
-def test_a_list_that_names_nobody_elses_garment_is_exchanged() -> None:
+def test_a_list_of_worn_garments_is_exchanged_when_unpaired() -> None:
     worn = [Pair(f"{n}.jpg", f"{n}.jpg") for n in range(3)]
     assert [pair.garment for pair in in_setting(worn, "unpaired", str)] == ["1.jpg", "2.jpg", "0.jpg"]
     tried = in_setting(worn, "unpaired", str)
@@ -211,15 +213,15 @@ def test_lists_from_other_systems_are_read(tmp_path: Path, start: bytes, end: by
         ("a.jpg b.jpg\nä.jpg b.jpg\n".encode("cp1252"), r"line 2: is not UTF-8; save the list as UTF-8"),
         ("a.jpg b.jpg\n\ufeffc.jpg b.jpg\n".encode(), r"line 2: .*has an invisible character \(U\+FEFF\)"),
         (b"a\0.jpg b.jpg\n", r"line 1: 'a\\x00\.jpg' has an invisible character \(U\+0000\); rename the file"),
-        (b"con.jpg b.jpg\n", "line 1: 'con.jpg' is a device on Windows"),
-        (b"a.jpg LPT1.x.jpg\n", "line 1: 'LPT1.x.jpg' is a device on Windows"),
+        (b"con.jpg b.jpg\n", "line 1: 'con.jpg' is the name of a device on Windows"),
+        (b"a.jpg LPT1.x.jpg\n", "line 1: 'LPT1.x.jpg' is the name of a device on Windows"),
         (b"a..jpg b.jpg\n", "line 1: 'a..jpg' has a dot before its suffix"),
         (b"image\\a.jpg b.jpg\n", r"line 1: .*has a backslash"),
         (b"a" * 250 + b".jpg b.jpg\n", "line 1: 'a+ is too long"),
         (b"p" * 130 + b".jpg " + b"g" * 130 + b".jpg\n", "line 1: the result would have a name of more than 255 bytes"),
     ],
 )
-def test_names_that_some_system_cannot_hold_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_names_that_some_system_does_not_allow_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "pairs.txt"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
@@ -237,16 +239,19 @@ def test_ids_of_124_letters_are_allowed(tmp_path: Path) -> None:
     [
         (
             "a.jpg b_c.jpg\na_b.jpg c.jpg\n",
-            "line 2: a_b.jpg c.jpg and a.jpg b_c.jpg .*line 1. share their results' name",
+            "line 2: a_b.jpg c.jpg and a.jpg b_c.jpg .*line 1. have the same result name",
         ),
         (
             "a.jpg x.jpg\nb.jpg x.jpg\na.png y.jpg\n",
-            "line 3: a.png and a.jpg .*line 1. share their name without suffix",
+            "line 3: a.png and a.jpg .*line 1. have the same name if suffix",
         ),
-        ("a.jpg x.jpg\nb.jpg x.png\n", "line 2: x.png and x.jpg .*line 1. share their name without suffix"),
-        ("a.jpg x.jpg\nA.jpg y.jpg\n", "line 2: A.jpg and a.jpg .*line 1. share .*whatever the case; rename one"),
-        ("a.jpg A.jpg\n", "line 1: A and a .*line 1. share"),
-        ("ä.jpg x.jpg\na\u0308.jpg y.jpg\n", "line 2: a\u0308.jpg and ä.jpg .*line 1. share"),
+        ("a.jpg x.jpg\nb.jpg x.png\n", "line 2: x.png and x.jpg .*line 1. have the same name if suffix"),
+        (
+            "a.jpg x.jpg\nA.jpg y.jpg\n",
+            "line 2: A.jpg and a.jpg .*line 1. have the same name .* case are ignored; rename one",
+        ),
+        ("a.jpg A.jpg\n", "line 1: A and a .*line 1. have the same name"),
+        ("ä.jpg x.jpg\na\u0308.jpg y.jpg\n", "line 2: a\u0308.jpg and ä.jpg .*line 1. have the same name"),
     ],
 )
 def test_names_that_collide_are_refused_with_both_lines(tmp_path: Path, content: str, message: str) -> None:
@@ -262,7 +267,7 @@ def test_a_pair_that_is_listed_again_counts_once(tmp_path: Path) -> None:
     assert read_pairs(path) == [Pair("a.jpg", "b.jpg"), Pair("b.jpg", "b.jpg")]
 
 
-def test_a_garment_is_worn_by_its_id_whatever_the_suffix() -> None:
+def test_the_worn_garment_has_the_persons_id_whatever_the_suffix() -> None:
     listed = [Pair("x.jpg", "x.png"), Pair("y.jpg", "y.png")]
     assert in_setting(listed, "paired", str) == listed
     assert in_setting(listed, "unpaired", str) == [Pair("x.jpg", "y.png"), Pair("y.jpg", "x.png")]
@@ -274,9 +279,9 @@ def test_a_person_with_two_garments_wears_one() -> None:
     assert in_setting(listed, "unpaired", str) == listed
 
 
-def test_exchanged_garments_give_no_two_results_one_name() -> None:
+def test_exchanged_garments_must_not_give_two_results_the_same_name() -> None:
     listed = [Pair(f"{name}.jpg", f"{name}.jpg") for name in ("a", "b_c", "a_b", "c")]
-    with pytest.raises(InputError, match=r"a_b\.jpg c\.jpg and a\.jpg b_c\.jpg .*share their results' name"):
+    with pytest.raises(InputError, match=r"a_b\.jpg c\.jpg and a\.jpg b_c\.jpg .*have the same result name"):
         in_setting(listed, "unpaired", str)
 
 
@@ -294,7 +299,7 @@ def test_side_pictures_may_have_any_accepted_suffix(tmp_path: Path, suffix: str)
     assert folder.require(AGNOSTIC_MASK, "a.jpeg").name == f"a_mask{suffix}"
 
 
-def test_the_listed_name_comes_first_and_of_others_only_one_may_be_there(tmp_path: Path) -> None:
+def test_the_listed_name_comes_first_and_only_one_other_may_exist(tmp_path: Path) -> None:
     folder_of_kind = tmp_path / "test" / DENSEPOSE
     for suffix in (".png", ".jpeg"):
         write_text(folder_of_kind / f"a{suffix}", "x")
@@ -309,8 +314,8 @@ def test_the_listed_name_comes_first_and_of_others_only_one_may_be_there(tmp_pat
 # The split
 
 
-def test_persons_are_drawn_and_not_lines(tmp_path: Path) -> None:
-    """Guards validation persons that were trained on: a list that names each person twice was split by line."""
+def test_the_split_draws_persons_not_lines(tmp_path: Path) -> None:
+    """Guards persons in both parts: a list that names each person twice was split by lines."""
     lines = [f"{person:02d}.jpg {garment:02d}.jpg\n" for garment in (0, 1) for person in range(20)]
     write_text(tmp_path / "train_pairs.txt", "".join(lines))
     for seed in range(5):
@@ -321,22 +326,22 @@ def test_persons_are_drawn_and_not_lines(tmp_path: Path) -> None:
         assert sorted(train + validation, key=str) == sorted(read_pairs(tmp_path / "train_pairs.txt"), key=str)
 
 
-def test_at_least_as_many_pairs_are_drawn_and_one_person_is_left(tmp_path: Path) -> None:
+def test_at_least_the_requested_pairs_are_drawn_and_one_person_is_left(tmp_path: Path) -> None:
     write_text(tmp_path / "train_pairs.txt", "".join(f"{p}.jpg {g}.jpg\n" for p in "ab" for g in "uvw"))
     assert len(VitonHD(tmp_path, 1, 0).split("validation").listed()) == 3
     assert len(VitonHD(tmp_path, 3, 0).split("train").listed()) == 3
-    with pytest.raises(UsageError, match=r"validation_pairs=4 is not allowed: .*holds 6 pairs; use 0 to 3"):
+    with pytest.raises(UsageError, match=r"validation_pairs=4 is not allowed, since .*has 6 pairs; use 0 to 3"):
         VitonHD(tmp_path, 4, 0).split("train").listed()
 
 
-def test_a_list_that_names_each_person_once_is_split_as_ever(tmp_path: Path) -> None:
-    """These eight were drawn before persons were: a run that goes on must not be given another split."""
+def test_a_list_that_names_each_person_once_is_split_as_before(tmp_path: Path) -> None:
+    """These eight were drawn when lines were split; a continued run must keep its split."""
     write_text(tmp_path / "train_pairs.txt", pairs_text([f"{number:02d}" for number in range(30)]))
     drawn = [int(person) for person in persons(VitonHD(tmp_path, 8, 3).split("validation").listed())]
     assert drawn == [3, 11, 12, 14, 20, 26, 27, 29]
 
 
-def test_the_authors_lists_must_share_no_person(tmp_path: Path) -> None:
+def test_the_authors_lists_must_not_share_a_person(tmp_path: Path) -> None:
     write_text(tmp_path / "siftvton_train_pairs.txt", pairs_text(["a", "b"]))
     write_text(tmp_path / "siftvton_val_pairs.txt", "c.jpg c.jpg\nb.jpg c.jpg\n")
     for split in ("train", "validation"):
@@ -349,8 +354,8 @@ def test_the_authors_lists_must_share_no_person(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["data: {matches_frame: [512, 384]}", "", "[", "data: 3", "data: {matches_frame: [a]}"]
 )
-def test_matches_are_read_in_the_frame_that_they_were_measured_in(tmp_path: Path, text: str) -> None:
-    require_frame(tmp_path, (512, 384))  # the authors' files say nothing
+def test_matches_of_the_same_or_an_unknown_frame_are_accepted(tmp_path: Path, text: str) -> None:
+    require_frame(tmp_path, (512, 384))  # the authors' files do not say which frame
     (tmp_path / MATCHES_NOTE).write_text(text)
     require_frame(tmp_path, (512, 384))
 

@@ -32,7 +32,7 @@ def report(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ca
 
 
 def rows(report: str) -> dict[str, list[str]]:
-    """Script -> the cells after it in the closing table."""
+    """Command -> the other cells of its row in the table at the end."""
     cells = [line.strip("|").split("|") for line in report.splitlines() if line.startswith("| ") and "---" not in line]
     return {row[0].split(" (")[0].strip(): [cell.strip() for cell in row[1:]] for row in cells[1:]}
 
@@ -40,7 +40,7 @@ def rows(report: str) -> dict[str, list[str]]:
 def test_complete_data_is_ready(report: Callable[..., str], tmp_path: Path) -> None:
     text = report(ready=True, split="train")
     assert rows(text) == {"preprocess_sift": ["yes", ""], "train": ["yes", ""]}
-    assert "100.0% of 2 pairs have matches; matches a pair: mean 2.0, median 2, most 2" in text
+    assert "100.0% of 2 pairs have matches; matches per pair: mean 2.0, median 2, most 2" in text
     assert "cloth_parse-bytedance: no such folder: 3 of 3 (optional)" in text
     sheet = read_image(tmp_path / "out" / "previews.png")
     assert sheet.shape[0] > 2 * 256
@@ -55,7 +55,7 @@ def test_sampling_needs_no_worn_garment_unless_paired(report: Callable[..., str]
     assert rows(text)["infer setting=unpaired"] == ["yes", ""]
     assert rows(text)["evaluate"] == ["yes", ""]
     assert "no file in cloth has a person's file name" in text
-    assert "setting=unpaired alone" in text
+    assert "use setting=unpaired, or rename the garments" in text
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_sampling_needs_no_worn_garment_unless_paired(report: Callable[..., str]
         ("gt_cloth_warped_mask", []),
     ],
 )
-def test_missing_folder_is_told_once_with_the_scripts_it_stops(
+def test_a_missing_folder_is_reported_once_with_the_commands_that_need_it(
     report: Callable[..., str], root: Path, kind: str, scripts: list[str]
 ) -> None:
     shutil.rmtree(root / "train" / kind)
@@ -92,7 +92,7 @@ def test_missing_files_are_named_and_counted(report: Callable[..., str], root: P
     assert rows(text)["preprocess_sift"] == ["yes", ""]
 
 
-def test_long_lists_are_cut(report: Callable[..., str], root: Path) -> None:
+def test_long_lists_are_cut_short(report: Callable[..., str], root: Path) -> None:
     lines = (root / "train_pairs.txt").read_text()
     (root / "train_pairs.txt").write_text(lines + "".join(f"p{number}.jpg p{number}.jpg\n" for number in range(9)))
     text = report(split="train")
@@ -120,7 +120,7 @@ def test_inverted_masks_are_found(report: Callable[..., str], root: Path) -> Non
 
 
 def test_inverted_mask_before_a_grey_wall_is_found(report: Callable[..., str], root: Path) -> None:
-    """Most of such a photo is as grey as what is to be painted."""
+    """Most of such a photo is as grey as the region to paint."""
     photo = np.full((96, 72, 3), 128, np.uint8)
     photo[10:90, 30:42] = (180, 120, 90)
     agnostic = photo.copy()
@@ -183,14 +183,14 @@ def test_broken_grey_and_wrongly_sized_pictures_are_found(report: Callable[..., 
     assert "a_00.jpg: cannot be decoded" in text
     assert "cloth: cannot be read: 1 of 3" in text
     assert "picture has mode L" in text
-    assert "agnostic-mask: has another size than its photo: 1 of 3" in text
-    assert "b_00_mask.png: 48 × 36, the photo 96 × 72, height × width" in text
-    assert "cloth: has other proportions than data.height and data.width: 1 of 3 (remark)" in text
-    assert "cloth-mask: has other proportions than its garment picture: 1 of 3" in text
+    assert "agnostic-mask: has a different size from its photo: 1 of 3" in text
+    assert "b_00_mask.png: it is 48 × 36, the photo is 96 × 72, height × width" in text
+    assert "cloth: has different proportions from data.height and data.width: 1 of 3 (remark)" in text
+    assert "cloth-mask: has different proportions from its garment picture: 1 of 3" in text
     assert rows(text)["preprocess_sift"][0] == "no"
 
 
-def test_garments_parts_and_mask_are_judged(report: Callable[..., str], root: Path) -> None:
+def test_parsing_and_mask_of_a_garment_are_judged(report: Callable[..., str], root: Path) -> None:
     folder = root / "train"
     parsing = np.zeros((48, 36), np.uint8)
     parsing[6:42, 5:31] = 5
@@ -200,7 +200,7 @@ def test_garments_parts_and_mask_are_judged(report: Callable[..., str], root: Pa
     write_image(folder / "cloth_parse-bytedance" / "a_00.png", parsing // 5 * 3)
     write_image(folder / "cloth-mask" / "b_00.jpg", np.zeros((96, 72), np.uint8))
     text = report(split="train")
-    assert "cloth_parse-bytedance: holds none of the labels of torso and sleeves: 1 of 3" in text
+    assert "cloth_parse-bytedance: has no label of the torso or a sleeve: 1 of 3" in text
     assert "  - a_00.png: labels [0, 3]" in text
     assert "cloth-mask: has no white region: 1 of 3" in text
     assert rows(text)["preprocess_sift"] == ["no", "cloth-mask: 1 of 3 wrong; cloth_parse-bytedance: 1 of 3 wrong"]
@@ -220,7 +220,7 @@ def test_previews_show_what_can_be_read(report: Callable[..., str], root: Path, 
 
 
 def test_a_frame_of_any_size_can_be_drawn(report: Callable[..., str], tmp_path: Path) -> None:
-    """Guards a memory that does not hold five pictures of a frame that nobody meant."""
+    """Guards five pictures of a mistyped frame size, which did not fit into the memory."""
     report(ready=True, split="train", matches_frame=[10**6, 10**6])
     assert read_image(tmp_path / "out" / "previews.png").shape[0] > 2 * 256
 
@@ -250,8 +250,8 @@ def test_pair_lists_are_checked(report: Callable[..., str], root: Path) -> None:
     assert "validation_pairs=9" in rows(report(split="train", validation_pairs=9))["train"][1]
     (root / "train_pairs.txt").write_text("")
     table = rows(report(split="train"))
-    assert "holds no pair" in table["preprocess_sift"][1]
-    assert "holds no pair" in table["train"][1]
+    assert "contains no pair" in table["preprocess_sift"][1]
+    assert "contains no pair" in table["train"][1]
     (root / "train_pairs.txt").unlink()
     assert "no such pair list" in rows(report(split="train"))["train"][1]
     shutil.rmtree(root / "train")
@@ -266,7 +266,7 @@ def test_persons_in_two_splits_stop_training(report: Callable[..., str], root: P
     assert "b_00.jpg is also in the training list" in reason
 
 
-def test_validation_pairs_lie_under_train(report: Callable[..., str], root: Path) -> None:
+def test_validation_pairs_are_read_from_train(report: Callable[..., str], root: Path) -> None:
     table = rows(report(ready=True, split="validation"))
     assert table["infer setting=unpaired"] == ["yes", ""]
     shutil.rmtree(root / "train" / "agnostic-v3.2")

@@ -1,4 +1,4 @@
-"""Side pictures that contradict each other: one set of checks, wherever an item is read."""
+"""Side pictures that contradict each other are found by the same checks wherever an item is read."""
 
 import os
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def label_map(root: Path) -> np.ndarray:
 
 
 def arms_in_viridis(labels: np.ndarray) -> np.ndarray:
-    """Some 40 levels from the right colours, and so nearer to one of them than a stray pixel is."""
+    """Colours some 40 levels from the right ones: near enough that single pixels do not count as stray."""
     levels = np.where(labels > 2, labels * (255 / 24), 0).astype(np.uint8)
     picture = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, :, ::-1]
     return np.where(levels[:, :, None] > 0, picture, np.uint8(0))
@@ -57,18 +57,18 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "levels 0 and 1": (
         lambda root: change(root, MASK, lambda mask: mask // 255),
         MASK,
-        r"has no white region \(its highest level is 1 of 255\); white \(255\) means to paint: scale its levels",
+        r"has no white region \(its highest level is 1 of 255\); white \(255\) means the region to paint; scale",
     ),
     "red": (lambda root: change(root, MASK, as_red), MASK, "of this mask is coloured"),
     "no white": (
         lambda root: change(root, MASK, np.zeros_like),
         MASK,
-        r"has no white region \(its highest level is 0 of 255\); white means to paint: make the mask again",
+        r"has no white region \(its highest level is 0 of 255\); white means the region to paint; make the mask again",
     ),
     "the agnostic picture as mask": (
         lambda root: write_image(root / "train" / MASK, cv2.cvtColor(read_image(root / "train" / AGNOSTIC), 7)),
         MASK,
-        r"is the agnostic-v3\.2 picture; it must be black and white",
+        r"is a copy of the agnostic-v3\.2 picture; save a black and white mask",
     ),
     "inverted": (
         lambda root: change(root, MASK, lambda mask: 255 - mask),
@@ -83,12 +83,12 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "a mirrored mask": (
         lambda root: change(root, MASK, lambda mask: np.ascontiguousarray(mask[:, ::-1])),
         MASK,
-        r"lies elsewhere than what its agnostic picture paints \(\d+% of its white is not painted, \d+% of what is",
+        r"does not match the painted region of its agnostic picture \(\d+% of its white region is not painted, \d+% of",
     ),
     "another person's mask": (
         lambda root: change(root, MASK, lambda mask: np.roll(mask, mask.shape[1] // 6, axis=1)),
         MASK,
-        "lies elsewhere than what its agnostic picture paints .*; it seems to be of another person, shifted or",
+        "does not match the painted region of its agnostic picture .*; it seems to be another person's mask",
     ),
     "black instead of grey": (
         lambda root: change(root, AGNOSTIC, lambda a: np.where((abs(a.astype(int) - 128) < 4), 0, a).astype(np.uint8)),
@@ -100,12 +100,12 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
             root, AGNOSTIC, lambda a: np.where((abs(a.astype(int) - 128) < 4), 128, 255 - a).astype(np.uint8)
         ),
         AGNOSTIC,
-        "does not show its photo where nothing is painted .*; it seems to be of another person",
+        "does not show its photo where nothing is painted .*; it seems to show another person",
     ),
     "red and blue swapped": (
         lambda root: change(root, DENSEPOSE, lambda picture: picture[:, :, ::-1]),
         DENSEPOSE,
-        "is not in DensePose's colours .*; red and blue seem to be swapped: save it red first",
+        "is not in DensePose's colours .*; red and blue seem to be swapped; save it with red as the first channel",
     ),
     "another colour map": (
         lambda root: write_image(root / "train" / DENSEPOSE, arms_in_viridis(label_map(root))),
@@ -115,7 +115,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "labels in three channels": (
         lambda root: write_image(root / "train" / DENSEPOSE, np.repeat(label_map(root)[:, :, None], 3, axis=2)),
         DENSEPOSE,
-        r"holds label numbers in three channels .*; save DensePose's labels 0 to 24 in one channel",
+        r"has label numbers in three channels .*; save DensePose's labels 0 to 24 in one channel",
     ),
     "a garment of a few pixels": (
         lambda root: write_image(root / "train" / GARMENT, np.full((4, 3, 3), 200, np.uint8)),
@@ -125,7 +125,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "levels that are no labels": (
         lambda root: write_image(root / "train" / DENSEPOSE, label_map(root) * 10),
         DENSEPOSE,
-        "has one channel with levels up to 160, but is no label map",
+        "has one channel with levels up to 160, but is not a label map",
     ),
 }
 
@@ -165,7 +165,7 @@ def test_the_data_check_lists_it(root: Path, tmp_path: Path, name: str, capsys: 
 def test_a_worn_mask_of_other_proportions_stops_the_training_that_reads_it(root: Path) -> None:
     change(root, "gt_cloth_warped_mask/a_00.png", lambda mask: np.ascontiguousarray(mask.T))
     dataset = TryOnDataset(VitonHD(root).split("train"), [PAIR], 96, 72, worn_mask=True)
-    with pytest.raises(InputError, match=r"gt_cloth_warped_mask/a_00\.png: has other proportions than its photo"):
+    with pytest.raises(InputError, match=r"gt_cloth_warped_mask/a_00\.png: has different proportions from its photo"):
         dataset[0]
 
 
@@ -197,7 +197,7 @@ def in_other_colours(labels: np.ndarray) -> Image.Image:
 
 
 def rendering_with_palette(labels: np.ndarray) -> Image.Image:
-    """A rendering that a program saved with a palette of its own: its indices are no labels."""
+    """A rendering that a program saved with its own palette: the indices are not labels."""
     picture = Image.fromarray((24 - labels).astype(np.uint8), "P")
     picture.putpalette(PART_COLOURS[::-1].tobytes())
     return picture
@@ -213,7 +213,7 @@ def test_label_maps_give_what_their_rendering_gives(root: Path, form: Callable[[
     np.testing.assert_array_equal(dataset[0].densepose, expected)
 
 
-# What is right passes
+# Pictures without faults
 
 
 def no_faults(split: Split, person: str, garment: str) -> list[str]:
@@ -254,7 +254,7 @@ def test_the_toy_world_passes(tmp_path: Path, height: int) -> None:
 
 @pytest.mark.parametrize("sample", ["vitonhd_sample", "../photos/vitonhd_mini"])
 def test_vitonhds_own_files_pass(sample: str) -> None:
-    """JPEG noise, soft edges and small mismatches are no faults."""
+    """JPEG noise, soft edges and small mismatches are not faults."""
     root = Path(os.environ.get("SIFTVTON_GOLDEN", "nowhere")) / sample
     if not root.is_dir():
         pytest.skip("set SIFTVTON_GOLDEN to a folder that has VITON-HD's own files")

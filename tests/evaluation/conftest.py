@@ -1,4 +1,4 @@
-"""A small world to score, and no network."""
+"""A small data set to score, without a network connection."""
 
 from pathlib import Path
 from urllib.error import URLError
@@ -16,7 +16,7 @@ from siftvton.files import write_image, write_text
 
 @pytest.fixture
 def config(tmp_path) -> Evaluate:
-    """Paired: ``same`` holds the photos themselves, ``other`` other pictures. For ``unpaired`` see there."""
+    """The paired setting; ``same`` holds the photos themselves, ``other`` holds other pictures."""
     lines = []
     for number in range(PERSONS):
         person, garment = f"p{number}", f"g{number}"
@@ -38,6 +38,7 @@ def config(tmp_path) -> Evaluate:
 
 @pytest.fixture
 def unpaired(config, tmp_path) -> Evaluate:
+    """The unpaired setting; ``tried`` holds one picture for each pair."""
     config.setting = "unpaired"
     config.predictions = {"tried": str(tmp_path / "tried")}
     return config
@@ -45,7 +46,7 @@ def unpaired(config, tmp_path) -> Evaluate:
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch, tmp_path):
-    """No network, and caches that hold nothing."""
+    """No network connection, and empty caches."""
 
     def refuse(*_, **__):
         raise URLError("no network in tests")

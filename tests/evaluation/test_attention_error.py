@@ -1,4 +1,4 @@
-"""Where the hooked layers look, on attention whose answer is known."""
+"""The attention error, for attention with a known answer."""
 
 import json
 import math
@@ -25,7 +25,7 @@ from siftvton.toy.world.write import write_world
 GRID, FRAME = (4, 3), (128, 96)  # cells of 32 × 32 pixels; 512 × 384 is four times as large
 
 
-def test_attention_on_one_cell_is_off_by_the_way_to_its_middle():
+def test_the_error_of_attention_on_one_cell_is_the_distance_to_its_middle():
     weights = torch.zeros(2, 12)
     weights[0, 4] = weights[1, 11] = 1  # row 1, column 1; the last cell
     truth = torch.tensor([[47.5 + 3, 47.5 + 4], [79.5, 15.5]])
@@ -36,10 +36,10 @@ def test_attention_on_one_cell_is_off_by_the_way_to_its_middle():
     assert exact == pytest.approx([0, 0, 1, 1, 0], abs=1e-4)
 
 
-def test_even_attention_expects_the_middle():
+def test_even_attention_expects_the_middle_of_the_picture():
     weights = torch.full((1, 12), 1 / 12)
     expected, _, _, mass, entropy = position_errors(weights, torch.tensor([[47.5, 47.5]]), GRID, FRAME)[0].tolist()
-    assert expected == pytest.approx(4 * 16)  # the middle of 4 rows lies between the second and the third
+    assert expected == pytest.approx(4 * 16)  # the middle of 4 rows is between the second and the third
     assert mass == pytest.approx(1 / 12)
     assert entropy == pytest.approx(math.log(12))
 
@@ -70,7 +70,7 @@ def test_nothing_is_measured_in_half_precision_under_autocast():
         torch.testing.assert_close(position_errors(weights, truth, GRID, FRAME), errors, rtol=0, atol=1e-6)
 
 
-def test_exact_places_are_those_under_the_cells_middles():
+def test_exact_places_are_read_at_the_middles_of_the_cells():
     places = np.full((128, 96, 2), np.nan, np.float32)
     places[48, 16], places[16, 80] = (3, 5), (7, 9)
     known = exact_positions(places, GRID)
@@ -86,7 +86,7 @@ def test_points_to_show_are_far_apart():
     assert np.linalg.norm(points[1] - points[2]) > 90
 
 
-def test_an_images_queries_count_before_the_images():
+def test_queries_are_averaged_before_images():
     errors = np.zeros((2, 3, 5))
     errors[0, :, 0], errors[1, :, 0] = (1, 2, np.nan), (3, 6, np.nan)
     errors[:, 2] = np.nan
@@ -110,7 +110,7 @@ def test_a_checkpoint_is_measured_by_exact_map_and_by_matches(pipeline, tmp_path
     report = json.loads((tmp_path / "out" / "attention_error.json").read_text())
     assert report["images"] == 3
     assert [layer["grid"] for layer in report["layers"].values()] == [[8, 6], [16, 12]]
-    # random attention is nearly even: a garment's middle is expected everywhere, and the entropy is ln N_k
+    # random attention is nearly even: every query expects the garment's middle, and the entropy is ln N_k
     assert 40 < report["attention_error_px"]["value"] < 200
     assert report["layers"][pipeline.unet.hooked_layers("middle")[0]]["entropy"] == pytest.approx(math.log(48), rel=0.1)
     assert "| 8 × 6 |" in table
@@ -132,7 +132,7 @@ def test_a_checkpoint_is_measured_by_exact_map_and_by_matches(pipeline, tmp_path
 
 
 def test_attention_that_is_not_finite_is_no_score(pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """It is told from an image of which no place is known, which is left out."""
+    """An image without known places, in contrast, is left out."""
     save(pipeline, tmp_path / "model")
     root = tmp_path / "world"
     write_world(root, train_pairs=1, test_pairs=2, height=128, width=96, exact_map=True, workers=1)
@@ -194,12 +194,12 @@ def test_a_damaged_map_is_named(tmp_path: Path, change: str):
 
 
 @pytest.mark.parametrize("place", [np.inf, -3.0, 1e30], ids=str)
-def test_a_map_that_leads_out_of_the_garments_picture_is_named(tmp_path: Path, place: float):
+def test_a_map_that_points_outside_the_garments_picture_is_named(tmp_path: Path, place: float):
     path = tmp_path / "00000_00.npz"
     places = np.full((64, 48, 2), np.nan)
     places[3, 4] = place, 5
     np.savez_compressed(path, person_to_garment=places)
-    with pytest.raises(InputError, match=rf"^{path}: leads out of the garment's picture"):
+    with pytest.raises(InputError, match=rf"^{path}: points outside the garment's picture"):
         read_map(path)
 
 

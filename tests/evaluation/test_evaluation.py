@@ -1,4 +1,4 @@
-"""Whole evaluations, from folders of pictures to the report."""
+"""Whole evaluations: from folders of pictures to the report."""
 
 import csv
 import json
@@ -100,7 +100,7 @@ def test_unpaired_gives_fid_and_kid_of_the_listed_pictures(unpaired, inception_f
     assert "kid" not in report_of(unpaired)["results"]["tried"]["intervals"], "all subsets are the whole set"
 
 
-def test_the_papers_figures_stand_beside_as_published(unpaired, inception_file):
+def test_the_papers_figures_are_shown_as_published(unpaired, inception_file):
     allow_inception(unpaired, inception_file)
     unpaired.published = True
     assert "| SIFT-VTON, first version (published) |  | 8.860 | 1.092 |" in evaluate(unpaired)
@@ -133,7 +133,7 @@ def test_the_reference_stays_whole_when_fewer_results_are_scored(unpaired, incep
     assert report["results"]["tried"]["scores"]["fid"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_validation_compares_with_the_validation_persons_alone(unpaired, inception_file, tmp_path):
+def test_validation_compares_only_with_the_validation_persons(unpaired, inception_file, tmp_path):
     allow_inception(unpaired, inception_file)
     unpaired.data.split, unpaired.data.validation_pairs = "validation", 4
     (tmp_path / "data/test").rename(tmp_path / "data/train")
@@ -154,7 +154,7 @@ def test_without_weights_the_other_metrics_are_given(config, capsys, tmp_path):
     assert "| same | 6 | 1.0000 (1.0000 to 1.0000) | not run |" in table
     target = tmp_path / "torch/hub/checkpoints/alexnet-owt-7be5be79.pth"
     assert "- Not run: LPIPS: weights missing: alexnet-owt-7be5be79.pth could not be downloaded" in table
-    assert f"put it at {target}, or name it by alexnet=<file>" in table
+    assert f"put it at {target}, or use alexnet=<file>" in table
     assert "weights missing" in report_of(config)["metrics"]["lpips"]["not_run"]
     assert "lpips" not in report_of(config)["results"]["same"]["scores"]
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
@@ -182,7 +182,9 @@ def test_a_score_that_is_not_finite_is_listed_and_the_others_are_written(config,
 def test_features_that_are_not_finite_name_the_network(unpaired, autoencoder_folder, monkeypatch):
     monkeypatch.setattr(AutoencoderFeatures, "__call__", lambda *_: np.full((PERSONS, 64), np.nan))
     unpaired.autoencoder = str(autoencoder_folder)
-    with pytest.raises(InputError, match=rf"^{autoencoder_folder}.*: gives NaN or infinite features of photos"):
+    with pytest.raises(
+        InputError, match=rf"^{autoencoder_folder}.*: the features that it computes of photos are NaN or infinite"
+    ):
         evaluate(unpaired)
     assert not Path(unpaired.output).exists()
 
@@ -199,7 +201,7 @@ def test_the_autoencoders_distance_is_never_called_fid(unpaired, autoencoder_fol
     assert "- Not run: FID, KID ×1000: weights missing: inception-2015-12-05.pt" in table
 
 
-def test_where_nothing_can_be_computed_nothing_is_written(unpaired):
+def test_nothing_is_written_if_nothing_can_be_computed(unpaired):
     with pytest.raises(InputError, match=r"no metric could be computed: weights missing: inception-2015-12-05\.pt"):
         evaluate(unpaired)
     assert written(unpaired) == []
@@ -207,8 +209,9 @@ def test_where_nothing_can_be_computed_nothing_is_written(unpaired):
 
 def test_pictures_too_small_for_alexnet_still_get_ssim(config, alexnet_file):
     config.alexnet, config.data.height, config.data.width = str(alexnet_file), 24, 16
-    assert "- Not run: LPIPS: AlexNet needs pictures of at least 31 pixels a side, these are compared at 24×16." in (
-        evaluate(config)
+    assert (
+        "- Not run: LPIPS: AlexNet requires pictures of at least 31 pixels on each side; these are compared at 24×16."
+        in (evaluate(config))
     )
 
 
@@ -256,17 +259,17 @@ def spoil(config: Evaluate, folder: Path, what: str) -> None:
     [
         ("no data folder", r"nowhere.test: no such folder", 1),
         ("no results folder", r"predictions\.other: .*nowhere: no such folder", 1),
-        ("no results", r"predictions: none given", 2),
-        ("a name that is a path", r"predictions\.\.\./other: a name may have", 2),
-        ("empty pair list", r"test_pairs\.txt: holds no pair", 1),
+        ("no results", r"predictions: no results are given", 2),
+        ("a name that is a path", r"predictions\.\.\./other is not allowed; use a name of letters", 2),
+        ("empty pair list", r"test_pairs\.txt: contains no pair", 1),
         ("missing photo", r"p2\.png: no such file", 1),
         ("truncated photo", r"p2\.png: cannot be decoded", 1),
-        ("grey photo", r"p2\.png: picture has mode L", 1),
+        ("grey photo", r"p2\.png: the picture has mode L", 1),
         ("wrongly sized photo", r"image: pictures differ in size .*5 are 64×48, but p2\.png is 32×48", 1),
         ("missing result", r"predictions\.other: .* lacks 1 of 6 results .*: p2_p2", 1),
         ("wrongly sized result", r"other: pictures differ in size .*5 are 64×48, but p2_p2\.png is 32×48", 1),
         ("missing weights", r"alexnet=.*nowhere\.pth: no such file", 1),
-        ("output is a file", r"output=.*p2\.png: is a file; name a folder", 2),
+        ("output is a file", r"output=.*p2\.png is not allowed: it is a file; use a folder", 2),
         ("unknown device", r"device=abacus is not available", 2),
     ],
 )
@@ -302,5 +305,5 @@ def test_the_script_prints_the_table_or_one_line(config, monkeypatch, capsys, tm
     assert run_script(monkeypatch, *keys, f"predictions.ours={tmp_path / 'tried'}") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("evaluate.py: predictions.ours: ")
-    assert error.endswith("all unpaired ones are there: did you mean setting=unpaired?")
+    assert error.endswith("all unpaired results are there: did you mean setting=unpaired?")
     assert run_script(monkeypatch, *keys, "prediction.ours=x") == 2

@@ -1,4 +1,4 @@
-"""What Inception is shown: the pixels that everything else reads, resized as clean-fid resizes."""
+"""Inception's input: the pixels that all other metrics see, resized as clean-fid does."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def upright(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_features_are_clean_fids_bit_by_bit(tmp_path: Path, suffix: str, workers: int) -> None:
+def test_features_equal_clean_fids_bit_for_bit(tmp_path: Path, suffix: str, workers: int) -> None:
     paths = [tmp_path / f"{number}{suffix}" for number in range(3)]
     for number, path in enumerate(paths):
         write_image(path, picture("drawn", number, height=320, width=240))
@@ -44,10 +44,10 @@ def test_features_are_clean_fids_bit_by_bit(tmp_path: Path, suffix: str, workers
 
 
 @pytest.mark.parametrize(("orientation", "quarters"), [(3, 2), (6, 1), (8, 3)])
-def test_a_photo_that_a_camera_turned_counts_as_seen(
+def test_a_photo_that_the_camera_marked_as_rotated_is_turned_upright(
     tmp_path: Path, upright: list[Path], orientation: int, quarters: int
 ) -> None:
-    """clean-fid reads such a file lying on its side: a FID of hundreds for the same pictures."""
+    """clean-fid ignores the mark, and its FID of the same pictures is in the hundreds."""
     turned = [tmp_path / "turned" / path.name for path in upright]
     turned[0].parent.mkdir()
     exif = Image.Exif()

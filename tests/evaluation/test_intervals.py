@@ -13,7 +13,7 @@ def test_wilson_gives_the_published_example():
     assert wilson(10, 10)[1] == 1
 
 
-def test_the_bootstrap_is_as_wide_as_the_normal_interval_of_the_mean():
+def test_the_bootstrap_interval_is_as_wide_as_the_normal_interval_of_the_mean():
     values = np.random.default_rng(0).normal(5, 2, 400)
     low, high = bootstrap(values.tolist())
     assert low < values.mean() < high

@@ -1,4 +1,4 @@
-"""Each metric against the same quantity computed another way."""
+"""Each metric equals the same quantity computed in another way."""
 
 from types import SimpleNamespace
 
@@ -37,7 +37,7 @@ def plain_ssim(x: np.ndarray, y: np.ndarray) -> float:
     return float((likeness / ((mean_x**2 + mean_y**2 + 0.01**2) * (variance_x + variance_y + 0.03**2))).mean())
 
 
-def test_ssim_equals_windows_summed_one_by_one():
+def test_ssim_equals_a_sum_window_by_window():
     x = pictures("x")
     y = 0.7 * x + 0.3 * pictures("y")
     expected = [plain_ssim(a, b) for a, b in zip(x.numpy(), y.numpy(), strict=True)]
@@ -45,7 +45,7 @@ def test_ssim_equals_windows_summed_one_by_one():
     np.testing.assert_allclose(metrics.structural_similarity(x, y), expected, atol=2e-6)
 
 
-def test_ssim_takes_the_data_range_as_one_whatever_the_pictures_hold():
+def test_the_data_range_of_ssim_is_one_for_dim_pictures_too():
     dim = 0.1 * pictures("x")
     dimmer = 0.8 * dim
     expected = [plain_ssim(a, b) for a, b in zip(dim.numpy(), dimmer.numpy(), strict=True)]
@@ -72,7 +72,7 @@ def test_lpips_equals_torchmetrics_own_metric_on_the_same_alexnet(alexnet_file, 
 def test_lpips_refuses_pictures_that_are_not_in_0_to_1(alexnet_file):
     network = load_lpips(alexnet_file, torch.device("cpu"))
     for wrong in (255 * pictures("x"), 2 * pictures("x") - 1):
-        with pytest.raises(AssertionError, match=r"wanted \[0, 1\]"):
+        with pytest.raises(AssertionError, match=r"\[0, 1\] is required"):
             metrics.perceptual_distance(wrong, pictures("y"), network)
 
 
@@ -93,7 +93,7 @@ def exactly(mean: np.ndarray, deviation: np.ndarray, count: int, key: str) -> np
     return mean + white * deviation
 
 
-def test_frechet_distance_of_normal_distributions_in_closed_form():
+def test_frechet_distance_of_normal_distributions_has_its_closed_form():
     mean, other_mean = np.array([0.0, 1.0, -2.0]), np.array([3.0, 1.0, -1.0])
     deviation, other_deviation = np.array([1.0, 2.0, 0.5]), np.array([1.5, 0.25, 0.5])
     expected = ((mean - other_mean) ** 2).sum() + ((deviation - other_deviation) ** 2).sum()  # 10 + 3.3125
@@ -116,7 +116,7 @@ def test_frechet_distance_of_a_set_to_itself_is_zero_and_never_below():
     assert 0 <= metrics.frechet_distance(features, features[::-1]) < 1e-10
 
 
-def test_kernel_distance_is_the_unbiased_mmd_where_one_subset_is_all():
+def test_kernel_distance_is_the_unbiased_mmd_if_one_subset_holds_all():
     x, y = numpy_generator("x").normal(size=(9, 32)), 0.5 + numpy_generator("y").normal(size=(9, 32))
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def test_kernel_distance_is_the_unbiased_mmd_where_one_subset_is_all():
     assert metrics.kernel_distances(x, y, seed=0).mean() == pytest.approx(1000 * expected, rel=1e-9)
 
 
-def test_the_kernel_distance_has_an_interval_only_where_subsets_differ():
+def test_the_kernel_distance_has_several_values_only_if_subsets_differ():
     x, y = numpy_generator("x").normal(size=(30, 8)), numpy_generator("y").normal(size=(7, 8))
     of_subsets = metrics.kernel_distances(x, y, seed=0)
     assert len(of_subsets) == 100

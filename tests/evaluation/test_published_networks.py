@@ -1,4 +1,4 @@
-"""Weights files: where they are looked for, what is refused, and that none can run code."""
+"""Weights files: where they are searched for, which are refused, and that no file can run code unasked."""
 
 import os
 import pickle
@@ -30,12 +30,12 @@ def drawn(tmp_path) -> PictureSet:
     return PictureSet("drawn", tmp_path, paths, (64, 48))
 
 
-def test_without_network_the_message_says_which_file_goes_where(tmp_path):
+def test_without_a_connection_the_message_says_which_file_to_put_where(tmp_path):
     for file in (weights.INCEPTION, weights.ALEXNET):
         with pytest.raises(weights.MissingWeightsError) as caught:
             weights.locate(file, None)
         target = tmp_path / "torch/hub/checkpoints" / file.name
-        assert f"get {file.url} and put it at {target}, or name it by {file.key}=<file>" in str(caught.value)
+        assert f"get {file.url} and put it at {target}, or use {file.key}=<file>" in str(caught.value)
         assert "no network in tests" in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -49,24 +49,24 @@ def published(monkeypatch, tmp_path) -> Path:
 
 
 def test_the_published_inception_is_known_by_its_whole_digest():
-    """A prefix could be met by another program."""
+    """Another program could have the same first digits."""
     assert len(weights.INCEPTION.digest) == 64
 
 
-def test_a_file_at_the_place_that_the_message_names_is_found(tmp_path, published):
+def test_a_file_where_the_message_says_is_found(tmp_path, published):
     target = tmp_path / "torch/hub/checkpoints/inception-2015-12-05.pt"
     target.parent.mkdir(parents=True)
     shutil.copyfile(published, target)
     assert weights.locate(weights.INCEPTION, None) == target
 
 
-def test_what_clean_fid_downloaded_earlier_is_found(tmp_path, published):
+def test_a_file_that_clean_fid_downloaded_is_found(tmp_path, published):
     (tmp_path / "clean-fid").mkdir()
     shutil.copyfile(published, tmp_path / "clean-fid/inception-2015-12-05.pt")
     assert weights.locate(weights.INCEPTION, None) == tmp_path / "clean-fid/inception-2015-12-05.pt"
 
 
-def test_another_file_in_the_folder_that_everybody_may_write_to_is_not_used(tmp_path):
+def test_another_file_in_a_folder_that_everybody_may_write_to_is_not_used(tmp_path):
     (tmp_path / "clean-fid").mkdir()
     save_inception(tmp_path / "clean-fid/inception-2015-12-05.pt")
     with pytest.raises(weights.MissingWeightsError, match="no network in tests"):
@@ -74,9 +74,7 @@ def test_another_file_in_the_folder_that_everybody_may_write_to_is_not_used(tmp_
 
 
 def test_a_named_file_must_exist(tmp_path):
-    with pytest.raises(
-        InputError, match=r"^alexnet=.*nowhere\.pth: no such file; required is alexnet-owt-7be5be79\.pth"
-    ):
+    with pytest.raises(InputError, match=r"^alexnet=.*nowhere\.pth: no such file; use alexnet-owt-7be5be79\.pth"):
         weights.locate(weights.ALEXNET, str(tmp_path / "nowhere.pth"))
 
 
@@ -90,7 +88,7 @@ def test_a_cached_file_that_is_not_the_published_one_is_refused(tmp_path):
 
 @pytest.mark.parametrize("file", ["INCEPTION", "ALEXNET"])
 def test_a_broken_download_is_not_kept(monkeypatch, tmp_path, file):
-    """clean-fid leaves what it got under the final name and takes it for the network the next time."""
+    """clean-fid keeps a partial download under the final name, and loads it the next time."""
     monkeypatch.setattr(
         weights, "check_download_inception", lambda folder: cut_off(Path(folder) / "inception-2015-12-05.pt")
     )
@@ -100,7 +98,7 @@ def test_a_broken_download_is_not_kept(monkeypatch, tmp_path, file):
         path.write_bytes(b"half")
 
     with pytest.raises(
-        weights.MissingWeightsError, match=r"could not be downloaded \(what came has a SHA-256 that begins"
+        weights.MissingWeightsError, match=r"could not be downloaded \(the SHA-256 of the download begins"
     ):
         weights.locate(getattr(weights, file), None)
     assert list((tmp_path / "torch/hub/checkpoints").iterdir()) == []
@@ -130,17 +128,17 @@ def test_a_download_is_never_written_through_a_link(monkeypatch, tmp_path, publi
     assert not path.is_symlink()
 
 
-def test_a_cache_that_cannot_be_written_to_is_as_no_connection(monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_to_counts_as_a_failed_download(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
     for file in (weights.INCEPTION, weights.ALEXNET):
         with pytest.raises(weights.MissingWeightsError, match=r"could not be downloaded \(.*Not a directory") as caught:
             weights.locate(file, None)
-        assert f"name it by {file.key}=<file>" in str(caught.value)
+        assert f"or use {file.key}=<file>" in str(caught.value)
 
 
 class Overwrites(torch.nn.Module):
-    """A TorchScript program that writes into a file, as any may."""
+    """A TorchScript program that writes into a file, as any program may."""
 
     def __init__(self, victim: str) -> None:
         super().__init__()
@@ -155,12 +153,12 @@ def test_an_unknown_program_is_refused_and_not_run(tmp_path):
     network = Inception()
     network.layers = Overwrites(str(victim))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch would have TorchScript given up
+        warnings.simplefilter("ignore")  # PyTorch warns that TorchScript is deprecated
         torch.jit.script(network).save(str(tmp_path / "program.pt"))
     victim.write_text("precious")
     digest = sha256(tmp_path / "program.pt")
     for allowed in (None, "", digest[:8], digest[:-1] + "x"):
-        with pytest.raises(InputError, match=f"nothing was run. Get https.*by inception_sha256={digest}$"):
+        with pytest.raises(InputError, match=f"so it was not run; get https.*use inception_sha256={digest}$"):
             weights.load_inception(tmp_path / "program.pt", CPU, allowed=allowed)
         assert victim.read_text() == "precious"
     weights.load_inception(tmp_path / "program.pt", CPU, allowed=digest.upper())
@@ -168,7 +166,7 @@ def test_an_unknown_program_is_refused_and_not_run(tmp_path):
 
 
 @pytest.mark.parametrize("load", [weights.load_inception, weights.load_lpips])
-def test_what_is_no_weights_file_is_named(tmp_path, load):
+def test_a_file_without_weights_is_named(tmp_path, load):
     path = tmp_path / "network.pth"
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(InputError, match=r"network\.pth: is a Git LFS pointer"):
@@ -270,7 +268,7 @@ def test_autoencoder_features_are_posterior_means_averaged_over_a_grid(autoencod
 
 
 def test_a_folder_without_an_autoencoder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"config\.json: no such file; scripts/train_autoencoder"):
+    with pytest.raises(InputError, match=r"config\.json: no such file; use a folder that scripts/train_autoencoder"):
         load_autoencoder(tmp_path, CPU)
 
 
@@ -279,5 +277,5 @@ def test_a_truncated_autoencoder_is_refused(tmp_path, autoencoder_folder):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     path = tmp_path / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"^autoencoder=.*\.safetensors: damaged or not a safetensors file"):
+    with pytest.raises(InputError, match=r"^autoencoder=.*\.safetensors: is damaged or not a safetensors file"):
         load_autoencoder(tmp_path, CPU)

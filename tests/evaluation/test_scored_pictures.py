@@ -30,7 +30,7 @@ def folder(tmp_path):
     return tmp_path / "results"
 
 
-def test_results_come_in_the_pair_lists_order_whatever_else_lies_there(folder):
+def test_results_have_the_order_of_the_pair_list_and_other_files_are_ignored(folder):
     write_image(folder / "0_stray.jpg", picture("stray", height=32))
     write_image(folder / "deeper" / "a_x.jpg", picture("deeper"))
     found = results_of("ours", folder, listed(folder.parent, [PAIRS[1], PAIRS[0], PAIRS[1]]), "unpaired")
@@ -38,8 +38,8 @@ def test_results_come_in_the_pair_lists_order_whatever_else_lies_there(folder):
     assert found.size == (64, 48)
 
 
-def test_a_limit_changes_nobodys_garment(folder):
-    """A training list names nobody else's garment: each person is given the next one's, the last the first's."""
+def test_a_limit_does_not_change_anybodys_garment(folder):
+    """A training list is paired: unpaired, each person wears the next person's garment, and the last the first's."""
     pairs = [Pair(f"{name}.jpg", f"{name}.jpg") for name in "pqr"]
     for name in ("p_q", "q_r", "r_p"):
         write_image(folder / f"{name}.png", picture(name))
@@ -59,7 +59,7 @@ def test_many_missing_results_make_one_short_line(folder):
 
 
 def test_results_of_the_other_setting_are_recognised(folder):
-    with pytest.raises(InputError, match="all unpaired ones are there: did you mean setting=unpaired"):
+    with pytest.raises(InputError, match="all unpaired results are there: did you mean setting=unpaired"):
         results_of("ours", folder, listed(folder.parent, PAIRS), "paired")
 
 
@@ -83,25 +83,25 @@ def test_a_truncated_and_a_grey_result_are_refused(folder):
     with pytest.raises(InputError, match=r"a_x\.jpg: cannot be decoded"):
         results_of("ours", folder, listed(folder.parent, PAIRS), "unpaired")
     write_image(path, picture("grey")[:, :, 0])
-    with pytest.raises(InputError, match=r"a_x\.jpg: picture has mode L"):
+    with pytest.raises(InputError, match=r"a_x\.jpg: the picture has mode L"):
         results_of("ours", folder, listed(folder.parent, PAIRS), "unpaired")
 
 
-def test_other_methods_names_are_given_as_a_path_with_fields(folder):
+def test_file_names_of_other_methods_are_given_as_a_path_with_fields(folder):
     for person in "ab":
         write_image(folder / "try" / f"{person}.png", picture(person))
     found = results_of("ladi", folder / "try" / "{person}.png", listed(folder.parent, PAIRS), "unpaired")
     assert [path.name for path in found.paths] == ["a.png", "b.png"]
     found = results_of("vit", folder / "{person}_{garment}.jpg", listed(folder.parent, PAIRS[:1]), "unpaired")
     assert [path.name for path in found.paths] == ["a_x.jpg"]
-    with pytest.raises(InputError, match=r"try lacks 1 of 2 results: c\.png; correct the path"):
+    with pytest.raises(InputError, match=r"try lacks 1 of 2 results: c\.png; correct the path, or"):
         results_of(
             "ladi",
             folder / "try" / "{person}.png",
             listed(folder.parent, [PAIRS[0], Pair("c.jpg", "x.jpg")]),
             "unpaired",
         )
-    with pytest.raises(InputError, match=r"gives several pairs one result: a\.png"):
+    with pytest.raises(InputError, match=r"names the same file for several pairs: a\.png; use both"):
         results_of(
             "ladi",
             folder / "try" / "{person}.png",
@@ -144,6 +144,6 @@ def test_pictures_are_resized_as_floats_and_not_rounded_again(tmp_path):
 @pytest.mark.parametrize("place", ["{person!z}.jpg", "{person:>9}.jpg", "{person.x}.jpg", "{0}.jpg", "{nobody}.jpg"])
 def test_a_field_with_a_format_is_refused(tmp_path: Path, place: str) -> None:
     with pytest.raises(
-        UsageError, match=r"predictions\.a=.*: \{person\} and \{garment\} are allowed, without a format"
+        UsageError, match=r"predictions\.a=.* is not allowed; use \{person\} and \{garment\}, without a format"
     ):
         results_of("a", tmp_path / place, listed(tmp_path, [Pair("a.jpg", "b.jpg")]), "unpaired")

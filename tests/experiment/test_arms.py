@@ -1,4 +1,4 @@
-"""The order of an experiment's commands, and what is not done twice; the commands have tests of their own."""
+"""The commands of an experiment: their order, and that no work is repeated. The commands have tests of their own."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def config(tmp_path: Path) -> Experiment:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
-    """The commands that were run; each leaves what the next one reads."""
+    """The commands that were run. Each writes what the next one reads."""
     made: list[tuple[str, dict[str, str]]] = []
 
     def run(config: Experiment, script: str, *keys: str, log: Path, threads: int) -> None:
@@ -60,7 +60,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
     return made
 
 
-def test_the_base_comes_first_then_seed_after_seed(config: Experiment, calls: list) -> None:
+def test_the_base_is_trained_first_then_all_arms_seed_by_seed(config: Experiment, calls: list) -> None:
     experiment(config)
     trained = [keys for script, keys in calls if script == "train"]
     base = f"{config.output}/base/seed-0/run/model"
@@ -73,18 +73,18 @@ def test_the_base_comes_first_then_seed_after_seed(config: Experiment, calls: li
     assert trained[4]["train.seed"] == "1"
 
 
-def test_an_arms_measures_are_all_in_its_file(config: Experiment, calls: list) -> None:
+def test_the_file_of_an_arm_has_all_its_measures(config: Experiment, calls: list) -> None:
     experiment(config)
     content = json.loads((Path(config.measures) / "sift-seed-1.json").read_text())
     assert content["per_image"] == {PRIMARY: {"a": 0.25}}
-    wanted = {PRIMARY, "print_error_paired", "frechet_unpaired", "attention_error_px", "attention_pck_4x3"}
-    wanted.add("images_per_second")
-    assert wanted <= content["measures"].keys()
+    expected = {PRIMARY, "print_error_paired", "frechet_unpaired", "attention_error_px", "attention_pck_4x3"}
+    expected.add("images_per_second")
+    assert expected <= content["measures"].keys()
     report = json.loads(Path(f"{config.report}.json").read_text())
     assert report["sift"]["attention_pck"] == {"mean": 0.5, "std": 0.0, "per_seed": [0.5, 0.5]}
 
 
-def test_jobs_side_by_side_come_after_the_base(config: Experiment, calls: list) -> None:
+def test_parallel_jobs_start_after_the_base(config: Experiment, calls: list) -> None:
     config.jobs = 3
     experiment(config)
     assert len(list(Path(config.measures).iterdir())) == 5
@@ -92,7 +92,7 @@ def test_jobs_side_by_side_come_after_the_base(config: Experiment, calls: list) 
     assert all("/base/" in keys.get("output", "/base/") for _, keys in calls[4:11]), "the seven commands of the base"
 
 
-def test_a_failed_arm_ends_the_rest_and_leaves_what_is_done(
+def test_a_failed_arm_ends_the_experiment_and_finished_arms_are_kept(
     config: Experiment, calls: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = arms._measured
@@ -111,7 +111,7 @@ def test_a_failed_arm_ends_the_rest_and_leaves_what_is_done(
     assert len(list(Path(config.measures).iterdir())) == 5
 
 
-def test_what_is_measured_is_not_done_again(config: Experiment, calls: list) -> None:
+def test_a_measured_arm_is_not_trained_again(config: Experiment, calls: list) -> None:
     experiment(config)
     (Path(config.measures) / "sift-seed-0.json").unlink()
     (Path(config.output) / "base/seed-0/run/model").mkdir(parents=True)
@@ -126,14 +126,14 @@ def test_what_is_measured_is_not_done_again(config: Experiment, calls: list) -> 
 def test_measures_of_other_keys_are_refused(config: Experiment, calls: list) -> None:
     experiment(config)
     config.arms["sift"] += " supervision.weight=1"
-    with pytest.raises(UsageError, match=r"sift-seed-0\.json: measured with other keys"):
+    with pytest.raises(UsageError, match=r"sift-seed-0\.json: was measured with other keys"):
         experiment(config)
 
 
 def test_measures_of_the_other_split_are_refused(config: Experiment, calls: list) -> None:
     experiment(config)
     config.split = "validation" if config.split == "test" else "test"
-    with pytest.raises(UsageError, match=r"-seed-0\.json: measured with other split \("):
+    with pytest.raises(UsageError, match=r"-seed-0\.json: was measured with other split \("):
         experiment(config)
 
 
@@ -155,9 +155,9 @@ def test_another_folder_for_the_runs_leaves_the_measures_valid(config: Experimen
 
 
 @pytest.mark.parametrize("keys", ["data.matches={match}/exact", "x={base.nothing}", "x={0}", "x={", "x={base[a]}"])
-def test_a_field_that_no_arm_may_have_is_refused(config: Experiment, calls: list, keys: str) -> None:
+def test_an_unknown_field_in_an_arms_keys_is_refused(config: Experiment, calls: list, keys: str) -> None:
     config.arms["sift"] = keys
-    with pytest.raises(UsageError, match=r"fields \{base\} and \{matches\} are allowed"):
+    with pytest.raises(UsageError, match=r"is not allowed; use \{base\} and \{matches\} as the only fields"):
         experiment(config)
 
 
@@ -169,13 +169,13 @@ def test_a_field_that_no_arm_may_have_is_refused(config: Experiment, calls: list
         ("references", {"nothing": "none"}, "references"),
     ],
 )
-def test_a_reference_that_is_no_arm_is_refused(config: Experiment, key: str, value: object, named: str) -> None:
+def test_a_reference_that_is_not_an_arm_is_refused(config: Experiment, key: str, value: object, named: str) -> None:
     setattr(config, key, value)
-    with pytest.raises(UsageError, match=f"^{named}=nothing: allowed are none, sift"):
+    with pytest.raises(UsageError, match=f"^{named}=nothing is not allowed; use an arm: none, sift"):
         experiment(config)
 
 
-def test_arms_are_measured_on_the_split_that_is_asked_for(config: Experiment, calls: list) -> None:
+def test_arms_are_measured_on_the_requested_split(config: Experiment, calls: list) -> None:
     config.split = "validation"
     experiment(config)
     measured = [keys["data.split"] for script, keys in calls if script in ("infer", "attention_error")]
@@ -183,12 +183,14 @@ def test_arms_are_measured_on_the_split_that_is_asked_for(config: Experiment, ca
 
 
 def test_a_command_that_fails_is_named_with_its_last_line(config: Experiment, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"train unknown=1 failed: .*unknown key unknown.*log\.txt has all of it"):
+    with pytest.raises(
+        InputError, match=r"train unknown=1 failed: .*unknown key unknown.*; see .*log\.txt for its whole output"
+    ):
         arms._run(config, "train", "unknown=1", log=tmp_path / "log.txt", threads=1)
 
 
 @pytest.mark.parametrize("name", ["experiment", "experiment_choice", "ablations"])
-def test_the_shipped_experiments_arms_have_keys_that_train_takes(name: str, tmp_path: Path) -> None:
+def test_the_arms_of_the_shipped_experiments_have_keys_that_train_accepts(name: str, tmp_path: Path) -> None:
     config = cli.load(Experiment, CONFIGS / f"{name}.yaml", [])
     assert config.settings == f"configs/{name}.yaml"
     for keys in (config.base_arm, *config.arms.values()):
@@ -196,15 +198,15 @@ def test_the_shipped_experiments_arms_have_keys_that_train_takes(name: str, tmp_
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", "base", "a b", "."])
-def test_an_arm_has_a_name_that_can_name_its_folder(config: Experiment, calls: list, name: str) -> None:
+def test_an_arm_has_a_name_that_a_folder_can_have(config: Experiment, calls: list, name: str) -> None:
     config.arms[name] = ""
-    with pytest.raises(UsageError, match=r"^arms\..*: a name other than base is required"):
+    with pytest.raises(UsageError, match=r"^arms\..* is not allowed; use a name of letters, .* other than base"):
         experiment(config)
 
 
-def test_folders_whose_names_the_commands_would_read_otherwise_are_refused(config: Experiment, calls: list) -> None:
+def test_folder_names_that_the_commands_would_interpret_are_refused(config: Experiment, calls: list) -> None:
     config.output += "/price$"
-    with pytest.raises(UsageError, match=r"^output=.*price\$: the folders of an experiment may not have"):
+    with pytest.raises(UsageError, match=r"^output=.*price\$ is not allowed; use a folder without"):
         experiment(config)
 
 
@@ -221,7 +223,7 @@ def test_broken_measures_are_named_before_anything_is_run(config: Experiment, ca
     assert calls == []
 
 
-def test_a_command_that_left_no_value_is_named(config: Experiment, calls: list, monkeypatch) -> None:
+def test_a_value_that_a_command_did_not_write_is_named(config: Experiment, calls: list, monkeypatch) -> None:
     made = arms._run
 
     def without_prints(config: Experiment, script: str, *keys: str, **options: object) -> None:

@@ -1,4 +1,4 @@
-"""What is said of an experiment's measures."""
+"""The tables and tests computed from an experiment's measures."""
 
 import json
 from pathlib import Path
@@ -31,21 +31,21 @@ def test_means_and_spreads_are_over_seeds() -> None:
     assert summary([entry("a", 0, 1.0, {})])[PRIMARY]["std"] is None
 
 
-def test_differences_are_of_the_same_seed_and_image() -> None:
+def test_differences_are_between_results_of_the_same_seed_and_image() -> None:
     arm = [entry("a", 0, 0, {"x": 1.0, "y": 2.0}), entry("a", 1, 0, {"x": 5.0, "y": 5.0})]
     reference = [entry("r", 1, 0, {"y": 1.0, "x": 2.0, "z": 9.0}), entry("r", 2, 0, {"x": 0.0})]
     assert paired_differences(arm, reference).tolist() == [[3.0, 4.0]]
 
 
-def test_the_test_finds_a_shift_and_no_other() -> None:
+def test_the_permutation_test_finds_a_shift_but_not_noise() -> None:
     noise = np.random.default_rng(0).normal(size=(3, 100))
     assert sign_flip_test(noise + 1) < 0.001
     assert sign_flip_test(noise) > 0.05
-    assert sign_flip_test(np.tile(noise[:1], (3, 1))) == sign_flip_test(noise[:1]), "seeds are no further images"
+    assert sign_flip_test(np.tile(noise[:1], (3, 1))) == sign_flip_test(noise[:1]), "seeds do not count as images"
 
 
-def test_few_images_never_give_much_certainty() -> None:
-    """Of four signs all are alike in an eighth of the draws."""
+def test_few_images_never_give_a_small_p() -> None:
+    """All four signs are equal in an eighth of the draws."""
     assert sign_flip_test(np.ones((3, 4))) == pytest.approx(1 / 8, abs=0.01)
 
 
@@ -65,7 +65,7 @@ def test_the_report_is_json_by_arm_and_measure_and_a_table(tmp_path: Path) -> No
     assert page.read_text() == f"{BEGIN}\n{table}{END}\n"
 
 
-def test_the_tables_have_their_place_in_a_page(tmp_path: Path) -> None:
+def test_the_tables_replace_the_text_between_the_marks_of_a_page(tmp_path: Path) -> None:
     config = Experiment(arms={"b": "", "a": ""}, measures=str(tmp_path), report=str(tmp_path / "results"))
     for arm in ("a", "b", "base", "of_another_experiment"):
         (tmp_path / f"{arm}-seed-0.json").write_text(json.dumps(entry(arm, 0, 1.0, {"x": 1.0})))
@@ -91,7 +91,7 @@ def test_without_the_reference_there_is_no_comparison() -> None:
     assert "| none |" not in markdown({"sift": [entry("sift", 0, 1.0, {"x": 1.0})]}, {"sift": "none"})
 
 
-def test_images_that_one_seed_lacks_are_left_out_of_all() -> None:
+def test_an_image_that_one_seed_lacks_is_left_out_for_all_seeds() -> None:
     arm = [entry("a", 0, 0, {"x": 1.0, "y": 2.0}), entry("a", 1, 0, {"y": 5.0})]
     reference = [entry("r", 0, 0, {"x": 0.0, "y": 0.0}), entry("r", 1, 0, {"x": 0.0, "y": 1.0})]
     assert paired_differences(arm, reference).tolist() == [[2.0], [4.0]]
@@ -106,18 +106,18 @@ WHOLE = {"seed": 0, "measures": {"ssim_paired": 1.0}, "per_image": {PRIMARY: {"x
     [
         ("", "not JSON"),
         ('{"arm":', "not JSON"),
-        ("[]", "has no measures"),
+        ("[]", "lacks measures"),
         ("[" * 100_000, r"not JSON \(too many levels\)"),
-        ('{"measures": {"a": NaN}}', "NaN is no JSON number"),
+        ('{"measures": {"a": NaN}}', "NaN is not a JSON number"),
         (b"\xff\xfe", "not JSON"),
-        (WHOLE | {"measures": None}, "has no measures"),
-        (WHOLE | {"measures": {"ssim_paired": "x"}}, r"measures\.ssim_paired is 'x'; a finite number is required"),
-        (WHOLE | {"measures": {"ssim_paired": True}}, "a finite number is required"),
-        (WHOLE | {"measures": {"ssim_paired": 10**400}}, "a finite number is required"),
-        (WHOLE | {"per_image": {}}, f"no per_image.{PRIMARY}"),
+        (WHOLE | {"measures": None}, "lacks measures"),
+        (WHOLE | {"measures": {"ssim_paired": "x"}}, r"measures\.ssim_paired is 'x', not a finite number"),
+        (WHOLE | {"measures": {"ssim_paired": True}}, "not a finite number"),
+        (WHOLE | {"measures": {"ssim_paired": 10**400}}, "not a finite number"),
+        (WHOLE | {"per_image": {}}, f"or per_image.{PRIMARY}"),
         (WHOLE | {"per_image": {PRIMARY: {"x": None}}}, rf"per_image\.{PRIMARY}\.x is None"),
-        (WHOLE | {"seed": "0"}, "seed is 0; 0 is required"),
-        (WHOLE | {"seed": 1}, "seed is 1; 0 is required"),
+        (WHOLE | {"seed": "0"}, "seed is '0', not 0"),
+        (WHOLE | {"seed": 1}, "seed is 1, not 0"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -131,14 +131,14 @@ def test_broken_measures_are_one_line(tmp_path: Path, content: Any, message: str
     assert "\n" not in str(raised.value)
 
 
-def test_files_of_arms_with_a_like_name_are_not_taken(tmp_path: Path) -> None:
+def test_files_of_arms_with_similar_names_are_ignored(tmp_path: Path) -> None:
     for name in ("a-seed-0", "a-seed-1-seed-0", "a-seed-0.part", "b-seed-0"):
         (tmp_path / f"{name}.json").write_text(json.dumps(entry(name.rpartition("-")[0], 0, 1.0, {"x": 1.0})))
     table = write_report(Experiment(arms={"a": ""}, measures=str(tmp_path), report=str(tmp_path / "results")))
     assert "| a | 1 | 1.0000 |" in table
 
 
-def test_a_page_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_page_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "results.md").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"results\.md: not UTF-8 text"):
         write_report(Experiment(arms={"a": ""}, measures=str(tmp_path), report=str(tmp_path / "results")))

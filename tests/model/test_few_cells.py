@@ -9,7 +9,7 @@ from siftvton.model.few_cells import FewCellsConv2d, convolve_few_cells
 
 
 class Convolutions(TorchDispatchMode):
-    """Counts calls of PyTorch's convolution, and looks whether oneDNN is allowed at every operation."""
+    """Counts calls of PyTorch's convolution, and checks at every operation whether oneDNN is enabled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,29 +31,29 @@ def watched() -> Iterator[Convolutions]:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("stride", [1, 2, (1, 2)])
 @pytest.mark.parametrize(("cells", "few"), [((4, 4), True), ((3, 5), True), ((8, 5), False)])
-def test_few_cells_are_one_product_and_give_the_same(
+def test_few_cells_become_one_matrix_product_with_the_same_result(
     watched: Convolutions, cells: tuple[int, int], few: bool, stride: int | tuple[int, int], bias: bool
 ) -> None:
-    """No switch of the process is changed: with threads side by side, oneDNN once stayed off for good."""
+    """No switch of the process is changed: with several threads, oneDNN once stayed off for ever."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(96, 8, 3, padding=1, stride=stride, bias=bias))
     picture = torch.randn(2, 96, *cells, requires_grad=True)
-    wanted = model(picture)
-    gradient = torch.randn_like(wanted)
+    expected = model(picture)
+    gradient = torch.randn_like(expected)
     parameters = [picture, *model.parameters()]
-    wanted_gradients = torch.autograd.grad(wanted, parameters, gradient)
+    expected_gradients = torch.autograd.grad(expected, parameters, gradient)
     convolve_few_cells(model)
     watched.calls = 0
     found = model(picture)
     assert watched.calls == (0 if few else 1)
     assert found.is_contiguous()
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     found_gradients = torch.autograd.grad(found, parameters, gradient)
-    torch.testing.assert_close(found_gradients, wanted_gradients, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found_gradients, expected_gradients, rtol=0, atol=1e-4)
     assert watched.allowed
 
 
-def test_other_forms_and_the_names_stay() -> None:
+def test_other_convolutions_and_all_names_stay_the_same() -> None:
     others = [
         nn.Conv2d(4, 4, 1),
         nn.Conv2d(4, 4, 3),

@@ -1,4 +1,4 @@
-"""Weights that are NaN or infinite are found by name."""
+"""NaN and infinite weights are found and named."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Weights by the hub's names, from a server of our own that answers as the hub does."""
+"""Weights from the hub by name; a local server stands in for the hub."""
 
 import base64
 import errno
@@ -75,7 +75,7 @@ class _Hub(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def do_POST(self) -> None:
-        """Take what a repository is made and a commit is done by; `written` holds the files."""
+        """Accept requests that create a repository or a commit; `written` holds the files."""
         content = self.rfile.read(int(self.headers["Content-Length"]))
         url = f"http://{self.headers['Host']}/{OWN}"
         if "Bearer" not in self.headers.get("Authorization", ""):
@@ -117,13 +117,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         own.shutdown()
 
 
-def test_a_path_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_path_is_returned_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "hf_hub_download", None)
     assert local(tmp_path) == tmp_path
 
 
 @pytest.mark.parametrize("source", ["owner/release", "owner/release@v1", "hf://owner/release"])
-def test_a_releases_checkpoint_is_found(server, source: str):
+def test_the_checkpoint_of_a_release_is_found(server, source: str):
     path = local(source)
     assert path.name == "model.ckpt"
     assert path.read_bytes() == b"release"
@@ -134,7 +134,7 @@ def test_one_file_is_found(server, source: str):
     assert local(source).read_bytes() == b"other"
 
 
-def test_a_pipelines_folder_comes_without_programs(server):
+def test_the_folder_of_a_pipeline_is_downloaded_without_programs(server):
     folder = local("owner/folder@v1")
     assert (folder / "unet" / "x.safetensors").read_bytes() == b"unet"
     assert not (folder / "unet" / "run.py").exists()
@@ -143,14 +143,14 @@ def test_a_pipelines_folder_comes_without_programs(server):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("owner/none", "has none of that name"),
-        ("owner/release@v2", "has no revision v2 of it"),
-        ("owner/empty", r"has no model_index\.json nor model\.ckpt there"),
-        ("hf://owner/release/no.ckpt", r"has no no\.ckpt there"),
-        ("hf://owner/a..b", "allows no such name"),
+        ("owner/none", "has no public repository of that name"),
+        ("owner/release@v2", "has no revision v2 of that repository"),
+        ("owner/empty", r"has neither model_index\.json nor model\.ckpt in that repository"),
+        ("hf://owner/release/no.ckpt", r"has no no\.ckpt in that repository"),
+        ("hf://owner/a..b", "does not allow that name"),
     ],
 )
-def test_what_the_hub_has_not_is_named(server, source: str, message: str):
+def test_what_the_hub_does_not_have_is_named(server, source: str, message: str):
     with pytest.raises(InputError, match=f"^{source}: no such folder or file, and the Hugging Face hub {message}"):
         local(source)
 
@@ -158,15 +158,17 @@ def test_what_the_hub_has_not_is_named(server, source: str, message: str):
 @pytest.mark.parametrize(
     ("repository", "message"),
     [
-        ("owner/gated", "asks for its terms to be accepted: do so at http.*/owner/gated, then run: hf auth login"),
+        ("owner/gated", "requires that you accept terms: do so at http.*/owner/gated, then run: hf auth login"),
         ("owner/token", "answers 401: it does not accept your token"),
         ("owner/busy", "answers 429: too many requests"),
         ("owner/down", "answers 503: try again later"),
     ],
 )
 @pytest.mark.parametrize("file", ["", "/other.safetensors"])
-def test_what_the_hub_refuses_says_why(server, monkeypatch, repository: str, message: str, file: str):
-    monkeypatch.setattr(time, "sleep", lambda _: None)  # between its library's attempts
+def test_a_refusal_of_the_hub_is_reported_with_its_reason(
+    server, monkeypatch, repository: str, message: str, file: str
+):
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # the library waits between attempts
     with pytest.raises(InputError, match=f"the Hugging Face hub {message}"):
         local(f"hf://{repository}{file}")
 
@@ -188,34 +190,34 @@ def test_a_full_disk_is_named(server, monkeypatch: pytest.MonkeyPatch):
         local("owner/release")
 
 
-def test_a_path_that_no_system_allows_is_one_line():
+def test_a_path_that_no_system_allows_is_an_error_of_one_line():
     for source in ("x" * 5000, "a\0b", "x" * 300 + "/y"):
         with pytest.raises(InputError, match="no such folder or file"):
             local(source)
 
 
 @pytest.mark.parametrize("source", ["owner/release", "owner/folder", "hf://owner/release/other.safetensors"])
-def test_without_a_connection_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str):
+def test_a_missing_connection_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="hub cannot be reached; give a path"):
         local(source)
 
 
-def test_what_was_fetched_once_is_found_without_a_connection(server, monkeypatch: pytest.MonkeyPatch):
+def test_downloaded_files_are_found_without_a_connection(server, monkeypatch: pytest.MonkeyPatch):
     sources = ("owner/release", "owner/folder", "hf://owner/release/other.safetensors")
     fetched = [local(source) for source in sources]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert [local(source) for source in sources] == fetched
 
 
-def test_a_path_of_another_form_is_never_asked_for(monkeypatch: pytest.MonkeyPatch):
+def test_a_path_that_cannot_be_a_repository_is_never_requested(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "hf_hub_download", None)
     with pytest.raises(InputError, match=r"^outputs/train/model: no such folder or file; checkpoints/README\.md"):
         local("outputs/train/model")
 
 
-def test_a_name_missing_in_a_folder_that_is_there_is_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_name_in_an_existing_folder_is_not_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "hf_hub_download", None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "outputs").mkdir()
@@ -233,17 +235,17 @@ def test_a_folder_is_pushed_to_a_repository(server, tmp_path: Path, monkeypatch:
     assert written == {"unet/config.json": b"{}"}
 
 
-def test_what_the_hub_does_not_take_is_one_line(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_refused_upload_is_an_error_of_one_line(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model_index.json").write_text("{}")
-    with pytest.raises(InputError, match=f"^{OWN}: cannot be written to on the .*401.*hf auth login logs in$"):
+    with pytest.raises(InputError, match=f"^{OWN}: cannot be written to on the .*401.*to log in, run: hf auth login$"):
         claim(OWN)
     with pytest.raises(
         InputError, match=f"^{OWN}: cannot be written to on the .*401.*try again with: hf upload {OWN} .*model$"
     ):
         push(tmp_path / "model", OWN)
     monkeypatch.setattr(hf_api.api, "endpoint", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match=f"^{OWN}: cannot be written to on the .*hf auth login logs in$"):
+    with pytest.raises(InputError, match=f"^{OWN}: cannot be written to on the .*to log in, run: hf auth login$"):
         claim(OWN)

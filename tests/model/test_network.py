@@ -1,4 +1,4 @@
-"""The network's parts against plainer forms of themselves."""
+"""The parts of the network against simpler forms of the same computation."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_unused_parameters_have_no_gradient_and_all_others_have_one(pipeline, in
 
 
 def test_garments_of_the_first_images_only(pipeline, inputs):
-    """Guidance: the images behind the garments are the unconditional pass."""
+    """In guidance, the images without a garment are the unconditional pass."""
     unet = pipeline.unet
     dressed = unet(**inputs, garment=features(pipeline, inputs))
     bare = unet(**inputs)
@@ -92,7 +92,7 @@ def test_gradient_checkpointing_changes_no_gradient(pipeline, inputs):
 
 
 def test_a_fresh_network_adds_nothing_of_the_garment(sizes: ModelConfig, inputs):
-    """Zero convolutions: training starts from what the U-Net alone computes."""
+    """Because of the zero convolutions, training starts from the output of the U-Net alone."""
     unet = build.network_parts(sizes)["unet"]
     channels = [16, 16, 16, 16, 32, 32]
     grids = [(16, 12)] * 3 + [(8, 6)] * 3
@@ -101,7 +101,7 @@ def test_a_fresh_network_adds_nothing_of_the_garment(sizes: ModelConfig, inputs)
 
 
 def test_hooks_and_garment_features_meet_in_order(inputs):
-    """Equal widths everywhere, so that no mismatch of channels stands in for the order."""
+    """All widths are equal, so only the order is tested and not the channels."""
     torch.manual_seed(0)
     unet = TryOnUNet(channels=[16, 16, 16], heads=2, norm_groups=8, context_width=16)
     met = []
@@ -113,7 +113,7 @@ def test_hooks_and_garment_features_meet_in_order(inputs):
 
 
 @pytest.mark.parametrize(("channels", "hooked", "middle"), [([32, 32, 32], 6, [1, 4]), ([32] * 4, 9, [1, 4, 7])])
-def test_the_hooked_layers_are_all_but_the_deepest_levels(channels: list[int], hooked: int, middle: list[int]):
+def test_all_levels_except_the_deepest_have_hooked_layers(channels: list[int], hooked: int, middle: list[int]):
     unet = TryOnUNet(channels=channels, heads=2, context_width=8)
     assert len(unet.hooked_layers("all")) == hooked
     assert unet.hooked_layers("middle") == [unet.hooked_layers("all")[n] for n in middle]
@@ -146,7 +146,7 @@ def test_image_context_equals_a_transformer_on_one_token():
 
 
 def test_clip_pixels_pinned():
-    """−1 and 1 are black and white: (0 − mean)/std and (1 − mean)/std, red first."""
+    """−1 and 1 are black and white: (0 − mean)/std and (1 − mean)/std, in RGB order."""
     black, white = clip_pixels(torch.full((1, 3, 1, 1), -1.0)), clip_pixels(torch.ones(1, 3, 1, 1))
     assert black.flatten().tolist() == pytest.approx([-1.79226, -1.75209, -1.48022], abs=1e-4)
     assert white.flatten().tolist() == pytest.approx([1.93034, 2.07488, 2.14588], abs=1e-4)
@@ -160,7 +160,7 @@ def test_keep_mask_is_averaged_over_a_latent_cell():
     assert small[0, 0, 0].tolist() == pytest.approx([0.0089, 0.5625], abs=1e-4)
 
 
-def test_a_posterior_draw_depends_on_its_own_generator_alone(pipeline):
+def test_a_posterior_draw_depends_only_on_its_own_generator(pipeline):
     pictures = torch.rand(2, 3, 32, 24) * 2 - 1
     together = draw_latents(pipeline.vae, pictures, [torch.Generator().manual_seed(n) for n in (5, 6)])
     alone = draw_latents(pipeline.vae, pictures[1:], [torch.Generator().manual_seed(6)])

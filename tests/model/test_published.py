@@ -1,4 +1,4 @@
-"""The rename table, against diffusers' converters, against the release's manifest, and both ways."""
+"""The rename table: against diffusers' converters, against the manifest of the release, and in both directions."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_unet_names_are_those_of_diffusers_converter(tiny, parts):
 
 def test_vae_names_are_those_of_diffusers_converter():
     manifest = json.loads((GOLDEN / "release_manifest.json").read_text())
-    published = {  # a number of its own in every tensor, stored once
+    published = {  # each tensor repeats a different number, which is stored once
         name: torch.tensor(float(n)).expand(shape)
         for n, (name, shape) in enumerate(manifest.items())
         if name.startswith("first_stage_model.")
@@ -60,7 +60,7 @@ def test_vae_names_are_those_of_diffusers_converter():
 
 
 def test_every_tensor_of_the_release_has_its_place():
-    """Strict in both directions at full size, without a byte of weights."""
+    """At full size and strict in both directions, without any weights."""
     manifest = json.loads((GOLDEN / "release_manifest.json").read_text())
     with torch.device("meta"):
         released = {name: torch.empty(shape) for name, shape in manifest.items()}
@@ -69,7 +69,7 @@ def test_every_tensor_of_the_release_has_its_place():
     assert sum(len(tensors) for tensors in converted.values()) + sum(map(is_dropped, manifest)) == len(manifest)
 
 
-def test_back_conversion_is_the_original(tiny, parts):
+def test_converting_back_gives_the_original(tiny, parts):
     ours = from_published(tiny, shapes(parts))
     back = to_published(ours, like=tiny)
     assert list(back) == list(tiny)
@@ -81,7 +81,7 @@ def test_back_conversion_is_the_original(tiny, parts):
 def test_the_context_blocks_take_the_value_third_of_the_published_projection():
     with torch.device("meta"):
         context = {"image_context": ImageContext(width=8, depth=1, context_width=4)}
-    wanted = shapes(context)
+    expected = shapes(context)
     published = {
         "learnable_vector": (1, 1, 4), "proj_out.weight": (4, 8), "proj_out.bias": (4,),
         "cond_stage_model.final_ln.weight": (8,), "cond_stage_model.final_ln.bias": (8,),
@@ -93,7 +93,7 @@ def test_the_context_blocks_take_the_value_third_of_the_published_projection():
     }  # fmt: skip
     published |= {f"cond_stage_model.mapper.resblocks.0.{name}": shape for name, shape in block.items()}
     tensors = {name: torch.randn(shape) for name, shape in published.items()}
-    ours = from_published(tensors, wanted)
+    ours = from_published(tensors, expected)
     qkv = tensors["cond_stage_model.mapper.resblocks.0.attn.c_qkv.weight"]
     assert torch.equal(ours["image_context"]["blocks.0.value.weight"], qkv[16:])
     back = to_published(ours, like=tensors)

@@ -1,4 +1,4 @@
-"""Configuration files of a pipeline's parts: known keys with fitting values, and one line for everything else."""
+"""Configuration files of pipeline parts: known keys with allowed values load; all else is an error of one line."""
 
 import json
 import re
@@ -25,7 +25,7 @@ WRONG: list[Any] = [
 
 @pytest.fixture(scope="module")
 def whole(sizes) -> dict[type, dict[str, Any]]:
-    """Each kind's configuration as the library writes it."""
+    """The configuration of each kind, as the library writes it."""
     parts = build.network_parts(sizes)
     parts["vae"] = build.autoencoder([8, 16, 16], 1, 8)
     configs = {type(part): json.loads(part.to_json_string()) for name, part in parts.items() if name != "image_encoder"}
@@ -40,7 +40,7 @@ def read(path: Path, content: Any, kind: type) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_library_writes_is_read_whole(tmp_path: Path, whole, kind: type):
+def test_a_configuration_written_by_the_library_is_read_completely(tmp_path: Path, whole, kind: type):
     settings = read(tmp_path / "config.json", whole[kind], kind)
     built = kind(CLIPVisionConfig(**settings)) if kind is CLIPVisionModel else kind(**settings)
     again = built.config.to_json_string() if kind is CLIPVisionModel else built.to_json_string()
@@ -50,7 +50,7 @@ def test_what_a_library_writes_is_read_whole(tmp_path: Path, whole, kind: type):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_wrong_value_is_one_line_that_names_file_and_key(tmp_path: Path, whole, kind: type):
-    """Handed to the libraries these end in tracebacks, in terabytes or in other results without a word."""
+    """In the libraries, these values cause tracebacks, take terabytes, or silently change the results."""
     refused = 0
     for key, rule in ALLOWED[kind].items():
         for value in WRONG:
@@ -64,10 +64,10 @@ def test_every_wrong_value_is_one_line_that_names_file_and_key(tmp_path: Path, w
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_must_be_there_is_named(tmp_path: Path, whole, kind: type):
+def test_a_missing_required_key_is_named(tmp_path: Path, whole, kind: type):
     for key in REQUIRED[kind]:
         lacking = {name: value for name, value in whole[kind].items() if name != key}
-        with pytest.raises(InputError, match=rf"config\.json: lacks {key}; copy"):
+        with pytest.raises(InputError, match=rf"config\.json: has no {key}; copy"):
             read(tmp_path / "config.json", lacking, kind)
 
 
@@ -87,13 +87,13 @@ CODE = {
 def test_a_key_that_may_name_code_is_refused(tmp_path: Path, whole, kind: type, key: str):
     with pytest.raises(InputError, match=rf"config\.json: {re.escape(key) if key.isprintable() else '.a'}") as caught:
         read(tmp_path / "config.json", whole[kind] | {key: CODE[key]}, kind)
-    assert "is not a known key; known are " in str(caught.value)
+    assert "is not a known key; the known keys are " in str(caught.value)
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("key", ["_class_name", "architectures", "model_type", "dtype", "torch_dtype"])
-def test_what_a_file_says_of_itself_has_to_be_this(tmp_path: Path, whole, kind: type, key: str):
+def test_a_file_that_describes_another_kind_is_refused(tmp_path: Path, whole, kind: type, key: str):
     for value in ("DDIMScheduler", ["Other"], {"a": 1}, 3):
         with pytest.raises(InputError, match=rf"config\.json: {key}"):
             read(tmp_path / "config.json", whole[kind] | {key: value}, kind)
@@ -106,14 +106,14 @@ def test_what_a_file_says_of_itself_has_to_be_this(tmp_path: Path, whole, kind: 
         ("[]", r"holds \[\]; a JSON object"),
         ("null", "holds null; a JSON object"),
         ("", "the file is empty"),
-        ("{", "not JSON"),
+        ("{", "is not JSON"),
         ("[" * 100_000, "is nested too deeply"),
-        ('{"heads": ' + "9" * 5000 + "}", "not JSON"),
+        ('{"heads": ' + "9" * 5000 + "}", "is not JSON"),
         ("<!DOCTYPE html><html></html>", "is a web page"),
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "is a Git LFS pointer.*git lfs pull"),
     ],
 )
-def test_what_is_no_configuration_is_named(tmp_path: Path, content: str, message: str):
+def test_a_file_that_is_not_a_configuration_is_named(tmp_path: Path, content: str, message: str):
     with pytest.raises(InputError, match=rf"config\.json: {message}"):
         read(tmp_path / "config.json", content, PNDMScheduler)
 
@@ -129,9 +129,13 @@ def test_a_byte_order_mark_is_read(tmp_path: Path, whole):
         (TryOnUNet, {"heads": 3}, "channels: 16 is not a multiple of heads=3"),
         (GarmentEncoder, {"norm_groups": 5}, "channels: 16 is not a multiple of norm_groups=5"),
         (TryOnUNet, {"channels": [16]}, r"channels=\[16\] has too few levels"),
-        (TryOnUNet, {"in_channels": 12}, "in_channels=12 does not fit the latents"),
+        (TryOnUNet, {"in_channels": 12}, "in_channels=12 does not fit latent_channels=4; use .* = 13"),
         (CLIPVisionModel, {"num_attention_heads": 3}, "hidden_size: 16 is not a multiple of num_attention_heads=3"),
-        (AutoencoderKL, {"block_out_channels": [8, 16]}, "down_block_types has 3 entries; block_out_channels has 2"),
+        (
+            AutoencoderKL,
+            {"block_out_channels": [8, 16]},
+            "down_block_types has 3 entries, but block_out_channels has 2",
+        ),
         (AutoencoderKL, {"norm_num_groups": 5}, "block_out_channels: 8 is not a multiple of norm_num_groups=5"),
         (PNDMScheduler, {"beta_start": 0.5}, "beta_start=0.5 is above beta_end=0.012"),
     ],
@@ -148,7 +152,7 @@ def test_a_key_that_a_library_added_is_read_where_it_changes_nothing(tmp_path: P
 
 
 def test_stable_diffusions_own_files_are_read(tmp_path: Path):
-    """As its repository on the hub holds them: with keys that no class here takes."""
+    """The files from its repository on the hub, with keys that no class here accepts."""
     scheduler = {
         "_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", "beta_end": 0.012,
         "beta_schedule": "scaled_linear", "beta_start": 0.00085, "num_train_timesteps": 1000,

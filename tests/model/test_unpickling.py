@@ -30,7 +30,7 @@ STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3).half()}
 
 
 class Calls:
-    """Pickles to a call of a function."""
+    """An object whose pickle calls a function."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -53,7 +53,7 @@ ATTACKS = {
 def test_a_hostile_checkpoint_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": STATE, "hyper_parameters": ATTACKS[name]}, "hostile.ckpt")
-    with pytest.raises(InputError, match=r"hostile\.ckpt: refused, nothing was run: it names "):
+    with pytest.raises(InputError, match=r"hostile\.ckpt: refused \(the file names .*\); nothing was run; use "):
         read_checkpoint(Path("hostile.ckpt"))
     assert not Path("ran").exists()
 
@@ -81,7 +81,7 @@ def test_an_honest_lightning_checkpoint_with_configuration_objects_loads(tmp_pat
         "types": [int, torch.float16],
     }
     torch.save(content, tmp_path / "x.ckpt")
-    with pytest.raises(pickle.UnpicklingError):  # what makes the stubs worth their while
+    with pytest.raises(pickle.UnpicklingError):  # PyTorch refuses it; the stubs are needed for this
         torch.load(tmp_path / "x.ckpt", weights_only=True)
     read = read_checkpoint(tmp_path / "x.ckpt")
     assert list(read) == list(STATE)
@@ -156,7 +156,7 @@ def test_a_header_that_lies_about_sizes_is_refused(tmp_path: Path):
 
 
 class Storage:
-    """What a pickle refers to as a storage."""
+    """An object that a pickle refers to as a storage."""
 
     def __init__(self, *identity: object) -> None:
         self.identity = identity
@@ -168,7 +168,7 @@ class ArchivePickler(pickle.Pickler):
 
 
 def archive(path: Path, content: object, **entries: bytes) -> Path:
-    """Write a checkpoint as PyTorch does, except that ``content`` may say what it likes."""
+    """Write a checkpoint as PyTorch does, but with any ``content``."""
     if not isinstance(content, bytes):
         stream = io.BytesIO()
         ArchivePickler(stream, protocol=2).dump(content)
@@ -189,7 +189,7 @@ def tensor(identity: object = FOUR, offset: object = 0, size: object = (4,), str
 
 
 def test_the_archive_of_these_tests_is_honest(tmp_path: Path):
-    """What the cases below change one thing of."""
+    """Each case below changes one thing in this archive."""
     assert torch.equal(read_checkpoint(archive(tmp_path / "x.ckpt", {"a": tensor()}))["a"], torch.zeros(4))
 
 
@@ -218,8 +218,8 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_tensor_that_its_file_does_not_hold_is_refused(tmp_path: Path, name: str):
-    """Without bounds these read other memory, take terabytes or end in a traceback."""
+def test_a_tensor_outside_its_file_is_refused(tmp_path: Path, name: str):
+    """Without checks, these cases read other memory, take terabytes or end in a traceback."""
     with pytest.raises(InputError, match=r"x\.ckpt: cannot be read as a checkpoint \(.*\); nothing was run$"):
         read_checkpoint(archive(tmp_path / "x.ckpt", {"a": tensor(), "b": DAMAGED[name]}))
 
@@ -227,9 +227,9 @@ def test_a_tensor_that_its_file_does_not_hold_is_refused(tmp_path: Path, name: s
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x80\x02X\x01\x00\x00\x00aQ.", "refers to something that is no storage"),
-        (b"\x80\x02}(K\x01\x85\x85K\x02u.", "a key of a dictionary in it is no plain value"),
-        (b"\x80\x02c__builtin__\nset\n)R}b.", "is not a dictionary of tensors"),
+        (b"\x80\x02X\x01\x00\x00\x00aQ.", "refers to an object that is not a tensor storage"),
+        (b"\x80\x02}(K\x01\x85\x85K\x02u.", "a dictionary key in it is not a plain value"),
+        (b"\x80\x02c__builtin__\nset\n)R}b.", "does not hold a dictionary of tensors"),
         (b"\x80\x02", "ends too early"),
         (b"", "ends too early"),
         (b"\x80\x63.", "unsupported pickle protocol"),
@@ -238,27 +238,27 @@ def test_a_tensor_that_its_file_does_not_hold_is_refused(tmp_path: Path, name: s
         (b"\x80\x04\x96\xff\xff\xff\xff\xff\xff\xff\x3f.", "cannot be read"),
     ],
 )
-def test_a_pickle_that_makes_no_sense_is_one_line(tmp_path: Path, content: bytes, message: str):
+def test_a_meaningless_pickle_is_an_error_of_one_line(tmp_path: Path, content: bytes, message: str):
     with pytest.raises(InputError, match=rf"x\.ckpt: .*{message}") as caught:
         read_checkpoint(archive(tmp_path / "x.ckpt", content))
     assert "\n" not in str(caught.value)
 
 
-def test_a_memo_with_a_place_of_a_large_number_takes_no_memory(tmp_path: Path):
+def test_a_memo_with_a_large_index_takes_no_memory(tmp_path: Path):
     """The unpickler in C takes 34 GB for this file of 300 bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     path = archive(tmp_path / "x.ckpt", b"\x80\x02]r\xff\xff\xff\x7f.")
     try:
         resource.setrlimit(resource.RLIMIT_AS, (now + 2**30, hard))
-        with pytest.raises(InputError, match="is not a dictionary of tensors"):
+        with pytest.raises(InputError, match="does not hold a dictionary of tensors"):
             read_checkpoint(path)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def test_a_pickle_changes_nothing_of_what_rebuilds_it(tmp_path: Path):
-    """An object's state may set attributes of whatever the file names."""
+def test_a_pickle_cannot_change_the_functions_that_rebuild_it(tmp_path: Path):
+    """The state of an object can set attributes on anything that the file names."""
     state = b"N}X\x0c\x00\x00\x00__defaults__NsX\x01\x00\x00\x00xK\x01s\x86b."
     read = {name: builder.__dict__.copy() for name, builder in REBUILDERS.items()}
     for module, name in [*REBUILDERS, ("anything", "Else")]:
@@ -269,25 +269,25 @@ def test_a_pickle_changes_nothing_of_what_rebuilds_it(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", [3, None, ("a",)])
-def test_a_tensors_name_is_text(tmp_path: Path, name: object):
+def test_the_name_of_a_tensor_must_be_text(tmp_path: Path, name: object):
     torch.save({"state_dict": {name: torch.ones(1)}}, tmp_path / "x.ckpt")
-    with pytest.raises(InputError, match=r"x\.ckpt: is not a dictionary of tensors"):
+    with pytest.raises(InputError, match=r"x\.ckpt: does not hold a dictionary of tensors"):
         read_checkpoint(tmp_path / "x.ckpt")
 
 
 def test_a_tensor_of_another_layout_is_named(tmp_path: Path):
     torch.save({"state_dict": {"a": torch.ones(1), "odd.weight": torch.ones(2, 2).to_sparse()}}, tmp_path / "x.ckpt")
-    with pytest.raises(InputError, match=r"x\.ckpt: .*odd\.weight is no plain tensor"):
+    with pytest.raises(InputError, match=r"x\.ckpt: .*odd\.weight is not a plain tensor"):
         read_checkpoint(tmp_path / "x.ckpt")
 
 
 def test_quantised_weights_are_named(tmp_path: Path):
     path = archive(tmp_path / "x.ckpt", {"a": tensor(("storage", torch.QInt8Storage, "0", "cpu", 4))})
-    with pytest.raises(InputError, match=r"x\.ckpt: .*of an unknown type, perhaps quantised"):
+    with pytest.raises(InputError, match=r"x\.ckpt: .*have an unknown data type and may be quantised"):
         read_checkpoint(path)
 
 
-def test_every_flipped_byte_of_the_pickle_is_read_or_one_line(tmp_path: Path):
+def test_a_pickle_with_any_byte_flipped_is_read_or_is_an_error_of_one_line(tmp_path: Path):
     content = archive(tmp_path / "x.ckpt", {"state_dict": {"a": tensor(), "b": tensor()}}).read_bytes()
     with zipfile.ZipFile(tmp_path / "x.ckpt") as file:
         pickled = file.read("x/data.pkl")
@@ -315,5 +315,5 @@ def test_programs_and_bare_pickles_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match="TorchScript"):
         read_checkpoint(tmp_path / "program.ckpt")
     (tmp_path / "bare.ckpt").write_bytes(pickle.dumps(Calls(os.system, "touch ran")))
-    with pytest.raises(InputError, match="zipped format"):
+    with pytest.raises(InputError, match="not in PyTorch's zip format"):
         read_checkpoint(tmp_path / "bare.ckpt")

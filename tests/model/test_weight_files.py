@@ -1,4 +1,4 @@
-"""Weights files that are damaged, none, or not files at all: each is one line, and none blocks or runs."""
+"""Damaged files, other files and non-files in place of weights: each is an error of one line; none blocks or runs."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PLAIN = json.dumps({"a": ENTRY}).encode()
 
 
 def written(folder: Path, header: object, data: int = 16, length: int | None = None) -> Path:
-    """A safetensors file of ``data`` bytes behind its header, which may say what it likes."""
+    """A safetensors file with any header, followed by ``data`` bytes."""
     content = header if isinstance(header, bytes) else json.dumps(header).encode()
     (folder / NAME).write_bytes(struct.pack("<Q", len(content) if length is None else length) + content + bytes(data))
     return folder / NAME
@@ -59,27 +59,28 @@ def test_an_honest_file_is_read_as_the_library_reads_it(tmp_path: Path):
         ({"a": {"shape": [4], "data_offsets": [0, 16]}}, 16, None),
     ],
 )
-def test_a_damaged_file_is_one_line(tmp_path: Path, header: object, data: int, length: int | None):
-    with pytest.raises(InputError, match=rf"{NAME}: (damaged or not a safetensors file|a holds numbers)") as caught:
+def test_a_damaged_file_is_an_error_of_one_line(tmp_path: Path, header: object, data: int, length: int | None):
+    message = rf"{NAME}: (is damaged or not a safetensors file|a has the data type)"
+    with pytest.raises(InputError, match=message) as caught:
         read_safetensors(written(tmp_path, header, data, length))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("C64", 32), ("F4", 2), ("F8_E8M0", 4), ("U64", 32)])
-def test_numbers_that_are_no_weights_are_named(tmp_path: Path, dtype: str, size: int):
+def test_an_unsupported_data_type_is_named(tmp_path: Path, dtype: str, size: int):
     entry = {"dtype": dtype, "shape": [4], "data_offsets": [0, size]}
-    with pytest.raises(InputError, match=rf"{NAME}: a holds numbers of type {dtype}"):
+    with pytest.raises(InputError, match=rf"{NAME}: a has the data type {dtype}, which is not supported; convert"):
         read_safetensors(written(tmp_path, {"a": entry}, size))
 
 
-def test_what_is_not_a_regular_file_is_named_and_not_opened(tmp_path: Path, monkeypatch):
+def test_anything_but_a_regular_file_is_named_and_not_opened(tmp_path: Path, monkeypatch):
     """Opening a named pipe without a writer waits for ever."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "empty").touch()
-    monkeypatch.chdir(tmp_path)  # the name of a socket may have no more than a hundred letters
+    monkeypatch.chdir(tmp_path)  # the path of a socket may have at most about a hundred characters
     with socket.socket(socket.AF_UNIX) as own:
         own.bind("socket")
     cases = {
@@ -147,12 +148,12 @@ class Code:
 @pytest.mark.parametrize(
     "shard", ["../evil.safetensors", "/evil.safetensors", "evil.bin", "two.safetensors/x", 3, None]
 )
-def test_an_index_names_only_safetensors_of_its_folder(shards: Path, monkeypatch, shard: object):
+def test_an_index_may_only_name_safetensors_in_its_folder(shards: Path, monkeypatch, shard: object):
     monkeypatch.chdir(shards)
     for place in (shards / "evil.bin", shards.parent / "evil.safetensors"):
         place.write_bytes(pickle.dumps({"a": Code()}))
     index(shards, {"a": shard, "b": "two.safetensors"})
-    with pytest.raises(InputError, match=r"index\.json: names .*; only \.safetensors files of the same folder"):
+    with pytest.raises(InputError, match=r"index\.json: names .*; only \.safetensors files in the same folder"):
         read_sharded(shards, NAME)
     assert not (shards / "ran").exists()
 
@@ -163,8 +164,8 @@ def test_an_index_names_only_safetensors_of_its_folder(shards: Path, monkeypatch
         ({}, "has no weight_map"),
         ([], "has no weight_map"),
         ({"a": "one.safetensors"}, None),
-        ({"a": "one.safetensors", "b": "one.safetensors"}, r"one\.safetensors: lacks b, which"),
-        ({"a": "two.safetensors", "b": "two.safetensors"}, r"two\.safetensors: lacks a, which"),
+        ({"a": "one.safetensors", "b": "one.safetensors"}, r"one\.safetensors: has no b, which"),
+        ({"a": "two.safetensors", "b": "two.safetensors"}, r"two\.safetensors: has no a, which"),
         ({"a": "one.safetensors", "c": "two.safetensors"}, r"two\.safetensors: holds b, which"),
         ({"a": "three.safetensors"}, r"three\.safetensors: no such file"),
     ],
@@ -178,6 +179,6 @@ def test_an_index_that_does_not_fit_its_shards_is_named(shards: Path, places: ob
         read_sharded(shards, NAME)
 
 
-def test_without_weights_the_file_is_named(tmp_path: Path):
+def test_a_missing_weights_file_is_named(tmp_path: Path):
     with pytest.raises(InputError, match=rf"{NAME}: no such file"):
         read_sharded(tmp_path, NAME)

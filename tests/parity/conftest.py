@@ -1,4 +1,4 @@
-"""The folders of golden values: the small files kept here and, where ``SIFTVTON_GOLDEN`` names one, a whole folder."""
+"""The folders of golden values: the small files kept here and, if ``SIFTVTON_GOLDEN`` is set, the folder it names."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ if "SIFTVTON_GOLDEN" in os.environ:
 
 @pytest.fixture(params=FOLDERS, ids=["kept", "SIFTVTON_GOLDEN"][: len(FOLDERS)])
 def golden(request: pytest.FixtureRequest) -> Callable[[str], Path]:
-    """``golden(name)`` is that file or folder; where the golden folder lacks it, the test is skipped."""
+    """``golden(name)`` is the path of a golden file or folder; the test is skipped if it does not exist."""
 
     def path(name: str) -> Path:
         if not (request.param / name).exists():

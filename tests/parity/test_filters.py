@@ -1,4 +1,4 @@
-"""Every filter leaves the matches that the published code leaves, stage by stage (golden ``filters.json``)."""
+"""After every stage, the filters keep the same matches as the published code (golden ``filters.json``)."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import numpy as np
 from siftvton.correspondence.filters import PRESETS, survivors
 from siftvton.correspondence.key_points import KeyPointMatches, KeyPoints
 
-WIDTH = 384  # of the pictures that the golden matches come from
+WIDTH = 384  # width of the pictures that the golden matches come from
 
 
 def key_points(rows: list[list[float]]) -> KeyPoints:
@@ -22,7 +22,7 @@ def key_points(rows: list[list[float]]) -> KeyPoints:
     )
 
 
-def test_filters_leave_the_published_matches_at_every_stage(golden: Callable[[str], Path]) -> None:
+def test_filters_keep_the_published_matches_at_every_stage(golden: Callable[[str], Path]) -> None:
     cases = json.loads(golden("filters.json").read_text())["cases"]
     assert cases
     for case in cases:

@@ -1,4 +1,4 @@
-"""The published model at full size: some 15 GB and minutes; run with --slow and SIFTVTON_GOLDEN."""
+"""The published model at full size. Needs about 15 GB and a few minutes; run with --slow and SIFTVTON_GOLDEN."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def loaded() -> dict[Path, TryOnPipeline]:
-    """The pipeline of the last manifest asked for: one at a time fits the memory."""
+    """The pipeline of the last requested manifest; only one fits into memory."""
     return {}
 
 

@@ -1,4 +1,4 @@
-"""From the pixels to the published correspondences (golden ``preprocess_sample``)."""
+"""The matches found in pictures are the published ones (golden ``preprocess_sample``)."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A tenth-width model: every garment feature, both predictions, both attention losses."""
+"""A model with a tenth of the width: every garment feature, both predictions, both attention losses."""
 
 import json
 from contextlib import nullcontext
@@ -34,14 +34,14 @@ def case(golden):
 
 
 def difference(ours: Tensor, golden: Tensor) -> float:
-    """max |ours − golden| over the golden array's deviation."""
+    """max |ours − golden|, divided by the standard deviation of the golden array."""
     return float((ours - golden).abs().max() / golden.std())
 
 
 @pytest.mark.parametrize("form", ["ours", "plain"])
 @torch.no_grad()
 def test_features_and_predictions(case, form: str):
-    """Ours, and the plain dataflow that the benchmarks compare with."""
+    """Tests our form and the plain dataflow that the benchmarks compare it with."""
     values, unet, encoder = case
     given = (values["timesteps"], values["image_context"])
     unused = plain.UnusedStages(encoder) if form == "plain" else None

@@ -1,4 +1,4 @@
-"""The network's inputs for one unpaired test item agree with what the published loader gives it."""
+"""The network's inputs for one unpaired test item agree with those of the published loader."""
 
 from collections.abc import Callable
 from pathlib import Path

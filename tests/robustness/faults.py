@@ -1,7 +1,7 @@
 """Kills, signals, full disks and second writers, for every long script: ``make faults``.
 
-Each case disturbs a run, then gives the same command again, undisturbed. What that leaves must be, file by file, what
-a run in one piece leaves, with no process left over and nothing outside of the output folder.
+Each case disturbs a run, then runs the same command again, undisturbed. The result must be identical to that of an
+uninterrupted run, file by file, with no process left over and nothing outside of the output folder.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from robustness.tally import tally
 from robustness.world import Undisturbed, World
 
 LIMIT = 600.0  # seconds that a case may take
-PATIENCE = 120.0  # seconds that a process may take to end once it is asked to, or to do all of its work
-KILLS = 3  # of each case, one after the other
+PATIENCE = 120.0  # seconds that a process may take to end after a signal, or to do all of its work
+KILLS = 3  # kills in each case, one after the other
 SIGNALS = {
     "SIGKILL": signal.SIGKILL,
     "SIGTERM": signal.SIGTERM,
     "SIGINT": signal.SIGINT,
 }
 STOPPED = (0, 1, 130, 143, -signal.SIGTERM, -signal.SIGINT)  # exit codes after a signal that can be caught
-DISKS = (2_000, 30_000, 300_000)  # bytes that a file may have
+DISKS = (2_000, 30_000, 300_000)  # limits on the size of a file, bytes
 
 
 @dataclass(frozen=True)
 class Long:
-    """A script that works for a while.
+    """A script that runs for some time.
 
     Attributes:
         keys: its arguments.
-        results: what is compared, as patterns in the output folder.
+        results: patterns of the files in the output folder that are compared.
     """
 
     keys: Callable[[World], tuple[str, ...]]
@@ -49,7 +49,7 @@ class Long:
 
 
 def _pairs(world: World) -> Path:
-    """A toy world that takes SIFT and the network a while."""
+    """A toy world that is large enough to keep SIFT and the network busy for some time."""
     keys = ("train_pairs=16", "test_pairs=8", "height=256", "width=192", "workers=1")
     return world.reference("more pairs", "make_toy_data", *keys)
 
@@ -120,11 +120,11 @@ def _command(script: str, bench: Bench, output: Path) -> list[str]:
     ]
 
 
-_numbers = count()  # of logs
+_numbers = count()  # numbers of the logs
 
 
 class Started:
-    """A script's process in a session of its own, so that whoever is left of it can be found."""
+    """The process of a script, in its own session, so that all processes left over can be found."""
 
     def __init__(self, script: str, bench: Bench, output: Path, file_size: int | None = None) -> None:
         self.script, self.log = script, bench.folder / f"log {next(_numbers)}.txt"
@@ -141,7 +141,7 @@ class Started:
         )
 
     def ended(self) -> Finished:
-        """How it ended; no end in time counts as a hang."""
+        """The end of the process; if it does not end in time, it counts as a hang."""
         try:
             code = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -155,7 +155,7 @@ class Started:
         self.process.wait()
 
     def left(self, patience: float = 15.0) -> list[str]:
-        """Command lines of processes of the session that are still there after a while."""
+        """Command lines of the processes of the session that still exist after ``patience`` seconds."""
         until = time.monotonic() + patience
         while (found := _of_session(self.process.pid)) and time.monotonic() < until:
             time.sleep(0.1)
@@ -165,7 +165,7 @@ class Started:
 def _of_session(session: int) -> list[str]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # gone meanwhile
+        with suppress(OSError):  # the process has ended meanwhile
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             if int(fields[3]) == session and fields[0] != "Z":
                 found.append((folder / "cmdline").read_text().replace("\0", " ").strip())
@@ -173,7 +173,7 @@ def _of_session(session: int) -> list[str]:
 
 
 def _undisturbed(script: str, bench: Bench) -> Undisturbed:
-    """The run in one piece, made once for all cases of the script."""
+    """The uninterrupted run, made once for all cases of the script."""
     world = bench.world
     if script not in world.undisturbed:
         output = world.folder / "undisturbed" / script
@@ -193,22 +193,22 @@ def _undisturbed(script: str, bench: Bench) -> Undisturbed:
 
 
 def _difference(script: str, bench: Bench) -> str:
-    """How the output differs from the undisturbed run's, over the files that are results."""
+    """How the result files differ from those of the undisturbed run, or an empty text."""
     whole = _undisturbed(script, bench).output
     for pattern in LONG[script].results:
-        made, wanted = (
+        made, expected = (
             {path.relative_to(folder): path.read_bytes() for path in folder.glob(pattern) if path.is_file()}
             for folder in (bench.output, whole)
         )
-        differing = sorted(str(name) for name in made.keys() | wanted.keys() if made.get(name) != wanted.get(name))
+        differing = sorted(str(name) for name in made.keys() | expected.keys() if made.get(name) != expected.get(name))
         if differing:
-            return f"{', '.join(differing[:3])} differ from an undisturbed run's"
+            return f"{', '.join(differing[:3])} differ from those of an undisturbed run"
     hidden = [path.name for path in bench.output.rglob(".*")]
     return f"{hidden[0]} is left over" if hidden else ""
 
 
 def _again(script: str, bench: Bench) -> Verdict:
-    """The same command, undisturbed, and what it leaves."""
+    """Run the same command undisturbed, and judge its results."""
     started = Started(script, bench, bench.output)
     finished = started.ended()
     left = started.left()
@@ -220,7 +220,7 @@ def _again(script: str, bench: Bench) -> Verdict:
 
 
 def _signalled(script: str, number: signal.Signals, to_group: bool, seed: int, bench: Bench) -> Verdict:
-    """Start and signal, several times, at drawn moments between the first file and the end."""
+    """Start the script and send a signal, several times, at random moments between its first file and its end."""
     whole = _undisturbed(script, bench)
     draw = np.random.default_rng([seed, number])
     for _ in range(KILLS):
@@ -241,7 +241,7 @@ def _signalled(script: str, number: signal.Signals, to_group: bool, seed: int, b
 
 
 def _full_disk(script: str, size: int, bench: Bench) -> Verdict:
-    """Files that cannot grow beyond a size: the system's answer is that of a full disk."""
+    """Limit the size of files; the system then answers as for a full disk."""
     _undisturbed(script, bench)
     finished = Started(script, bench, bench.output, size).ended()
     verdict = judged(finished, [str(bench.output)], lambda: _difference(script, bench))
@@ -252,7 +252,7 @@ def _full_disk(script: str, size: int, bench: Bench) -> Verdict:
 
 
 def _two(script: str, bench: Bench) -> Verdict:
-    """Two runs at once: each does the work or says in a line that the other one does."""
+    """Start two runs at once; each one must do the work or say in one line that the other run does it."""
     _undisturbed(script, bench)
     first = Started(script, bench, bench.output)
     second = Started(script, bench, bench.output)

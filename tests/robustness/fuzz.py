@@ -1,6 +1,6 @@
-"""Run the generated cases and print what became of them: ``make fuzz``, or ``make fuzz CASE=pictures``.
+"""Run the generated cases and print their outcomes: ``make fuzz``, or ``make fuzz CASE=pictures``.
 
-``CASE`` is a case's id or the beginning of several. The exit code is 1 where any case ended in a traceback or wrong.
+``CASE`` is the id of a case, or the beginning of ids. The exit code is 1 if a case ended in a traceback or wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One broken input at a time: the script runs in this process on a scratch folder, and what came of it is judged."""
+"""Run a script in this process on one broken input in a scratch folder, and judge the outcome."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from robustness.world import World
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-LIMIT = 60.0  # seconds that a case may take; one that waits for ever has a shorter limit of its own
-MEMORY = 2 << 30  # bytes that a case may ask for beyond what the process has
-CRASHED = 70  # the exit code of an error that nobody foresaw
+LIMIT = 60.0  # seconds that a case may take; cases that might wait for ever have a shorter limit
+MEMORY = 2 << 30  # bytes that a case may allocate in addition to what the process has
+CRASHED = 70  # the exit code of an unexpected error
 _BAR = re.compile(r"\d+%\||\d+\S* ?\[\d\d:\d\d")
 
 
 class Outcome(Enum):
-    """What became of a broken input."""
+    """The outcome of a broken input."""
 
-    RIGHT = "right"  # exit 0, and the result is what it has to be
-    CLEAR = "clear line"  # exit 1 or 2, one line that names the file or the key
-    TRACEBACK = "traceback"  # anything else that was raised, exit 70, or a message that names nothing
-    WRONG = "wrong"  # exit 0 and another result, a file elsewhere, foreign code that ran, a hang
+    RIGHT = "right"  # exit 0, and the result is correct
+    CLEAR = "clear line"  # exit 1 or 2, and one line that names the file or the key
+    TRACEBACK = "traceback"  # another exception, exit 70, or a message that names neither file nor key
+    WRONG = "wrong"  # exit 0 with another result, a file elsewhere, foreign code that ran, or a hang
 
     @property
     def is_good(self) -> bool:
@@ -53,7 +53,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """An outcome and what it rests on."""
+    """An outcome and the reason for it."""
 
     outcome: Outcome
     why: str = ""
@@ -71,10 +71,10 @@ class Case:
     """One broken input.
 
     Attributes:
-        kind: the row of the table that it counts in.
-        name: what is broken and how; unique in its kind.
-        act: breaks a copy of something, runs a script on it and judges.
-        limit: seconds; what takes longer hangs.
+        kind: the row of the table in which it is counted.
+        name: says what is broken and how; unique within its kind.
+        act: breaks a copy of an input, runs a script on it and judges the outcome.
+        limit: seconds; a longer case counts as a hang.
     """
 
     kind: str
@@ -89,7 +89,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a script left: its exit code, None where something was raised, and what it printed."""
+    """The end of a script: its exit code, or None if an exception was raised, and its printed text."""
 
     script: str
     code: int | None
@@ -105,23 +105,23 @@ class Finished:
 
 
 class HangError(BaseException):
-    """A case took longer than its limit. No handler of the code under test takes it for an error of its own."""
+    """A case took longer than its limit. It is not an Exception, so the code under test does not catch it."""
 
 
 class Bench:
-    """A case's own folder: ``inputs`` to break, ``output`` to write to, and places that must stay empty."""
+    """The folder of a case: ``inputs`` to break, ``output`` to write to, and folders that must stay empty."""
 
     def __init__(self, folder: Path, world: World) -> None:
         self.folder, self.world = folder, world
         self.inputs, self.output, self.canary = folder / "inputs", folder / "output", folder / "canary"
         self.elsewhere = [folder / name for name in ("working", "home", "temporary")]
-        self.connections: list[str] = []  # what was asked of the network, and refused
+        self.connections: list[str] = []  # addresses that were requested from the network, and refused
         self.may_download = False
         for path in (self.inputs, *self.elsewhere):
             path.mkdir(parents=True)
 
     def copy(self, part: str) -> Path:
-        """A copy of a part of the world, to be broken."""
+        """Copy a part of the world, so that the copy can be broken."""
         source = getattr(self.world, part)
         target = self.inputs / source.name
         if source.is_dir():
@@ -131,19 +131,19 @@ class Bench:
         return target
 
     def file(self, name: str, content: bytes | str = b"") -> Path:
-        """An input file with this content."""
+        """Write an input file with this content."""
         path = self.inputs / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
     def run(self, script: str, *keys: str) -> Finished:
-        """Run a script on the world's settings with these further arguments."""
+        """Run a script with the settings of the world and further arguments."""
         return run_script(script, "--config", str(self.world.settings), f"output={self.output}", *keys)
 
 
 def run_script(script: str, *arguments: str) -> Finished:
-    """Run ``scripts/<script>.py`` in this process, as a command line would."""
+    """Run ``scripts/<script>.py`` in this process, as from a command line."""
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True) for _ in range(2)]
     code: int | None = None
     raised = ""
@@ -159,18 +159,18 @@ def run_script(script: str, *arguments: str) -> Finished:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         except HangError:
             raise
-        except BaseException as error:  # noqa: BLE001, whatever it is, it is what the table counts
+        except BaseException as error:  # noqa: BLE001, the table counts every exception
             raised = _described(error)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    for state in (AcceleratorState, GradientState, PartialState):  # accelerate's state is a process's
+    for state in (AcceleratorState, GradientState, PartialState):  # accelerate keeps global state
         state._reset_state()
     out, err = (stream.buffer.getvalue().decode("utf-8", "replace") for stream in streams)
     return Finished(script, code, out, err, raised)
 
 
 def _described(error: BaseException) -> str:
-    """An error's kind, its first line, and where in the package it was raised."""
+    """The type of an error, its first line, and where in the package it was raised."""
     said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "siftvton" in frame.filename]
     return f"{said} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else said
@@ -183,13 +183,13 @@ def judged(
     others: Callable[[], str] = lambda: "",
     refusable: bool = True,
 ) -> Verdict:
-    """The verdict on a script's end.
+    """The verdict on the end of a script.
 
     Args:
-        names: a message has to hold one of these: the file, or the key.
-        same: after exit 0, how the result differs from what it has to be; None: only a refusal is right.
-        others: after a refusal, what is wrong with the work on inputs that are whole.
-        refusable: False for an unusual input that has to be read.
+        names: the message must contain one of these, such as the file or the key.
+        same: after exit 0, says how the result differs from the correct one; None: only a refusal is right.
+        others: after a refusal, says what is wrong with the results for undamaged inputs.
+        refusable: False for an unusual input that must be read.
     """
     if finished.raised or finished.code is None:
         return Verdict(Outcome.TRACEBACK, finished.raised)
@@ -206,7 +206,7 @@ def judged(
 
 
 def _unclear(finished: Finished, names: Sequence[str]) -> str:
-    """What a refusal's message lacks, or nothing. Indented lines list pairs; a warning is no error."""
+    """What is unclear about the message of a refusal, or an empty text. Indented lines and warnings are allowed."""
     if finished.code not in (1, 2):
         return f"exit {finished.code}: {' | '.join(finished.lines[-2:])}"
     heads = [line for line in finished.lines if not line.startswith((" ", "warning: "))]
@@ -224,7 +224,7 @@ def judged_call(
     names: Sequence[str] = (),
     refusable: bool = True,
 ) -> Verdict:
-    """The verdict on a call in place of a script: it returns how its result differs, or raises one of ``errors``."""
+    """The verdict on a call instead of a script; the call returns how its result differs, or raises ``errors``."""
     try:
         difference = call()
     except errors as error:
@@ -240,7 +240,7 @@ def judged_call(
 
 
 def attempt(case: Case, world: World) -> Verdict:
-    """Run a case in a folder of its own, within its time, and look for traces where none may be."""
+    """Run a case in its own folder within its time limit, and check for traces outside of its output."""
     folder = Path(tempfile.mkdtemp(prefix="robustness-"))
     try:
         bench = Bench(folder, world)
@@ -257,7 +257,7 @@ def attempt(case: Case, world: World) -> Verdict:
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every file below ``folder``: its size and when it was changed."""
+    """The size and the modification time of every file below ``folder``."""
     found = {}
     for path in folder.rglob("*"):
         state = path.lstat()
@@ -266,12 +266,12 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _is_report(path: Path) -> bool:
-    """The traceback of an error that nobody foresaw, which the script named."""
+    """Whether a file is the traceback of an unexpected error, which the script has named."""
     return path.name.startswith("traceback-")
 
 
 def _traces(bench: Bench) -> list[str]:
-    """What happened outside of the output folder."""
+    """Descriptions of what happened outside of the output folder."""
     children = [child for path in bench.elsewhere for child in path.iterdir()]
     traces = [f"{child.parent.name} folder holds {child.name}" for child in children if not _is_report(child)]
     if os.path.lexists(bench.canary):
@@ -281,14 +281,14 @@ def _traces(bench: Bench) -> list[str]:
     before, after = bench.world.known, tree(bench.world.folder)
     if after != before:
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-        traces.append(f"changed {', '.join(changed[:3])}, which only had to be read")
-        bench.world.note()  # no later case is to blame
+        traces.append(f"changed {', '.join(changed[:3])}, which must only be read")
+        bench.world.note()  # so that no later case is blamed
     return traces
 
 
 @contextmanager
 def _confined(bench: Bench) -> Iterator[None]:
-    """No network, empty home and temporary folders, and a Ghostscript that tells when it is called."""
+    """Run the block without network, in empty home and temporary folders, with a Ghostscript that leaves a trace."""
     working, home, temporary = bench.elsewhere
     ghostscript = bench.folder / "gs"
     ghostscript.write_text(f"#!/bin/sh\ntouch '{bench.canary}'\n")
@@ -313,7 +313,7 @@ def _confined(bench: Bench) -> Iterator[None]:
         mock.patch.multiple(EpsImagePlugin, gs_binary=str(ghostscript), gs_windows_binary=None),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore")  # libraries' own, which are no lines of the script's
+        warnings.simplefilter("ignore")  # warnings of libraries are not messages of the script
         logging.disable()
         os.chdir(working)
         try:
@@ -325,7 +325,7 @@ def _confined(bench: Bench) -> Iterator[None]:
 
 @contextmanager
 def _bounded_memory() -> Iterator[None]:
-    """Too much memory is an error at once, instead of the machine's end."""
+    """Make too much memory an error inside the block, before the machine runs out of memory."""
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY, hard))
@@ -337,14 +337,14 @@ def _bounded_memory() -> Iterator[None]:
 
 @contextmanager
 def time_limit(seconds: float, folder: Path) -> Iterator[None]:
-    """Raise :class:`HangError` after so many seconds; whoever waits on a FIFO in ``folder`` is let go first."""
+    """Raise :class:`HangError` after ``seconds``; then also open FIFOs in ``folder``, to free code that waits there."""
 
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:
         raise HangError
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    release = threading.Timer(seconds + 0.5, _open_fifos, [folder])  # for code that is deaf to signals meanwhile
+    release = threading.Timer(seconds + 0.5, _open_fifos, [folder])  # for code that does not react to signals
     release.start()
     try:
         yield

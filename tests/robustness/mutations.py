@@ -1,4 +1,4 @@
-"""Ways to break bytes and JSON, the same on every run."""
+"""Ways to break bytes and JSON; every run makes the same changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POSTSCRIPT = (
 PDF = b"%PDF-1.4\n1 0 obj << /Type /Catalog >> endobj\ntrailer << /Root 1 0 R >>\n%%EOF\n"
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="96" height="128"><rect/></svg>\n'
 
-# What may lie where a file of any kind is expected.
+# Contents that can be in place of a file of any kind.
 IN_PLACE: dict[str, bytes] = {
     "empty": b"",
     "LFS pointer": LFS_POINTER,
@@ -35,7 +35,7 @@ IN_PLACE: dict[str, bytes] = {
 
 
 def truncations(places: int) -> dict[str, Change]:
-    """Cuts at the first bytes and at evenly spread places."""
+    """The bytes cut off after the first few bytes and at evenly spaced positions."""
     cuts: dict[str, Change] = {f"first {size} bytes": lambda data, size=size: data[:size] for size in (1, 2, 7, 100)}
     for place in range(1, places):
         cuts[f"cut at {place} of {places}"] = lambda data, place=place: data[: len(data) * place // places]
@@ -44,7 +44,7 @@ def truncations(places: int) -> dict[str, Change]:
 
 
 def flips(count: int, bits: int = 1) -> dict[str, Change]:
-    """Some bits turned, at places that are drawn for each number."""
+    """The bytes with some bits flipped, at positions that are drawn for each number."""
 
     def flipped(data: bytes, seed: int) -> bytes:
         draw = np.random.default_rng(seed)
@@ -56,7 +56,7 @@ def flips(count: int, bits: int = 1) -> dict[str, Change]:
     return {f"flipped bits {seed}": lambda data, seed=seed: flipped(data, seed) for seed in range(count)}
 
 
-# Values that a configuration's keys may be given, as Python reads them from JSON or YAML.
+# Values for the keys of a configuration, as Python reads them from JSON or YAML.
 VALUES: dict[str, Any] = {
     "null": None,
     "true": True,
@@ -79,10 +79,10 @@ VALUES: dict[str, Any] = {
 
 
 def key_changes(content: dict[str, Any], turns: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every key of a JSON object set to other values, and every key left out.
+    """The JSON objects with one key set to another value or left out, for every key.
 
     Args:
-        turns: each key is given one in so many of the values; the keys take turns.
+        turns: each key gets one in ``turns`` of the values; the keys take turns.
     """
     for place, key in enumerate(content):
         for name, value in list(VALUES.items())[place % turns :: turns]:
@@ -92,7 +92,7 @@ def key_changes(content: dict[str, Any], turns: int = 1) -> Iterator[tuple[str, 
 
 
 def json_changes(content: Any) -> Iterator[tuple[str, bytes]]:
-    """A JSON document's bytes, broken as text and in its shape."""
+    """The bytes of a JSON document, with broken text and with broken structure."""
     whole = json.dumps(content)
     yield from (
         ("a byte-order mark", b"\xef\xbb\xbf" + whole.encode()),

@@ -1,4 +1,4 @@
-"""Try many cases and count what became of them, kind by kind."""
+"""Run many cases and count their outcomes by kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robustness.world import made_world
 
 
 def table(counts: Mapping[tuple[str, Outcome], int]) -> str:
-    """Markdown: a row a kind, a column an outcome, and the sums."""
+    """A Markdown table with a row for each kind, a column for each outcome, and sums."""
     kinds = dict.fromkeys(kind for kind, _ in counts)
     lines = [
         f"| kind | cases tried | {' | '.join(outcome.value for outcome in Outcome)} |",
@@ -25,14 +25,14 @@ def table(counts: Mapping[tuple[str, Outcome], int]) -> str:
 
 
 def tally(cases: Iterable[Case], command: str, prefix: str = "") -> int:
-    """Try the cases whose ids begin with ``prefix``; print those that went wrong, how to repeat them, and the table.
+    """Run the cases with ids that begin with ``prefix``; print the failed ones, how to repeat them, and the table.
 
     Returns:
-        The exit code: 1 where a case ended in a traceback or wrong, 2 where there is no such case.
+        The exit code: 1 if a case ended in a traceback or wrong, 2 if no case has this prefix.
     """
     cases = [case for case in cases if case.id.startswith(prefix)]
     if not cases:
-        print(f"CASE={prefix}: no case begins like this", file=sys.stderr)
+        print(f"CASE={prefix}: no case begins with this text", file=sys.stderr)
         return 2
     counts: Counter[tuple[str, Outcome]] = Counter()
     began = time.monotonic()

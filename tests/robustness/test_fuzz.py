@@ -1,4 +1,4 @@
-"""A part of the generated cases (``make fuzz`` runs all), and that the harness sees what it is there for."""
+"""A part of the generated cases (``make fuzz`` runs all), and tests of the harness itself."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from robustness.tally import table, tally
 from robustness.world import World, made_world
 
 CASES = list(all_cases())
-SHARE = 45  # one case in so many is tried here
+SHARE = 45  # one in 45 cases is run here
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.mark.parametrize("case", sample(CASES, SHARE), ids=lambda case: case.id)
-def test_a_broken_input_is_read_right_or_refused_in_one_line(case: Case, world: World) -> None:
+def test_a_broken_input_is_read_correctly_or_refused_in_one_line(case: Case, world: World) -> None:
     verdict = attempt(case, world)
     assert verdict.outcome.is_good, f"{verdict.outcome.value}: {verdict.why}; make fuzz CASE='{case.id}'"
 
@@ -52,8 +52,8 @@ def test_only_a_line_that_names_the_file_is_clear() -> None:
         assert judged(unclear, ["a.jpg"]).outcome is Outcome.TRACEBACK
 
 
-def test_what_is_done_must_be_right() -> None:
-    assert judged(finished(0)).outcome is Outcome.WRONG, "a refusal was due"
+def test_a_result_must_be_correct() -> None:
+    assert judged(finished(0)).outcome is Outcome.WRONG, "only a refusal is right"
     assert judged(finished(0), same=lambda: "").outcome is Outcome.RIGHT
     assert judged(finished(0), same=lambda: "other pixels").outcome is Outcome.WRONG
     line = finished(1, "infer.py: a.jpg")
@@ -84,9 +84,9 @@ def _asks(_: Bench) -> None:
     ],
     ids=["canary", "working folder", "home", "Ghostscript", "inputs", "hang", "network"],
 )
-def test_traces_are_seen(act: Callable[[Bench], object], trace: str) -> None:
+def test_traces_outside_of_the_output_are_found(act: Callable[[Bench], object], trace: str) -> None:
     with made_world() as own:
-        own.data  # noqa: B018, made here, so that a change to it is one
+        own.data  # noqa: B018, made before the case, so that a change is noticed
 
         def case(bench: Bench) -> Verdict:
             act(bench)
@@ -102,7 +102,7 @@ def test_the_table_counts_by_kind_and_outcome() -> None:
     assert lines[2:] == ["| a | 3 | 2 | 0 | 0 | 1 |", "| b | 4 | 0 | 4 | 0 | 0 |", "| all | 7 | 2 | 4 | 0 | 1 |"]
 
 
-def test_a_wrong_case_is_the_exit_code(capsys: pytest.CaptureFixture) -> None:
+def test_a_wrong_case_sets_the_exit_code(capsys: pytest.CaptureFixture) -> None:
     outcomes = {"right": harness.RIGHT, "bad": harness.wrong("other pixels")}
     cases = [Case("k", name, lambda _, verdict=verdict: verdict) for name, verdict in outcomes.items()]
     assert tally(cases, "make fuzz", "k/right") == 0

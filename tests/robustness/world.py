@@ -1,4 +1,4 @@
-"""What the cases break copies of: small, whole inputs of every kind, made once by the scripts themselves."""
+"""Small, undamaged inputs of every kind, made once by the scripts themselves; the cases break copies of them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ REPORT_NUMBERS = {
     },
     "matches/00000_00_sift_matches.json": [[[1.0, 2.0], [3.0, 4.0]]],
 }
-# A network of thousandths of the full size, for runs whose weights do not matter.
+# A network with about a thousandth of the full size, for runs that do not depend on the weights.
 TINY = {
     "pretrained": None,
     "channels": [16, 32, 32],
@@ -72,7 +72,7 @@ TINY = {
 
 
 def _part(make: Callable[[World], Path]) -> cached_property[Path]:
-    """A part of the world, made when it is first asked for."""
+    """A part of the world, made at its first use."""
 
     @wraps(make)
     def made(world: World) -> Path:
@@ -85,7 +85,7 @@ def _part(make: Callable[[World], Path]) -> cached_property[Path]:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A run that nothing stopped: its output folder, and after how many seconds it first wrote and ended."""
+    """An uninterrupted run: its output folder, and the seconds until it first wrote a file and until it ended."""
 
     output: Path
     first: float
@@ -93,7 +93,7 @@ class Undisturbed:
 
 
 class World:
-    """Paths of whole inputs. ``known`` is what was made so far: nothing else may change it."""
+    """Paths of undamaged inputs. ``known`` lists the files made so far, which no case may change."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -114,7 +114,7 @@ class World:
 
     @_part
     def settings(self) -> Path:
-        """A configuration file with every script's keys, each set to something quick."""
+        """A configuration file with the keys of all scripts, set to quick values."""
         content = {
             "data": {
                 "root": str(self.data),
@@ -165,21 +165,21 @@ class World:
 
     @_part
     def results(self) -> Path:
-        """What infer.py makes of the test pairs."""
+        """The results of infer.py for the test pairs."""
         folder = self.folder / "results"
         self._make("infer", f"output={folder}")
         return folder
 
     @_part
     def run(self) -> Path:
-        """A training run after two updates, a checkpoint of each."""
+        """A training run after two updates, with a checkpoint of each."""
         folder = self.folder / "run"
         self._make("train", f"output={folder}", f"data.matches={self.matches}")
         return folder
 
     @_part
     def longer_run(self) -> Path:
-        """The same run, gone on for a third update."""
+        """The same run, continued for a third update."""
         folder = _copied(self.run, self.folder / "longer run")
         self._make("train", f"output={folder}", f"data.matches={self.matches}", "train.updates=3")
         return folder
@@ -196,7 +196,7 @@ class World:
 
     @_part
     def measures(self) -> Path:
-        """What an experiment of two arms and two seeds has measured."""
+        """The measures of an experiment with two arms and two seeds."""
         folder = self.folder / "measures"
         for place, (arm, keys) in enumerate(ARMS.items()):
             for seed in (0, 1):
@@ -209,7 +209,7 @@ class World:
 
     @_part
     def report(self) -> Path:
-        """What `make demo` leaves, in small."""
+        """A small version of the files that `make demo` writes."""
         folder = self.folder / "report"
         for name in REPORT_PICTURES:
             write_image(folder / name, np.full((8, 8, 3), 90, np.uint8))
@@ -222,7 +222,7 @@ class World:
         return folder
 
     def reference(self, name: str, script: str, *keys: str) -> Path:
-        """The output folder of a script run on whole inputs, made once under this name."""
+        """The output folder of a script on undamaged inputs, made once under this name."""
         folder = self.folder / "references" / name
         if not folder.exists():
             self._make(script, f"output={folder}", *keys)
@@ -230,7 +230,7 @@ class World:
         return folder
 
     def note(self) -> None:
-        """Take what is there now as made."""
+        """Record the present files as made."""
         self.known = tree(self.folder)
 
     def _make(self, script: str, *keys: str) -> None:
@@ -239,14 +239,14 @@ class World:
 
 
 def succeeded(finished: Finished) -> Finished:
-    """The same; what is whole must be read, or nothing else means anything."""
+    """Run a script and require exit code 0, because undamaged inputs must be read."""
     assert finished.code == 0, f"{finished.script}: {finished.code} {finished.raised} {finished.err}"
     return finished
 
 
 @contextmanager
 def made_world() -> Iterator[World]:
-    """A world in a temporary folder that other users may enter."""
+    """A world in a temporary folder that other users can enter."""
     folder = Path(tempfile.mkdtemp(prefix="world-"))
     folder.chmod(0o755)
     try:

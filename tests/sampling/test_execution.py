@@ -1,4 +1,4 @@
-"""Samplers, and how a pipeline runs: none of it changes what is computed, but half precision."""
+"""Samplers, and how a pipeline runs; of the latter, only half precision and tiles change the results."""
 
 from functools import partialmethod
 from typing import Any
@@ -24,8 +24,10 @@ SAMPLERS = ["DDIMScheduler", "DDPMScheduler", "DEISMultistepScheduler", "DPMSolv
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("name", ["PNDMScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler",
                                   "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler"])  # fmt: skip
-def test_a_network_that_knows_the_latent_is_followed_to_it(pipeline: TryOnPipeline, name: str, prediction_type: str):
-    """Whatever the sampler's own scaling of the latents: the network sees them at the trained noise level."""
+def test_a_network_that_knows_the_latent_leads_every_sampler_to_it(
+    pipeline: TryOnPipeline, name: str, prediction_type: str
+):
+    """Samplers scale the latents differently, but the network always sees them at the trained noise level."""
     pipeline.scheduler = build.scheduler(prediction_type)
     alphas = pipeline.scheduler.alphas_cumprod
     use_scheduler(pipeline, name)
@@ -53,7 +55,7 @@ def test_other_samplers_end_near_plms(pipeline: TryOnPipeline):
 
 
 def sampler(name: str, spacing: str | None) -> Any:
-    """``leading`` is what a saved pipeline's configuration says to every sampler; None: each keeps its own spacing."""
+    """A saved pipeline's configuration gives every sampler ``leading`` spacing; None: each keeps its own spacing."""
     config = dict(build.scheduler().config)
     if spacing:
         del config["_use_default_values"]
@@ -61,7 +63,7 @@ def sampler(name: str, spacing: str | None) -> Any:
 
 
 def end_and_first_timestep(scheduler: Any, steps: int) -> tuple[float, float]:
-    """How far from its latent a network that knows it ends, and where it began."""
+    """The final squared error of a network that knows its latent, and the first timestep."""
     latent, start = torch.randn(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     alphas = build.scheduler().alphas_cumprod
     times: list[float] = []
@@ -77,7 +79,7 @@ def end_and_first_timestep(scheduler: Any, steps: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize("spacing", [None, "leading"], ids=["own_spacing", "leading"])
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_sampling_begins_where_the_start_is_noised_to(name: str, spacing: str | None):
+def test_sampling_begins_near_the_timestep_of_the_start(name: str, spacing: str | None):
     scheduler = sampler(name, spacing)
     for steps in (1, 2, 4, 9, 50):
         error, first = end_and_first_timestep(scheduler, steps)
@@ -96,7 +98,7 @@ def test_sampling_begins_where_the_start_is_noised_to(name: str, spacing: str | 
 
 
 @pytest.mark.parametrize("name", ["DDIMScheduler", "DPMSolverMultistepScheduler", "PNDMScheduler"])
-def test_as_many_steps_as_the_schedule_has_timesteps(name: str):
+def test_a_step_for_every_timestep_of_the_schedule_is_allowed(name: str):
     error, first = end_and_first_timestep(sampler(name, None), 1000)
     assert error < 0.01
     assert first == 999
@@ -110,13 +112,13 @@ def test_the_published_numbers_of_steps_keep_their_timesteps():
 
 
 @pytest.mark.parametrize(("steps", "allowed"), [(112, "111 or 113"), (600, "500 or 890"), (0, "1"), (1001, "1000")])
-def test_refused_steps_name_the_nearest_that_are_allowed(steps: int, allowed: str):
+def test_a_refused_number_of_steps_names_the_nearest_allowed_ones(steps: int, allowed: str):
     with pytest.raises(UsageError, match=rf"^steps={steps}: PNDMScheduler cannot divide .*; use {allowed}$"):
         with_timesteps(build.scheduler(), steps)
 
 
-def test_the_samplers_that_may_be_named(pipeline: TryOnPipeline):
-    """Not among them: one for another scaling of the latents, and one whose noise no generator of ours decides."""
+def test_an_unknown_sampler_is_refused_with_the_allowed_ones(pipeline: TryOnPipeline):
+    """Not allowed are a sampler with another scaling of the latents, and one with its own noise generator."""
     with pytest.raises(UsageError, match=f"scheduler=Plms is not allowed; use one of {', '.join(SAMPLERS)}$"):
         use_scheduler(pipeline, "Plms")
 
@@ -124,8 +126,8 @@ def test_the_samplers_that_may_be_named(pipeline: TryOnPipeline):
 @pytest.mark.parametrize(
     "name", ["DDPMScheduler", "EulerAncestralDiscreteScheduler", "KDPM2AncestralDiscreteScheduler"]
 )
-def test_a_draw_at_every_step_is_each_images_own(name: str):
-    """Of latents, at full strength: a network that predicts no noise leaves what the sampler itself draws."""
+def test_each_image_draws_the_noise_of_every_step_from_its_own_generator(name: str):
+    """The network predicts no noise, so the latents show the sampler's own noise at full strength."""
     scheduler = getattr(diffusers, name).from_config(build.scheduler().config, clip_sample=False)
     start = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -139,7 +141,7 @@ def test_a_draw_at_every_step_is_each_images_own(name: str):
 
 
 def test_the_context_is_projected_once(pipeline: TryOnPipeline):
-    """Its projections do not change over the steps; and nothing of them is kept for the next pictures."""
+    """Its projections do not change during sampling, and they are not kept for the next pictures."""
     projection = pipeline.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_v
     calls = []
     projection.register_forward_hook(lambda *_: calls.append(1))
@@ -164,7 +166,7 @@ def test_the_result_does_not_depend_on_how_it_runs(
 
 
 def smooth(height: int, width: int) -> dict[str, Tensor]:
-    """What a pipeline is called with: pictures without sharp edges, all to be painted."""
+    """Arguments for a pipeline: pictures without sharp edges, to be painted everywhere."""
     draw = torch.Generator().manual_seed(0)
     coarse = torch.rand(4, 3, height // 16, width // 16, generator=draw) * 2 - 1
     pictures = nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(-1, 1)
@@ -175,7 +177,7 @@ def smooth(height: int, width: int) -> dict[str, Tensor]:
 def test_tiles_are_decoded_near_the_whole_and_nothing_is_encoded_in_tiles(
     pipeline: TryOnPipeline, monkeypatch: pytest.MonkeyPatch
 ):
-    """Tiles of 64 pixels for 128 × 96: 6 of them; with diffusers' default of 32 pixels it is 7 levels off, not 3."""
+    """A picture of 128 × 96 has 6 tiles of 64 pixels. The error is 3 levels; with diffusers' default of 32 it is 7."""
     monkeypatch.setattr("siftvton.sampling.execution.SAMPLE_SIZE", 64)
     calls: list[nn.Module] = []
     for part in (pipeline.vae.encoder, pipeline.vae.decoder):
@@ -190,7 +192,7 @@ def test_tiles_are_decoded_near_the_whole_and_nothing_is_encoded_in_tiles(
 
 
 def test_a_tile_has_512_pixels(pipeline: TryOnPipeline):
-    """As Stable Diffusion's own; guards a 512 × 384 picture decoded in 352 tiles of 4 × 4 latent cells."""
+    """As in Stable Diffusion. Once, a 512 × 384 picture was decoded in 352 tiles of 4 × 4 latent cells."""
     with torch.device("meta"):
         assert build.full_autoencoder().config.sample_size == 512
     pipeline.vae = build.autoencoder([8, 8, 8, 8], blocks_per_level=1, norm_groups=8)
@@ -203,7 +205,7 @@ def test_a_tile_has_512_pixels(pipeline: TryOnPipeline):
     assert sizes == [(64, 48), (64, 24), (32, 24)]
 
 
-def test_channels_lie_last_where_it_is_asked_for(pipeline: TryOnPipeline):
+def test_channels_last_changes_the_memory_layout_of_all_networks(pipeline: TryOnPipeline):
     place(pipeline, ExecutionConfig(device="cpu", channels_last=True))
     for part in (pipeline.unet, pipeline.garment_encoder, pipeline.vae):
         kernels = [
@@ -215,7 +217,7 @@ def test_channels_lie_last_where_it_is_asked_for(pipeline: TryOnPipeline):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_near(pipeline: TryOnPipeline, dtype: torch.dtype):
+def test_results_in_half_precision_are_close(pipeline: TryOnPipeline, dtype: torch.dtype):
     plain = pipeline(**given(1), generators=generators(1), steps=2)
     result = pipeline.to(dtype)(**given(1), generators=generators(1), steps=2)
     assert (result.int() - plain.int()).abs().float().mean() < 8

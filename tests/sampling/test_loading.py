@@ -18,7 +18,7 @@ from siftvton.sampling.pipeline import TryOnPipeline
 
 
 def tiny_parts(sizes: ModelConfig) -> Callable[[], dict]:
-    """What makes the empty parts of the tiny pipeline."""
+    """A function that makes the empty parts of the tiny pipeline."""
     return lambda: {"vae": build.autoencoder([8, 16, 16], 1, 8), **build.network_parts(sizes)}
 
 
@@ -28,7 +28,7 @@ def folder(pipeline: TryOnPipeline, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_a_saved_pipeline_comes_back_whole(pipeline: TryOnPipeline, folder: Path):
+def test_a_saved_pipeline_loads_completely(pipeline: TryOnPipeline, folder: Path):
     loaded = load(folder)
     assert loaded.stride == pipeline.stride == 16
     for name, part in pipeline.components.items():
@@ -51,17 +51,17 @@ def test_a_folder_without_a_part_is_named(folder: Path):
         load(folder)
 
 
-def test_another_folder_than_a_pipelines_is_named_with_where_one_is(folder: Path, tmp_path: Path):
+def test_a_folder_without_a_pipeline_is_refused_and_a_pipeline_nearby_is_named(folder: Path, tmp_path: Path):
     run = tmp_path / "run"
     checkpoint = run / "checkpoints" / "update-0000001"
     checkpoint.mkdir(parents=True)
     with pytest.raises(
-        InputError, match=r"run: is not a saved pipeline, since .*scheduler; one holds the folders .*vae"
+        InputError, match=r"run: is not a saved pipeline, because .*scheduler; use a folder that holds .*vae"
     ):
         load(run)
     folder.rename(run / "model")
     for other in (run, checkpoint, run / "model" / "unet"):
-        with pytest.raises(InputError, match=rf"{other}: is not a saved pipeline.*; {run}/model is one"):
+        with pytest.raises(InputError, match=rf"{other}: is not a saved pipeline.*; use {run}/model$"):
             load(other)
 
 
@@ -77,12 +77,12 @@ def test_weights_of_another_shape_are_named(folder: Path):
 def test_truncated_weights_are_named(folder: Path):
     path = folder / "garment_encoder" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"diffusion_pytorch_model\.safetensors: damaged or not a safetensors file"):
+    with pytest.raises(InputError, match=r"diffusion_pytorch_model\.safetensors: is damaged or not a safetensors file"):
         load(folder)
 
 
-def test_a_missing_weight_is_not_made_up(folder: Path):
-    """Loaders fill gaps with random weights and a warning."""
+def test_a_missing_weight_is_refused(folder: Path):
+    """The libraries' loaders would use random weights and print a warning."""
     path = folder / "image_context" / "diffusion_pytorch_model.safetensors"
     tensors = load_file(path)
     tensors.pop("norm.weight")
@@ -104,13 +104,13 @@ def changed(path: Path, change: Callable[[dict], None]) -> None:
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_weights_that_are_not_finite_are_refused(folder: Path, value: float):
-    """Guards against wholly black pictures and exit code 0."""
+    """Once, such weights gave black pictures and exit code 0."""
     changed(folder / "unet" / WEIGHTS, lambda tensors: tensors["conv_out.bias"][1:2].fill_(value))
     with pytest.raises(InputError, match=r"unet: conv_out\.bias holds values that are NaN or infinite in float32"):
         load(folder)
 
 
-def test_weights_too_large_for_the_type_that_is_asked_for_are_refused(folder: Path):
+def test_weights_too_large_for_the_requested_data_type_are_refused(folder: Path):
     changed(folder / "vae" / WEIGHTS, lambda tensors: tensors["quant_conv.bias"][1:2].fill_(70_000))
     load(folder)
     with pytest.raises(InputError, match=r"vae: quant_conv\.bias holds values that are NaN or infinite in float16"):
@@ -124,9 +124,11 @@ def test_a_published_checkpoint_that_is_not_finite_is_refused(pipeline: TryOnPip
         from_published(tensors, tmp_path / "x.ckpt", make_parts=tiny_parts(sizes))
 
 
-def test_what_is_not_finite_is_not_saved(pipeline: TryOnPipeline, tmp_path: Path):
+def test_weights_that_are_not_finite_are_not_saved(pipeline: TryOnPipeline, tmp_path: Path):
     pipeline.garment_encoder.garment_conv.bias.data[2] = torch.inf
-    with pytest.raises(InputError, match=r"model: not written, since garment_encoder\.garment_conv\.bias holds NaN"):
+    with pytest.raises(
+        InputError, match=r"model: was not written, because garment_encoder\.garment_conv\.bias holds NaN"
+    ):
         save(pipeline, tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
@@ -136,7 +138,7 @@ def test_whole_numbers_in_place_of_weights_are_named(folder: Path, dtype: torch.
     name = "conv_out.bias"
     changed(folder / "unet" / WEIGHTS, lambda tensors: tensors.update({name: tensors[name].to(dtype)}))
     kind = str(dtype).removeprefix("torch.")
-    with pytest.raises(InputError, match=rf"unet: conv_out\.bias holds {kind} numbers; floating-point weights"):
+    with pytest.raises(InputError, match=rf"unet: conv_out\.bias has the data type {kind}; use floating-point weights"):
         load(folder)
 
 
@@ -146,7 +148,7 @@ def test_eight_bit_floats_are_read(folder: Path):
     assert load(folder).unet.conv_out.bias.tolist() == [1.5] * 4
 
 
-def test_every_tensor_keeps_its_own_precision_where_none_is_asked_for(folder: Path):
+def test_every_tensor_keeps_its_precision_if_none_is_requested(folder: Path):
     name = "conv_out.bias"
     changed(folder / "unet" / WEIGHTS, lambda tensors: tensors.update({name: tensors[name].half()}))
     unet = load(folder, None).unet
@@ -154,7 +156,7 @@ def test_every_tensor_keeps_its_own_precision_where_none_is_asked_for(folder: Pa
 
 
 def test_names_of_older_libraries_are_read(folder: Path, pipeline: TryOnPipeline):
-    """transformers 4 wrote a prefix and position indices; diffusers before 0.15 named the attention otherwise."""
+    """transformers 4 wrote a prefix and position indices; diffusers before 0.15 used other names in the attention."""
 
     def older_clip(tensors: dict) -> None:
         names = [name for name in tensors if not name.startswith("vision_model.")]
@@ -176,7 +178,7 @@ def test_names_of_older_libraries_are_read(folder: Path, pipeline: TryOnPipeline
         assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
 
 
-def test_one_tensor_by_two_names_is_refused(folder: Path):
+def test_a_tensor_under_two_names_is_refused(folder: Path):
     name = "decoder.mid_block.attentions.0.{}.weight"
     changed(
         folder / "vae" / WEIGHTS,
@@ -194,7 +196,7 @@ def test_one_tensor_by_two_names_is_refused(folder: Path):
     ],
 )
 def test_parts_that_do_not_fit_each_other_are_named(folder: Path, part: str, change: dict, message: str):
-    """The weights have the same shapes, whatever the number of heads or groups."""
+    """The shapes of the weights do not show the number of heads or groups."""
     path = folder / part / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(InputError, match=message):
@@ -202,7 +204,7 @@ def test_parts_that_do_not_fit_each_other_are_named(folder: Path, part: str, cha
 
 
 def test_sizes_are_compared_before_memory_is_taken(folder: Path):
-    """65,536 channels a level would be terabytes."""
+    """Levels with 65,536 channels would take terabytes."""
     path = folder / "unet" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"channels": [65_536] * 3}))
     with pytest.raises(InputError, match=r"unet: the weights do not fit config\.json"):
@@ -210,7 +212,7 @@ def test_sizes_are_compared_before_memory_is_taken(folder: Path):
 
 
 def test_a_configuration_cannot_name_code_or_a_repository(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """No file of a folder reaches the loaders of the libraries, which fetch what they find named."""
+    """No file of a folder reaches the loaders of the libraries, which would download what it names."""
     for name in ("unet", "image_encoder", "scheduler"):
         path = next((folder / name).glob("*config.json"))
         whole = path.read_text()
@@ -239,7 +241,7 @@ def test_a_pipe_among_the_weights_does_not_block(folder: Path):
 
 
 @pytest.mark.parametrize("name", ["x.ckpt", "x.safetensors"])
-def test_a_pointer_or_a_page_in_place_of_a_checkpoint_is_named(tmp_path: Path, name: str):
+def test_a_git_lfs_pointer_or_web_page_in_place_of_a_checkpoint_is_named(tmp_path: Path, name: str):
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(InputError, match=rf"{name}: is a Git LFS pointer"):
         load(tmp_path / name)
@@ -258,15 +260,15 @@ def test_shards_of_a_part_are_read(pipeline: TryOnPipeline, tmp_path: Path, monk
 
 
 def test_a_class_named_in_a_folder_is_not_imported(folder: Path):
-    """What is loaded is fixed here, whatever model_index.json says."""
+    """The classes are fixed in the code and not by model_index.json."""
     index = json.loads((folder / "model_index.json").read_text())
     index["unet"] = ["antigravity", "Anything"]
     (folder / "model_index.json").write_text(json.dumps(index))
     assert type(load(folder).unet).__name__ == "TryOnUNet"
 
 
-def test_a_published_checkpoint_computes_what_its_weights_say(pipeline: TryOnPipeline, sizes, tmp_path: Path):
-    """Guards a NaN from CLIP: its position indices are in no checkpoint, and were left unset."""
+def test_a_published_checkpoint_gives_the_same_outputs(pipeline: TryOnPipeline, sizes, tmp_path: Path):
+    """Once, CLIP returned NaN: its position indices are in no checkpoint and were not set."""
     torch.save({"state_dict": published_form(pipeline)}, tmp_path / "model.ckpt")
 
     path = tmp_path / "model.ckpt"
@@ -289,7 +291,7 @@ def test_a_checkpoints_tensors_are_read_with_and_without_state_dict(tmp_path: Pa
     assert torch.equal(read_checkpoint(tmp_path / "x.ckpt")["a.weight"], tensors["a.weight"])
 
 
-def test_a_checkpoint_under_the_other_formats_name_is_read(tmp_path: Path):
+def test_a_checkpoint_with_the_suffix_of_the_other_format_is_read(tmp_path: Path):
     tensors = {"a": torch.arange(4.0)}
     torch.save(tensors, tmp_path / "pickled.safetensors")
     save_file(tensors, tmp_path / "model.ckpt")
@@ -309,13 +311,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str):
         load(tmp_path / name)
 
 
-def test_another_models_checkpoint_is_named(tmp_path: Path):
+def test_the_checkpoint_of_another_model_is_named(tmp_path: Path):
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "other.ckpt")
-    with pytest.raises(InputError, match=r"other\.ckpt: not the published model: missing: "):
+    with pytest.raises(InputError, match=r"other\.ckpt: does not fit the published model: missing: "):
         load(tmp_path / "other.ckpt")
 
 
 def test_a_checkpoint_without_tensors_is_named(tmp_path: Path):
     torch.save({"state_dict": {"a": 3}}, tmp_path / "odd.ckpt")
-    with pytest.raises(InputError, match=r"odd\.ckpt: is not a dictionary of tensors"):
+    with pytest.raises(InputError, match=r"odd\.ckpt: does not hold a dictionary of tensors"):
         load(tmp_path / "odd.ckpt")

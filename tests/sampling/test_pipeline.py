@@ -8,7 +8,7 @@ from examples import generators, given
 from siftvton.sampling.pipeline import NotFiniteError, TryOnPipeline, guided_sampling
 
 
-def test_each_image_is_its_own_whatever_the_batch(pipeline: TryOnPipeline):
+def test_a_result_does_not_depend_on_the_other_images_of_the_batch(pipeline: TryOnPipeline):
     together = pipeline(**given(2), generators=generators(1, 2), steps=3)
     alone = pipeline(**{n: v[1:] for n, v in given(2).items()}, generators=generators(2), steps=3)
     assert together.shape == (2, 3, *SIZE)
@@ -16,7 +16,7 @@ def test_each_image_is_its_own_whatever_the_batch(pipeline: TryOnPipeline):
     assert (together[1].int() - alone[0].int()).abs().max() <= 1  # to rounding
 
 
-def test_what_is_kept_is_the_photo_and_what_is_painted_is_not(pipeline: TryOnPipeline):
+def test_kept_pixels_are_the_photo_and_painted_pixels_are_not(pipeline: TryOnPipeline):
     values = given(1)
     result = pipeline(**values, generators=generators(1), steps=2)
     photo = ((values["image"] + 1) * 127.5 + 0.5).floor().to(torch.uint8)
@@ -29,13 +29,13 @@ def test_what_is_kept_is_the_photo_and_what_is_painted_is_not(pipeline: TryOnPip
     assert not torch.equal(bare[kept], photo[kept])
 
 
-def test_the_noise_is_the_generators(pipeline: TryOnPipeline):
+def test_the_noise_comes_from_the_generators(pipeline: TryOnPipeline):
     first, again, other = (pipeline(**given(1), generators=generators(seed), steps=2) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_the_garment_matters(pipeline: TryOnPipeline):
+def test_the_result_depends_on_the_garment(pipeline: TryOnPipeline):
     values = given(1)
     plain = pipeline(**values, generators=generators(1), steps=2)
     values["garment"] = values["garment"].flip(-1)
@@ -43,7 +43,7 @@ def test_the_garment_matters(pipeline: TryOnPipeline):
 
 
 def test_one_batch_of_both_passes_equals_two_passes(pipeline: TryOnPipeline, monkeypatch: pytest.MonkeyPatch):
-    """ε = ε_u + guidance·(ε_c − ε_u) with each ε from a pass of its own."""
+    """ε = ε_u + guidance·(ε_c − ε_u), with each ε from a separate pass."""
     once = pipeline(**given(2), generators=generators(1, 2), steps=3, guidance=3.0)
     forward = pipeline.unet.forward
 
@@ -97,7 +97,7 @@ def test_the_two_starts_differ(pipeline: TryOnPipeline):
     agnostic = pipeline(**given(1), generators=generators(1), steps=2)
     noise = pipeline(**given(1), generators=generators(1), steps=2, start="noise")
     assert not torch.equal(agnostic, noise)
-    with pytest.raises(ValueError, match="start=photo: allowed are agnostic, noise"):
+    with pytest.raises(ValueError, match="start=photo is not allowed; use agnostic or noise"):
         pipeline(**given(1), generators=generators(1), start="photo")
 
 
@@ -108,7 +108,7 @@ def test_a_size_off_the_stride_is_refused(pipeline: TryOnPipeline):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_result_that_is_not_finite_is_no_picture_and_the_others_are(pipeline: TryOnPipeline, value: float):
+def test_a_result_that_is_not_finite_is_refused_and_the_others_are_kept(pipeline: TryOnPipeline, value: float):
     values = given(3)
     fine = pipeline(**values, generators=generators(1, 2, 3), steps=2)
     values["densepose"][1] = value
@@ -138,7 +138,9 @@ def test_any_number_of_steps_ends(pipeline: TryOnPipeline, steps: int):
     assert torch.isfinite(result).all()
 
 
-def test_latents_are_unscaled_before_they_are_decoded(pipeline: TryOnPipeline, monkeypatch: pytest.MonkeyPatch):
+def test_latents_are_divided_by_the_scaling_factor_before_decoding(
+    pipeline: TryOnPipeline, monkeypatch: pytest.MonkeyPatch
+):
     latent = 3 * torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr("siftvton.sampling.pipeline.guided_sampling", lambda *_: 0.18215 * latent)
     result = pipeline(**given(1), generators=generators(1), paste_back=False)

@@ -1,4 +1,4 @@
-"""Supervision on a stock diffusers model: nothing of it knows the try-on network."""
+"""Supervision of a stock diffusers model, without the try-on network."""
 
 from collections.abc import Callable, Iterator
 
@@ -48,14 +48,14 @@ def reference(*counts: int) -> ReferenceAttention:
     return ReferenceAttention.from_correspondences([random_matches(n, FRAME, seed=n) for n in counts])
 
 
-def test_the_output_is_the_unsupervised_one_bit_for_bit(model, inputs):
+def test_supervision_does_not_change_the_output_in_any_bit(model, inputs):
     plain = model(**inputs).sample
     with supervise(model, reference(20, 5)):
         supervised = model(**inputs).sample
     assert torch.equal(plain, supervised)
 
 
-def test_a_layers_loss_is_eq_2_of_its_own_queries_and_keys(model, inputs):
+def test_the_loss_of_a_layer_is_eq_2_of_its_queries_and_keys(model, inputs):
     seen = {}
     attention = model.get_submodule(LAYER)
     for name in ("to_q", "to_k"):
@@ -100,14 +100,14 @@ def test_gradient_checkpointing_changes_no_gradient(model, inputs):
 
 @pytest.fixture
 def compiler() -> Iterator[None]:
-    """Forgets what was compiled before and after; a tiny model compiles in seconds by Dynamo alone."""
+    """Clears Dynamo's compiled code before and after the test."""
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
 
 
 class Layers(nn.Module):
-    """Two cross-attention layers between what is compiled."""
+    """Two cross-attention layers among layers that are compiled."""
 
     def __init__(self, checkpointing: bool) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Layers(nn.Module):
 
 
 def losses_and_gradients(called: Callable, layers: Layers, *counts: int) -> list[Tensor]:
-    """Of one block whose loss and backward pass are inside it."""
+    """Output, losses and gradients of one ``with`` block that contains the backward pass."""
     torch.manual_seed(1)
     given = torch.randn(2, 16 * 12, 8), torch.randn(2, 8 * 6, 8)
     layers.zero_grad()
@@ -141,7 +141,7 @@ def losses_and_gradients(called: Callable, layers: Layers, *counts: int) -> list
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
 @pytest.mark.parametrize("order", ["compiled_before", "run_before", "compiled_inside", "compiled_in_place"])
 def test_a_compiled_model_has_the_eager_loss_and_gradients(compiler: None, order: str, checkpointing: bool):
-    """In two blocks one after the other, so that nothing of the first is left in what was compiled."""
+    """Two blocks, one after the other: the compiled code must keep nothing of the first block."""
     layers = Layers(checkpointing)
     expected = [losses_and_gradients(layers, layers, *counts) for counts in ((20, 5), (7, 30))]
     plain = layers(torch.ones(2, 16 * 12, 8), torch.ones(2, 8 * 6, 8))
@@ -155,8 +155,8 @@ def test_a_compiled_model_has_the_eager_loss_and_gradients(compiler: None, order
     for counts, values in zip(((20, 5), (7, 30)), expected, strict=True):
         if order == "compiled_inside":
             called = compiled_when_called(layers)
-        for found, wanted in zip(losses_and_gradients(called, layers, *counts), values, strict=True):
-            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+        for found, value in zip(losses_and_gradients(called, layers, *counts), values, strict=True):
+            torch.testing.assert_close(found, value, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(called(torch.ones(2, 16 * 12, 8), torch.ones(2, 8 * 6, 8)), plain)
 
 
@@ -181,7 +181,7 @@ def test_an_image_without_a_match_has_no_loss(model, inputs):
         assert recorder.loss()[1] > 0
 
 
-def test_nothing_stays_behind(model, inputs):
+def test_no_hook_is_left_after_the_block(model, inputs):
     processors = dict(model.attn_processors)
     with supervise(model, reference(20, 5)) as recorder:
         model(**inputs)
@@ -190,9 +190,9 @@ def test_nothing_stays_behind(model, inputs):
     assert not recorder.losses
 
 
-def test_nothing_stays_behind_after_an_error(model, inputs):
+def test_no_hook_is_left_after_an_error(model, inputs):
     with pytest.raises(ZeroDivisionError), supervise(model, reference(20, 5)):
-        raise ZeroDivisionError("a caller's own")
+        raise ZeroDivisionError("an error of the caller")
     assert not any(module._forward_hooks or "forward" in vars(module) for module in model.modules())
 
 
@@ -222,12 +222,13 @@ def test_mistakes_are_named(model, inputs):
     with supervise(model, reference(1, 1)) as recorder, pytest.raises(RuntimeError, match="no supervised layer"):
         recorder.loss()
     inputs["encoder_attention_mask"] = torch.ones(2, 48)
-    with supervise(model, reference(1, 1)), pytest.raises(ValueError, match="masks none"):
+    with supervise(model, reference(1, 1)), pytest.raises(ValueError, match="without attention_mask"):
         model(**inputs)
 
 
 def test_self_attention_is_refused(model, inputs):
-    with supervise(model, reference(1, 1), [LAYER.replace("attn2", "attn1")]), pytest.raises(ValueError, match="keys"):
+    layers = [LAYER.replace("attn2", "attn1")]
+    with supervise(model, reference(1, 1), layers), pytest.raises(ValueError, match="with encoder_hidden_states"):
         model(**inputs)
 
 
@@ -241,7 +242,7 @@ def test_keys_are_projected_once(model, inputs):
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers the most elements that any operation returned."""
+    """Records the number of elements of the largest tensor that an operation returns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -255,12 +256,12 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-def test_no_tensor_of_all_queries_and_keys_on_the_way_into_the_loss():
+def test_the_loss_never_makes_a_tensor_of_all_queries_and_keys():
     attention = Attention(16, cross_attention_dim=16, heads=2, dim_head=8)
     model = torch.nn.ModuleDict({"attn": attention})
     frame, tokens = (512, 384), 64 * 48
     batch = ReferenceAttention.from_correspondences([random_matches(20, frame)])
-    attention.set_processor(lambda attn, hidden_states, **_: hidden_states)  # the model's own attention is not asked
+    attention.set_processor(lambda attn, hidden_states, **_: hidden_states)  # skips the model's own attention
     with LargestTensor() as largest, supervise(model, batch) as recorder:
         attention(torch.randn(1, tokens, 16), encoder_hidden_states=torch.randn(1, tokens, 16))
         recorder.loss().sum().backward()
@@ -277,7 +278,7 @@ def test_variation_is_recorded_for_the_worn_cells(model, inputs):
     assert loss[1] == 0
 
 
-def test_both_losses_can_watch_one_layer(model, inputs):
+def test_both_losses_can_be_recorded_in_one_layer(model, inputs):
     mask = torch.ones(2, 1, 16, 12)
     with supervise(model, reference(9, 9), [LAYER]) as sift, regularise(model, mask, FRAME, [LAYER]) as variation:
         model(**inputs)

@@ -25,7 +25,7 @@ def projections(images: int, dtype: torch.dtype = torch.float64) -> tuple[torch.
     return query.requires_grad_(), key.requires_grad_()
 
 
-# The reference's weights are float32, thirds among them.
+# The reference weights are float32, and some of them are thirds.
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 1e-5)])
 def test_equals_the_dense_equations_in_value_and_gradient(dtype: torch.dtype, tolerance: float):
     batch = [random_matches(200, FRAME, seed=1), random_matches(0, FRAME), random_matches(3, FRAME, seed=2)]
@@ -33,7 +33,7 @@ def test_equals_the_dense_equations_in_value_and_gradient(dtype: torch.dtype, to
     query, key = projections(len(batch), dtype)
     rows = query.gather(2, sparse.row_cells[:, None, :, None].expand(-1, 2, -1, 4))
     ours = attention_cross_entropy(rows, key, SCALE, sparse)
-    weights = torch.tensor([1.0, 2.0, -3.0], dtype=dtype)  # so that a mix-up of images shows in the gradient
+    weights = torch.tensor([1.0, 2.0, -3.0], dtype=dtype)  # different, so that the gradient shows swapped images
     ours_gradients = torch.autograd.grad((ours * weights).sum(), (query, key))
 
     expected = torch.stack(
@@ -45,12 +45,12 @@ def test_equals_the_dense_equations_in_value_and_gradient(dtype: torch.dtype, to
     expected_gradients = torch.autograd.grad((expected * weights).sum(), (query, key))
     torch.testing.assert_close(ours.double(), expected, rtol=tolerance, atol=tolerance)
     assert ours[1] == 0
-    for found, wanted in zip(ours_gradients, expected_gradients, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+    for found, value in zip(ours_gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(found, value, rtol=tolerance, atol=tolerance)
 
 
 def test_certain_attention_has_no_infinite_loss():
-    """log(softmax) of a key that attention all but rules out is large, not infinite."""
+    """−log(softmax) of a key that gets almost no attention is large, but not infinite."""
     sparse = ReferenceAttention.from_correspondences([random_matches(1, FRAME)]).at(GRID, KEYS)
     key = torch.zeros(1, 1, 48, 1)
     key[..., int(sparse.key), :] = -300.0
@@ -66,7 +66,7 @@ def test_half_precision_scores_are_summed_in_float32():
     torch.testing.assert_close(loss, attention_cross_entropy(rows, key, SCALE, sparse), rtol=0, atol=0)
 
 
-def test_variation_equals_the_plain_loops_in_value_and_gradient():
+def test_variation_equals_plain_loops_in_value_and_gradient():
     query, key = projections(3)
     mask = torch.zeros(3, 16, 12, dtype=torch.bool)
     mask[0, 3:9, 2:7] = True
@@ -78,15 +78,15 @@ def test_variation_equals_the_plain_loops_in_value_and_gradient():
     torch.testing.assert_close(ours, expected)
     assert ours[0] > 0
     assert ours[1:].tolist() == [0, 0]
-    for found, wanted in zip(
+    for found, value in zip(
         torch.autograd.grad((ours * weights).sum(), (query, key)),
         torch.autograd.grad((expected * weights).sum(), (query, key)),
         strict=True,
     ):
-        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(found, value)
 
 
-def test_min_snr_weight_is_the_papers_per_image():
+def test_the_min_snr_weight_of_each_image_is_the_paper_formula():
     schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     timesteps = torch.tensor([0, 200, 600, 999])
     alpha = schedule.alphas_cumprod[timesteps].double()
@@ -98,15 +98,15 @@ def test_min_snr_weight_is_the_papers_per_image():
     assert weight[2:].tolist() == [1, 1]
 
 
-def test_min_snr_weight_of_v_is_its_own():
-    """Worked out by hand for ᾱ = 0.9, 0.5 and 0.2, whose SNR is 9, 1 and 1/4, and γ = 5."""
+def test_the_min_snr_weight_for_v_has_its_own_formula():
+    """Calculated by hand for ᾱ = 0.9, 0.5 and 0.2, which have an SNR of 9, 1 and 1/4, and γ = 5."""
     alphas, timesteps = torch.tensor([0.9, 0.5, 0.2]), torch.arange(3)
     assert min_snr_weight(alphas, timesteps, 5.0, "v_prediction").tolist() == pytest.approx([0.5, 0.5, 0.2])
     assert min_snr_weight(alphas, timesteps, 5.0, "epsilon").tolist() == pytest.approx([5 / 9, 1, 1])
 
 
 def test_eq_3_weights_each_image_by_its_own_timestep():
-    """Guards against the batch mean of losses times the batch mean of weights."""
+    """The result differs from the mean of the losses times the mean of the weights."""
     weight, error = torch.tensor([0.0, 1.0]), torch.tensor([4.0, 2.0])
     loss = training_loss(weight, error, torch.tensor([0.5, 0.25]))
     assert loss.tolist() == [0.5, 2.25]

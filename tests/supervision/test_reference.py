@@ -18,13 +18,13 @@ def dense(sparse: SparseReference, image: int, shape: tuple[int, int]) -> np.nda
     return p
 
 
-def test_a_pixel_lies_in_the_cell_that_covers_it():
+def test_a_pixel_belongs_to_the_cell_that_covers_it():
     points = np.array([[0.0, 0.0], [7.99, 8.0], [8.0, 7.99], [47.9, 63.9]])
     assert cells(points, FRAME, (8, 6)).tolist() == [0, 6, 1, 47]
 
 
 def test_x_counts_columns_and_y_rows():
-    """Guards against x and y swapped: the frame is not square."""
+    """The frame is not square, so swapped x and y would show."""
     assert cells(np.array([[40.0, 0.0]]), FRAME, (8, 6)).tolist() == [5]
 
 
@@ -38,7 +38,7 @@ def test_equals_the_dense_histogram(query_grid: tuple[int, int], key_grid: tuple
         assert sparse.rows[image] == (expected.sum(axis=1) > 0).sum()
 
 
-def test_a_point_outside_either_picture_drops_its_match():
+def test_a_match_with_a_point_outside_its_picture_is_dropped():
     person = np.array([[1.0, 1.0], [-0.1, 1.0], [1.0, 64.0], [1.0, 1.0], [2.0, 2.0]])
     garment = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [48.0, 1.0], [47.9, 63.9]])
     reference = ReferenceAttention.from_correspondences([Correspondences(person, garment, FRAME)])
@@ -54,7 +54,7 @@ def test_inactive_images_lose_their_matches_and_keep_their_place():
     assert kept.person.tolist() == batch[1].person.tolist()
 
 
-def test_frames_that_differ_are_refused():
+def test_a_batch_with_different_frames_is_refused():
     with pytest.raises(ValueError, match="one frame"):
         ReferenceAttention.from_correspondences([random_matches(1, FRAME), random_matches(1, (48, 64))])
 
@@ -67,8 +67,8 @@ def test_a_grid_follows_from_the_number_of_tokens():
         grid_of(50, (224, 224))
 
 
-def test_no_tensor_of_all_pairs_of_cells_is_made():
-    """p at 64 × 48 would have 9.4 million numbers; 100 matches need hundreds."""
+def test_the_reference_never_makes_a_tensor_of_all_pairs_of_cells():
+    """p at 64 × 48 would have 9.4 million numbers; 100 matches need only hundreds."""
     batch = [random_matches(100, (512, 384))]
     sparse = ReferenceAttention.from_correspondences(batch).at((64, 48), (64, 48))
     assert all(value.numel() <= 100 for value in vars(sparse).values())

@@ -1,4 +1,4 @@
-"""The other forms of the toy world's matches."""
+"""The variants of the toy world's matches."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def of(root: Path, name: str) -> list[Correspondences]:
     return [read_matches(matches_path(root / name, person), FRAME) for person in PERSONS]
 
 
-def test_exact_matches_are_the_maps(sets: Path) -> None:
+def test_exact_matches_equal_the_map(sets: Path) -> None:
     for person, matches in zip(PERSONS, of(sets, "sets/exact"), strict=True):
         with np.load(sets / "train" / "exact_map" / f"{Path(person).stem}.npz") as content:
             exact = content["person_to_garment"]
@@ -38,22 +38,22 @@ def test_exact_matches_are_the_maps(sets: Path) -> None:
         assert len(matches) > 50
 
 
-def test_a_tenth_is_led_elsewhere(sets: Path) -> None:
+def test_a_tenth_of_the_wrong_set_is_moved_elsewhere(sets: Path) -> None:
     for right, wrong in zip(of(sets, "sift"), of(sets, "sets/wrong"), strict=True):
         np.testing.assert_array_equal(wrong.person, right.person)
         assert 0.03 < (wrong.garment != right.garment).any(axis=1).mean() < 0.2
 
 
 @pytest.mark.parametrize(("name", "kept"), [("half", [True, False, True]), ("tenth", [False, False, True])])
-def test_a_share_of_the_pairs_keeps_all_its_matches(sets: Path, name: str, kept: list[bool]) -> None:
-    """Each person's draw is its own: 0.42, 0.73 and 0.05 here."""
+def test_a_share_of_the_pairs_keeps_all_matches(sets: Path, name: str, kept: list[bool]) -> None:
+    """Each person has a draw of their own: 0.42, 0.73 and 0.05 here."""
     whole = [len(matches) for matches in of(sets, "sift")]
     assert [len(matches) for matches in of(sets, f"sets/{name}")] == [
         count * keeps for count, keeps in zip(whole, kept, strict=True)
     ]
 
 
-def test_what_is_there_stays(sets: Path) -> None:
+def test_existing_files_are_kept(sets: Path) -> None:
     path = matches_path(sets / "sets/exact", PERSONS[0])
     before = path.stat().st_mtime_ns
     write_match_sets(str(sets), sets / "sift", sets / "sets")

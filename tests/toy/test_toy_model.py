@@ -1,4 +1,4 @@
-"""The shipped toy weights: their size, and that they still do what their card says."""
+"""The shipped toy weights: they have the size and the quality that their card states."""
 
 import json
 from pathlib import Path
@@ -37,13 +37,13 @@ def test_the_network_is_as_small_as_its_card_says(toy: TryOnPipeline):
     assert sum(path.stat().st_size for path in TOY.rglob("*") if path.is_file()) < 12e6
 
 
-def test_the_folders_name_no_path_of_where_they_were_made():
+def test_the_folders_do_not_contain_the_path_where_they_were_made():
     for path in TOY.rglob("*.json"):
         assert "_name_or_path" not in json.loads(path.read_text()), path
 
 
 @torch.no_grad()
-def test_the_autoencoder_keeps_garments_that_it_never_saw(toy: TryOnPipeline):
+def test_the_autoencoder_reconstructs_garments_that_it_never_saw(toy: TryOnPipeline):
     pictures = [render(sample_person(0, "test", i), sample_garment(0, "test", i), 128, 96).garment for i in range(6)]
     garments = torch.tensor(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
     decoded = toy.vae.decode(toy.vae.encode(garments).latent_dist.mean).sample.clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""The toy world's pictures: repeatable, apart between splits, exact where they say so."""
+"""The toy world's pictures: they are repeatable, differ between splits, and the exact maps are exact."""
 
 from dataclasses import fields, replace
 
@@ -17,14 +17,14 @@ SMALL = (256, 192)
 ARMS_DOWN = (Arm(14, 8), Arm(14, 8))
 
 
-def unlit(person: Person) -> Person:
+def without_light(person: Person) -> Person:
     """The same person photographed without light, folds' shadows, colour cast, blur and noise."""
     return replace(person, light=0.0, wrinkles=0.0, cast=(1.0, 1.0, 1.0), noise=0.0, blur=0.0)
 
 
 @pytest.fixture(scope="module")
 def renderings() -> list[Rendering]:
-    """Persons and garments of all sorts."""
+    """Different persons in different garments."""
     return [render(sample_person(3, "train", i), sample_garment(4, "train", i), *SMALL) for i in range(24)]
 
 
@@ -44,7 +44,7 @@ def test_an_unknown_split_is_refused() -> None:
         sample_person(0, "validation", 0)
 
 
-def test_a_fifth_of_the_garments_is_plain_and_every_kind_occurs() -> None:
+def test_a_fifth_of_the_garments_are_plain_and_every_kind_occurs() -> None:
     garments = [sample_garment(0, "train", index) for index in range(2000)]
     assert np.mean([garment.print == "plain" for garment in garments]) == pytest.approx(0.2, abs=0.03)
     assert {garment.print for garment in garments} == set(PRINTS)
@@ -71,7 +71,7 @@ def test_pictures_have_the_documented_shapes_and_types(renderings: list[Renderin
     assert first.person_to_garment.dtype == np.float32
 
 
-def test_the_map_is_nan_exactly_where_no_garment_is_seen(renderings: list[Rendering]) -> None:
+def test_the_map_is_nan_exactly_where_no_garment_is_visible(renderings: list[Rendering]) -> None:
     for rendering in renderings:
         assert rendering.worn_mask.any()
         np.testing.assert_array_equal(np.isnan(rendering.person_to_garment).any(-1), ~rendering.worn_mask)
@@ -86,7 +86,7 @@ def test_the_map_points_at_the_garment(renderings: list[Rendering]) -> None:
 
 
 def test_sleeves_are_worn_on_their_own_arm(renderings: list[Rendering]) -> None:
-    """The right sleeve on the right arm, on both pictures; loose cloth and seams let a few pixels differ."""
+    """The right sleeve is on the right arm in both pictures; loose cloth and seams let a few pixels differ."""
     part_of = {"torso": 5, "right_arm": 22, "left_arm": 21}
     agreeing = dict.fromkeys(part_of, 0)
     seen = dict.fromkeys(part_of, 0)
@@ -105,8 +105,8 @@ def test_the_right_arm_is_at_the_left_of_the_picture() -> None:
     rendering = render(person, replace(sample_garment(0, "train", 0), sleeve="short", sleeve_reach=0.3), *SMALL)
     column = np.broadcast_to(np.arange(SMALL[1]), SMALL)
 
-    def middle(labels: np.ndarray, wanted: tuple[int, ...]) -> float:
-        return float(column[np.isin(labels, wanted)].mean())
+    def middle(labels: np.ndarray, parts: tuple[int, ...]) -> float:
+        return float(column[np.isin(labels, parts)].mean())
 
     assert middle(rendering.densepose_labels, BODY_PARTS["right_arm"]) < 80
     assert middle(rendering.densepose_labels, BODY_PARTS["left_arm"]) > 112
@@ -117,8 +117,8 @@ def test_the_right_arm_is_at_the_left_of_the_picture() -> None:
 
 @pytest.mark.parametrize("index", range(8))
 def test_the_photo_is_the_cloth_seen_through_the_map(index: int) -> None:
-    """Unlit, the worn garment's pixels are the flat picture's at the points that the map names."""
-    person = unlit(sample_person(9, "train", index))
+    """Without light, the worn garment has the colours of the flat picture at the points that the map gives."""
+    person = without_light(sample_person(9, "train", index))
     garment = replace(sample_garment(9, "train", index), creases=0.0)
     rendering = render(person, garment)
     inside = cv2.erode(rendering.worn_mask.astype(np.uint8), np.ones((5, 5))) > 0
@@ -126,15 +126,15 @@ def test_the_photo_is_the_cloth_seen_through_the_map(index: int) -> None:
     looked_up = cv2.remap(rendering.garment, x, y, cv2.INTER_LINEAR)
     whole = cv2.remap(cv2.erode(rendering.garment_mask.astype(np.uint8), np.ones((5, 5))), x, y, cv2.INTER_NEAREST)
     difference = np.abs(rendering.photo.astype(int) - looked_up).max(-1)[inside & (whole > 0)]
-    # arms cast a shadow, and where a seam or a collar lies over another part the flat picture shows the upper one
+    # arms cast a shadow, and where a seam or a collar covers another part, the flat picture shows the upper one
     assert np.mean(difference <= 3) > 0.9
 
 
 def test_a_map_off_by_a_few_pixels_would_be_noticed() -> None:
-    """What the test above accepts is sharp: the same pictures, the map moved by 3 px, differ on a print."""
+    """The test above is sharp enough: with the map moved by 3 px, the pictures differ on a print."""
     index = next(i for i in range(50) if sample_garment(9, "train", i).print == "floral")
     garment = replace(sample_garment(9, "train", index), creases=0.0, heather=0.0)
-    rendering = render(unlit(sample_person(9, "train", index)), garment)
+    rendering = render(without_light(sample_person(9, "train", index)), garment)
     x, y = np.moveaxis(np.nan_to_num(rendering.person_to_garment), 2, 0)
     agreement = []
     for shift in (0.0, 3.0):
@@ -146,19 +146,19 @@ def test_a_map_off_by_a_few_pixels_would_be_noticed() -> None:
 
 def test_light_and_folds_change_the_worn_garment() -> None:
     person, garment = sample_person(1, "train", 2), sample_garment(1, "train", 2)
-    lit, dull = render(person, garment, *SMALL), render(unlit(person), garment, *SMALL)
+    lit, dull = render(person, garment, *SMALL), render(without_light(person), garment, *SMALL)
     np.testing.assert_array_equal(lit.worn_mask, dull.worn_mask)
     assert np.abs(lit.photo.astype(int) - dull.photo)[lit.worn_mask].mean() > 4
 
 
-def test_the_agnostic_mask_covers_every_garment_and_tells_nothing_of_it() -> None:
+def test_the_agnostic_mask_covers_every_garment_and_does_not_reveal_it() -> None:
     for index in range(40):
         person = sample_person(6, "train", index)
         garments = [sample_garment(6, split, index) for split in ("train", "test")]
         first, second = (render(person, garment, *SMALL) for garment in garments)
         assert not (first.worn_mask & ~first.agnostic_mask).any()
         assert not (second.worn_mask & ~second.agnostic_mask).any()
-        # a loose sleeve may hide a little of the other arm's hand, which is all that differs
+        # the only difference: a loose sleeve may hide a little of the other arm's hand
         assert (first.agnostic_mask ^ second.agnostic_mask).mean() < 2e-3
 
 
@@ -190,14 +190,14 @@ def test_the_body_does_not_depend_on_the_garment() -> None:
     assert (first.worn_mask != second.worn_mask).any()
 
 
-def test_most_of_the_garment_lies_on_labelled_parts(renderings: list[Rendering]) -> None:
+def test_most_of_the_garment_is_on_labelled_parts(renderings: list[Rendering]) -> None:
     shares = [(r.worn_mask & (r.densepose_labels > 0)).sum() / r.worn_mask.sum() for r in renderings]
     assert min(shares) > 0.75
     assert np.mean(shares) > 0.88
 
 
-def test_sizes_show_the_same_world() -> None:
-    person, garment = unlit(sample_person(8, "train", 3)), sample_garment(8, "train", 3)
+def test_all_sizes_show_the_same_world() -> None:
+    person, garment = without_light(sample_person(8, "train", 3)), sample_garment(8, "train", 3)
     large, small = render(person, garment, 512, 384), render(person, garment, 256, 192)
     halved = cv2.resize(large.photo, (192, 256), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(halved - small.photo).mean() < 4
@@ -206,7 +206,7 @@ def test_sizes_show_the_same_world() -> None:
     both = cv2.erode(both.astype(np.uint8), np.ones((5, 5))) > 0
     at_large = to_world(large.person_to_garment[::2, ::2], 512, 384)[both]
     at_small = to_world(small.person_to_garment, 256, 192)[both]
-    # the pixel of the small picture lies half a pixel of the large one further right and down
+    # a pixel of the small picture is half a pixel of the large one further to the right and down
     assert np.median(np.abs(at_large - at_small)) < 1.5
 
 
@@ -216,7 +216,7 @@ def test_pixels_and_world_agree_on_the_half_pixel() -> None:
 
 
 @pytest.mark.parametrize(("sleeve", "labels"), [("none", {0, 5}), ("short", {0, 5, 21, 22})])
-def test_the_flat_parsing_names_the_parts_there_are(sleeve: str, labels: set[int]) -> None:
+def test_the_flat_parsing_labels_the_parts_that_a_garment_has(sleeve: str, labels: set[int]) -> None:
     reach = 0.0 if sleeve == "none" else 0.3
     flat = render_garment(replace(sample_garment(0, "train", 0), sleeve=sleeve, sleeve_reach=reach), *SMALL)
     assert set(np.unique(flat.parsing).tolist()) == labels

@@ -1,4 +1,4 @@
-"""The toy world on disk, read back the way training and preprocessing read it."""
+"""The toy world on disk, read as training and preprocessing read it."""
 
 import subprocess
 import sys
@@ -44,22 +44,22 @@ def test_every_file_reads_back_by_the_layout(world: Path) -> None:
         assert len(listed) == pairs
         folder = VitonHD(world).split(split)
         for index, pair in enumerate(listed):
-            wanted = render(sample_person(5, split, index), sample_garment(5, split, index), **SIZE)
+            expected = render(sample_person(5, split, index), sample_garment(5, split, index), **SIZE)
             files = {kind: folder.require(kind, pair.person) for kind in (
                 IMAGE, DENSEPOSE, AGNOSTIC, AGNOSTIC_MASK, GARMENT,
                 GARMENT_MASK, GARMENT_PARSING, WORN_MASK,
             )}  # fmt: skip
-            for kind, picture in ((IMAGE, wanted.photo), (GARMENT, wanted.garment)):
+            for kind, picture in ((IMAGE, expected.photo), (GARMENT, expected.garment)):
                 assert np.abs(read_image(files[kind]).astype(int) - picture).mean() < 6
             for kind, mask in (
-                (AGNOSTIC_MASK, wanted.agnostic_mask),
-                (GARMENT_MASK, wanted.garment_mask),
-                (WORN_MASK, wanted.worn_mask),
+                (AGNOSTIC_MASK, expected.agnostic_mask),
+                (GARMENT_MASK, expected.garment_mask),
+                (WORN_MASK, expected.worn_mask),
             ):
                 np.testing.assert_array_equal(is_white(read_grey(files[kind])), mask)
-            np.testing.assert_array_equal(read_labels(files[GARMENT_PARSING]), wanted.garment_parsing)
+            np.testing.assert_array_equal(read_labels(files[GARMENT_PARSING]), expected.garment_parsing)
             parts = densepose_labels(read_image(files[DENSEPOSE]))
-            assert (parts == wanted.densepose_labels).mean() > 0.9  # JPEG blurs the borders of parts this small
+            assert (parts == expected.densepose_labels).mean() > 0.9  # JPEG blurs the borders of parts this small
 
 
 def test_training_pairs_are_paired_and_test_pairs_are_not(world: Path) -> None:
@@ -109,7 +109,7 @@ def test_another_world_is_refused(world: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="another world"):
         write_world(world, train_pairs=2, test_pairs=3, seed=6, workers=1, **SIZE)
     (tmp_path / "train").mkdir()
-    with pytest.raises(UsageError, match="no toy world"):
+    with pytest.raises(UsageError, match="data other than a toy world"):
         write_world(tmp_path, train_pairs=1, test_pairs=2, workers=1, **SIZE)
     with pytest.raises(UsageError, match="test_pairs=1"):
         write_world(tmp_path / "new", train_pairs=1, test_pairs=1, workers=1, **SIZE)

@@ -1,4 +1,4 @@
-"""A data folder of six small pairs, and a training configuration that takes a second."""
+"""A data folder with six small pairs, and a training configuration that takes about a second."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -94,7 +94,7 @@ def configuration(root: Path, autoencoder: Path, sizes: ModelConfig, tmp_path: P
 
 @pytest.fixture(autouse=True)
 def fresh_accelerate():
-    """accelerate's state is the process's; each run here stands for a process of its own."""
+    """Resets accelerate's global state, because each test stands for a new process."""
     yield
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()

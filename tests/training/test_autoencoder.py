@@ -1,4 +1,4 @@
-"""The toy autoencoder's training."""
+"""Training of the toy autoencoder."""
 
 import json
 import math
@@ -45,7 +45,7 @@ def autoencoder_configuration(root: Path, output: Path, **settings) -> TrainAuto
     return TrainAutoencoder(data=data, output=str(output), **given)
 
 
-def test_a_run_leaves_an_autoencoder_its_psnr_and_a_sheet(root: Path, tmp_path: Path):
+def test_a_run_writes_an_autoencoder_its_psnr_and_a_sheet(root: Path, tmp_path: Path):
     train_autoencoder(autoencoder_configuration(root, tmp_path / "run"))
     vae = load_part(tmp_path / "run" / "vae", AutoencoderKL)
     assert vae.config.block_out_channels == [8, 16]
@@ -56,7 +56,7 @@ def test_a_run_leaves_an_autoencoder_its_psnr_and_a_sheet(root: Path, tmp_path: 
     assert (tmp_path / "run" / "reconstructions.png").is_file()
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_stopped_run_continues_bit_for_bit(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def weights(name: str) -> dict[str, torch.Tensor]:
         return load_part(tmp_path / name / "vae", AutoencoderKL).state_dict()
 
@@ -82,7 +82,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(root: Path, tmp_path: Path, monkeypat
         train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped", learning_rate=0.5))
 
 
-def test_the_autoencoders_training_saves_and_goes_on(root: Path, tmp_path: Path, monkeypatch, capsys):
+def test_a_signal_saves_and_the_same_command_continues(root: Path, tmp_path: Path, monkeypatch, capsys):
     calls = []
 
     def interrupted(*given):
@@ -95,7 +95,7 @@ def test_the_autoencoders_training_saves_and_goes_on(root: Path, tmp_path: Path,
     with monkeypatch.context() as patched:
         patched.setattr(autoencoder, "_loss", interrupted)
         train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped"))
-    assert "stopped after update 3; the same command goes on from it" in capsys.readouterr().out
+    assert "stopped after update 3; run the same command again to continue" in capsys.readouterr().out
     assert not (tmp_path / "stopped" / "vae").exists()
     train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped"))
     straight, stopped = (
@@ -115,7 +115,7 @@ def test_a_run_without_its_configuration_is_not_continued(root: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("rate", [1e32, math.inf])
-def test_weights_that_are_not_finite_reach_no_file(root: Path, tmp_path: Path, rate: float):
+def test_weights_that_are_not_finite_are_never_written(root: Path, tmp_path: Path, rate: float):
     config = autoencoder_configuration(root, tmp_path / "run", learning_rate=rate, updates=2)
     with pytest.raises(DivergedError, match=r"update 2: .*(is|are) NaN or infinite; its images: \d{5}_00; last"):
         train_autoencoder(config)
@@ -123,7 +123,7 @@ def test_weights_that_are_not_finite_reach_no_file(root: Path, tmp_path: Path, r
     assert not (tmp_path / "run" / "vae").exists()
 
 
-def test_training_goes_on_from_another_autoencoder(root: Path, tmp_path: Path):
+def test_training_can_start_from_another_autoencoder(root: Path, tmp_path: Path):
     train_autoencoder(autoencoder_configuration(root, tmp_path / "first"))
     train_autoencoder(
         autoencoder_configuration(root, tmp_path / "second", pretrained=str(tmp_path / "first" / "vae"), updates=1)
@@ -139,12 +139,14 @@ def test_sizes_that_do_not_fit_are_named(root: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("crop", [33, 64])
 def test_a_crop_that_does_not_fit_is_refused(root: Path, tmp_path: Path, crop: int):
-    with pytest.raises(UsageError, match=rf"crop={crop}: multiples of 2 up to 48 are allowed"):
+    with pytest.raises(UsageError, match=rf"crop={crop} is not allowed; use a multiple of 2 up to 48"):
         train_autoencoder(autoencoder_configuration(root, tmp_path / "run", crop=crop))
 
 
-def test_pictures_that_the_stride_does_not_divide_are_refused(root: Path, tmp_path: Path):
-    with pytest.raises(UsageError, match=r"data\.height=64 data\.width=48: multiples of 32 are allowed"):
+def test_a_picture_size_that_the_stride_does_not_divide_is_refused(root: Path, tmp_path: Path):
+    with pytest.raises(
+        UsageError, match=r"data\.height=64 data\.width=48 is not allowed; use multiples of 32 for both"
+    ):
         train_autoencoder(autoencoder_configuration(root, tmp_path / "run", channels=[8] * 6))
 
 
@@ -165,7 +167,7 @@ def test_the_posterior_starts_narrow(root: Path, tmp_path: Path):
     assert 0.02 < deviation.mean() < 0.1
 
 
-def test_grey_for_colour_costs_more_than_its_brightness():
+def test_the_colour_weight_raises_the_loss_of_grey_in_place_of_red():
     red = torch.zeros(1, 3, 8, 8)
     red[:, 0] = 1
     grey = red.mean(dim=1, keepdim=True).expand_as(red)
@@ -174,12 +176,12 @@ def test_grey_for_colour_costs_more_than_its_brightness():
     assert coloured == pytest.approx(4 / 9 + 2.75)  # opponent differences of -2.5 and 3
 
 
-def test_opponent_colours_of_grey_are_its_brightness_alone():
+def test_the_opponent_colours_of_grey_are_only_brightness():
     grey = torch.full((1, 3, 2, 2), 0.4)
     assert opponent(grey)[0, :, 0, 0].tolist() == pytest.approx([0.6, 0, 0], abs=1e-6)
 
 
-def test_the_anchor_is_zero_where_three_channels_hold_the_cells_colours():
+def test_the_anchor_loss_is_zero_if_three_channels_hold_the_colours_of_the_cells():
     pictures = torch.rand(2, 3, 16, 12)
     latents = torch.rand(2, 4, 4, 3)  # the fourth channel is free
     latents[:, :3] = opponent(torch.nn.functional.avg_pool2d(pictures, 4))

@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged, of another run, or cannot be read for the moment: what a start makes of each."""
+"""How a start treats checkpoints that are damaged, belong to another run, or cannot be read at the moment."""
 
 import errno
 import json
@@ -47,7 +47,7 @@ def names(config: Train) -> list[str]:
 
 
 def digests(config: Train) -> dict[str, str]:
-    """Of every file in the checkpoints."""
+    """The digest of every file in the checkpoints."""
     return {str(path.relative_to(folder(config))): sha256(path) for path in folder(config).rglob("*") if path.is_file()}
 
 
@@ -84,23 +84,23 @@ def put_a_pipe_in_the_manifests_place(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (flip_a_bit, "model.safetensors is not as it was written"),
-        (change_the_progress, "progress.json is not as it was written"),
+        (flip_a_bit, "model.safetensors has changed since it was written"),
+        (change_the_progress, "progress.json has changed since it was written"),
         (lose_a_file, "optimizer.bin is missing"),
         (damage_the_manifest, "manifest.json is damaged"),
-        (put_a_file_in_its_place, "is not a folder"),
+        (put_a_file_in_its_place, "it is not a folder"),
         (put_a_pipe_in_the_manifests_place, "manifest.json is a pipe, a socket or a device"),
     ],
 )
-def test_damage_is_found_the_one_before_is_used_and_nothing_is_deleted(finished, capsys, damage, reason):
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(finished, capsys, damage, reason):
     config = finished()
     logged = metrics(Path(config.output))
     damage(folder(config) / "update-0000004")
     before = digests(config)
     run(config)
     printed = capsys.readouterr().out
-    assert f"update-0000004: cannot be resumed ({reason}); trying the one before" in printed
-    assert "update-0000004: is now called unreadable-update-0000004" in printed
+    assert f"update-0000004: cannot be resumed ({reason}); trying the checkpoint before it" in printed
+    assert "update-0000004: was renamed to unreadable-update-0000004" in printed
     assert names(config) == ["unreadable-update-0000004", "update-0000002", "update-0000004"]
     aside = {name.replace("update-0000004", "unreadable-update-0000004"): digest for name, digest in before.items()}
     assert aside.items() <= digests(config).items()
@@ -124,7 +124,7 @@ def test_a_checkpoint_under_another_number_is_damaged(finished, capsys):
         (OSError(errno.EIO, "Input/output error"), True),
     ],
 )
-def test_an_error_while_weights_are_loaded_is_no_damage(finished, monkeypatch, error, earlier_version):
+def test_an_error_while_weights_are_loaded_does_not_count_as_damage(finished, monkeypatch, error, earlier_version):
     config = finished()
     if earlier_version:
         forget_manifests(config)
@@ -140,7 +140,7 @@ def test_an_error_while_weights_are_loaded_is_no_damage(finished, monkeypatch, e
     assert digests(config) == before
 
 
-def test_an_error_while_files_are_verified_is_no_damage(finished, monkeypatch):
+def test_an_error_while_files_are_verified_does_not_count_as_damage(finished, monkeypatch):
     config = finished()
     before = digests(config)
 
@@ -172,29 +172,29 @@ def test_a_checkpoint_of_another_run_is_refused(finished, configuration):
         train(config)
     assert digests(config) == before
     config.resume, config.train.updates = "update-0000002", 3
-    run(config)  # what is not this run's is not deleted either
+    run(config)  # the checkpoint of the other run is not deleted
     assert names(config) == ["update-0000002", "update-0000003", "update-0000004"]
 
 
 def forget_manifests(config: Train) -> None:
-    """As an earlier version would have left the run."""
+    """Remove what an earlier version did not write."""
     (Path(config.output) / "run.json").unlink()
     for path in folder(config).glob("*/manifest.json"):
         path.unlink()
 
 
-def test_checkpoints_of_an_earlier_version_are_resumed_with_a_line(finished, configuration, capsys):
+def test_checkpoints_of_an_earlier_version_are_resumed_with_a_message(finished, configuration, capsys):
     config = finished()
     forget_manifests(config)
     config.train.updates = 6
     output = run(config)
-    assert "update-0000004: has no manifest.json, as an earlier version wrote it" in capsys.readouterr().out
+    assert "update-0000004: has no manifest.json, because an earlier version wrote it" in capsys.readouterr().out
     assert same_weights(output, run(configuration("straight", updates=6)))
-    run(config)  # the newest one is this version's
+    run(config)  # this version has written the newest checkpoint
     assert "manifest.json" not in capsys.readouterr().out
 
 
-def test_a_checkpoint_without_a_manifest_does_not_join_a_run_that_has_them(finished):
+def test_a_checkpoint_without_a_manifest_is_refused_in_a_run_with_manifests(finished):
     config = finished()
     (folder(config) / "update-0000004" / manifest.MANIFEST).unlink()
     with pytest.raises(InputError, match=r"update-0000004: has no manifest\.json, so it is incomplete"):
@@ -202,14 +202,14 @@ def test_a_checkpoint_without_a_manifest_does_not_join_a_run_that_has_them(finis
 
 
 @pytest.mark.parametrize("name", ["run.json", "train.yaml"])
-def test_checkpoints_without_the_runs_record_or_configuration_are_refused(finished, name):
+def test_checkpoints_without_the_record_or_configuration_of_the_run_are_refused(finished, name):
     config = finished()
     (Path(config.output) / name).unlink()
     with pytest.raises(InputError, match=rf"{name}: no such file"):
         train(config)
 
 
-def test_not_finite_weights_in_a_checkpoint_give_way_to_the_one_before(finished, capsys):
+def test_a_checkpoint_with_weights_that_are_not_finite_is_replaced_by_the_one_before(finished, capsys):
     """An earlier version wrote such checkpoints."""
     config = finished()
     forget_manifests(config)
@@ -221,7 +221,7 @@ def test_not_finite_weights_in_a_checkpoint_give_way_to_the_one_before(finished,
     assert "update-0000004: cannot be resumed (unet.conv_out.bias is NaN or infinite)" in capsys.readouterr().out
 
 
-def test_what_a_named_checkpoint_leaves_behind_stays_until_the_next_one_is_whole(finished, monkeypatch):
+def test_later_checkpoints_than_the_named_one_stay_until_the_next_one_is_complete(finished, monkeypatch):
     config = finished()
     config.resume, config.train.updates = "update-0000002", 3
 
@@ -237,7 +237,7 @@ def test_what_a_named_checkpoint_leaves_behind_stays_until_the_next_one_is_whole
     assert names(config) == ["update-0000002", "update-0000003"]
 
 
-def test_a_kill_while_an_old_checkpoint_is_deleted_leaves_no_half_of_it(finished, monkeypatch):
+def test_a_kill_while_an_old_checkpoint_is_deleted_leaves_no_partial_checkpoint(finished, monkeypatch):
     config = finished()
     config.train.updates = 6
 
@@ -255,7 +255,7 @@ def test_a_kill_while_an_old_checkpoint_is_deleted_leaves_no_half_of_it(finished
     assert names(config) == ["update-0000006", "update-0000008"]
 
 
-def test_checkpoints_may_lie_on_another_disk(finished, tmp_path):
+def test_checkpoints_can_be_on_another_disk(finished, tmp_path):
     config = finished()
     disk = tmp_path / "disk"
     shutil.move(folder(config), disk / "checkpoints")
@@ -265,11 +265,11 @@ def test_checkpoints_may_lie_on_another_disk(finished, tmp_path):
     config.train.updates = 6
     run(config)
     assert names(config) == ["update-0000004", "update-0000006"]
-    assert (disk / "second" / manifest.MANIFEST).is_file()  # of a link, only the link is dropped
+    assert (disk / "second" / manifest.MANIFEST).is_file()  # only the link was removed
 
 
 @pytest.mark.parametrize("kind", ["a link to a disk that is not there", "a file", "unreadable"])
-def test_checkpoints_that_cannot_be_listed_are_no_fresh_start(finished, tmp_path, monkeypatch, kind):
+def test_checkpoints_that_cannot_be_listed_do_not_cause_a_new_run(finished, tmp_path, monkeypatch, kind):
     config = finished()
     record = (Path(config.output) / "run.json").read_text()
     if kind == "unreadable":
@@ -289,7 +289,7 @@ def test_checkpoints_that_cannot_be_listed_are_no_fresh_start(finished, tmp_path
     assert (Path(config.output) / "run.json").read_text() == record
 
 
-def test_other_names_in_the_folder_do_not_count(finished):
+def test_other_names_in_the_folder_are_ignored(finished):
     config = finished()
     for name in ("update-0000009-copy", "update-9", "notes"):
         (folder(config) / name).mkdir()
@@ -298,8 +298,8 @@ def test_other_names_in_the_folder_do_not_count(finished):
     assert names(config) == ["notes", "update-0000004", "update-0000006", "update-0000009-copy", "update-9"]
 
 
-def test_a_checkpoint_counts_no_micro_batches(configuration):
-    """After 3 updates of one micro-batch, an update of two begins with the first of two."""
+def test_accumulation_can_change_at_a_checkpoint(configuration):
+    """After 3 updates with one micro-batch each, the next update has two."""
     straight = metrics(run(configuration(updates=4, batch_size=4, checkpoint_every=3)))
     config = configuration(updates=4, batch_size=2, accumulation=2)
     config.resume = "update-0000003"

@@ -1,4 +1,4 @@
-"""What goes wrong in a run: damage, full disks, values that are NaN or infinite, kills."""
+"""Faults during a run: damage, full disks, NaN or infinite values, kills."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from siftvton.training.loop import _Run, train
 from siftvton.training.state import StreamSampler
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(configuration, capsys: pytest.CaptureFixture):
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(configuration, capsys: pytest.CaptureFixture):
     straight = run(configuration("straight", updates=6))
     output = run(configuration("damaged", updates=4))
     path = output / "checkpoints" / "update-0000004" / "optimizer.bin"
@@ -35,7 +35,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(configuration, capsys:
     assert same_weights(output, straight)
 
 
-def test_a_named_checkpoint_that_is_damaged_has_no_stand_in(configuration):
+def test_a_named_checkpoint_that_is_damaged_is_not_replaced(configuration):
     config = configuration(updates=4)
     output = run(config)
     (output / "checkpoints" / "update-0000004" / "progress.json").write_text("{")
@@ -44,7 +44,7 @@ def test_a_named_checkpoint_that_is_damaged_has_no_stand_in(configuration):
         train(config)
 
 
-def test_a_checkpoint_runs_nothing_when_it_is_read(configuration, tmp_path: Path):
+def test_reading_a_checkpoint_runs_no_code(configuration, tmp_path: Path):
     config = configuration(updates=2)
     output = run(config)
 
@@ -60,12 +60,12 @@ def test_a_checkpoint_runs_nothing_when_it_is_read(configuration, tmp_path: Path
         train(configuration(updates=4))
     (checkpoint / "manifest.json").unlink()
     manifest.seal(checkpoint, json.loads((output / "run.json").read_text())["id"], 2)
-    with pytest.raises(InputError, match="is whole, but cannot be loaded"):
+    with pytest.raises(InputError, match="is complete, but cannot be loaded"):
         train(configuration(updates=4))
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_number_that_is_none_stops_the_run_before_it_is_kept(configuration, monkeypatch: pytest.MonkeyPatch):
+def test_a_loss_that_is_nan_ends_the_run_before_it_is_logged(configuration, monkeypatch: pytest.MonkeyPatch):
     def broken(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         seen.append(1)
         return noise_error(prediction, target) * (torch.nan if len(seen) == 3 else 1)
@@ -85,10 +85,10 @@ def test_a_number_that_is_none_stops_the_run_before_it_is_kept(configuration, mo
     ("rate", "found"),
     [
         (math.inf, r"\S+\.weight is NaN or infinite"),
-        (1e32, "the prediction with the new weights is NaN or infinite"),  # finite, huge, and of no use
+        (1e32, "the prediction with the new weights is NaN or infinite"),  # finite, but far too large
     ],
 )
-def test_weights_that_are_not_finite_reach_no_file(configuration, rate, found):
+def test_weights_that_are_not_finite_are_never_written(configuration, rate, found):
     config = configuration(updates=1, learning_rate=rate, ema_decay=0.5)
     with pytest.raises(
         DivergedError, match=rf"update 1: .*{found}.*its images: .*last good checkpoint: none"
@@ -99,7 +99,7 @@ def test_weights_that_are_not_finite_reach_no_file(configuration, rate, found):
     assert not (Path(config.output) / "model").exists()
 
 
-def test_the_last_good_checkpoint_outlives_bad_weights(configuration, monkeypatch: pytest.MonkeyPatch):
+def test_the_last_good_checkpoint_stays_after_bad_weights(configuration, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loop, "learning_rate_factor", lambda update, *_: 1e35 if update == 2 else 1)
     config = configuration(updates=4, checkpoint_every=1, keep_checkpoints=1)
     with pytest.raises(DivergedError, match=r"update 3: .*last good checkpoint: .*update-0000002"):
@@ -109,23 +109,23 @@ def test_the_last_good_checkpoint_outlives_bad_weights(configuration, monkeypatc
     assert [entry["update"] for entry in metrics(run(config))] == [1, 2, 3, 4]
 
 
-def test_not_finite_tensors_are_named():
+def test_tensors_that_are_not_finite_are_named():
     tensors = {name: torch.ones(3, 4) for name in "abcd"}
     assert not_finite(tensors) == not_finite({}) == []
-    tensors["a"][1, 1] = 1e30  # its square is infinite, it is not
+    tensors["a"][1, 1] = 1e30  # finite, but its square is infinite
     assert not_finite(tensors) == []
     tensors["b"][0, 0], tensors["d"][2, 3] = math.nan, -math.inf
     assert not_finite(tensors) == ["b", "d"]
 
 
-def test_metrics_are_json_whatever_they_hold(tmp_path: Path):
+def test_metrics_with_nan_or_infinity_are_valid_json(tmp_path: Path):
     """A gradient that overflows in float16 has an infinite norm, and its update is skipped."""
     path = tmp_path / "metrics.jsonl"
     records.append(path, 1, {"loss": 0.5, "gradient_norm": math.inf})
     records.append(path, 2, {"loss": math.nan, "gradient_norm": 1.0})
 
     def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is no JSON")
+        raise AssertionError(f"{name} is not JSON")
 
     entries = [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
     assert entries == [
@@ -134,38 +134,41 @@ def test_metrics_are_json_whatever_they_hold(tmp_path: Path):
     ]
 
 
-def test_lines_of_a_log_that_cannot_be_read_are_dropped_and_told_of(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_unreadable_lines_of_a_log_are_removed_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(
         b'{"upd\n\377\n[]\n{"update": "x"}\n{"update": 1, "norm": Infinity}\n{"update": 2}\n{"update": 3, "l'
     )
     assert records.cut(path, 1) == [{"update": 1, "norm": None}]
     assert path.read_text() == '{"update": 1, "norm": null}\n'
-    assert "line 1 is not an entry of this log and is dropped, 4 lines in all" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "removed 4 lines that are not entries of this log; the first is line 1" in printed
 
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "metrics.jsonl").mkdir()
-    with pytest.raises(InputError, match=r"metrics\.jsonl: cannot be written \(.*\); free space"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl: cannot be written \(.*\); free some space"):
         records.append(tmp_path / "metrics.jsonl", 1, {})
 
 
-def test_a_folder_in_the_place_of_a_log_ends_the_run_in_one_line(configuration):
+def test_a_folder_in_place_of_a_log_is_an_error(configuration):
     config = configuration(updates=2)
     (Path(config.output) / "metrics.jsonl").mkdir(parents=True)
     with pytest.raises(InputError, match=r"metrics\.jsonl: is a folder, not a file; move it"):
         train(config)
 
 
-def test_the_gradients_norm_is_the_one_before_clipping(configuration):
+def test_the_logged_gradient_norm_is_the_one_before_clipping(configuration):
     free = metrics(run(configuration("free", updates=1)))
     clipped = metrics(run(configuration("clipped", updates=1, max_gradient_norm=1e-9)))
     assert free[0]["gradient_norm"] == clipped[0]["gradient_norm"] > 1e-3
 
 
 @pytest.mark.parametrize("limit", [None, 0.5])
-def test_a_norm_above_1_is_clipped_only_where_it_is_asked_for(configuration, monkeypatch: pytest.MonkeyPatch, limit):
-    """AdamW forgets a gradient's scale, so what reaches it is measured."""
+def test_a_gradient_norm_above_1_is_clipped_only_if_a_limit_is_set(
+    configuration, monkeypatch: pytest.MonkeyPatch, limit
+):
+    """The gradients are measured, because the updates of AdamW do not depend on their scale."""
     plain, norms = torch.optim.AdamW.step, []
 
     def measured(self, *given):
@@ -179,7 +182,7 @@ def test_a_norm_above_1_is_clipped_only_where_it_is_asked_for(configuration, mon
     assert norms == pytest.approx(reported if limit is None else [limit, limit], rel=1e-4)
 
 
-def test_an_error_leaves_the_trained_weights_in_their_place(configuration):
+def test_after_an_error_the_trained_weights_are_back_in_place(configuration):
     run = _Run(configuration(ema_decay=0.5))
     before = [parameter.clone() for parameter in run.trained]
     for shadow in run.average.shadow_params:
@@ -195,7 +198,7 @@ def test_an_error_leaves_the_trained_weights_in_their_place(configuration):
     assert all(torch.equal(now, then) for now, then in zip(run.trained, before, strict=True))
 
 
-def test_data_that_end_early_are_no_stop(configuration, monkeypatch: pytest.MonkeyPatch):
+def test_data_that_end_early_are_an_error(configuration, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         loop, "StreamSampler", lambda pairs, seed, start, stop: StreamSampler(pairs, seed, start, stop - 2)
     )
@@ -205,7 +208,7 @@ def test_data_that_end_early_are_no_stop(configuration, monkeypatch: pytest.Monk
     assert not (Path(config.output) / "model").exists()
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(configuration, monkeypatch: pytest.MonkeyPatch):
+def test_if_a_checkpoint_cannot_be_written_the_one_before_stays(configuration, monkeypatch: pytest.MonkeyPatch):
     """A full disk in the middle of a file."""
     whole = Accelerator.save_state
 
@@ -218,7 +221,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(configuration
     config = configuration(updates=4)
     with pytest.raises(
         InputError,
-        match=r"update-0000004: cannot be written \(.*No space left.*free space .*-0000002, which is whole",
+        match=r"update-0000004: cannot be written \(.*No space left.*free some space .*-0000002, which is complete$",
     ):
         train(config)
     assert [path.name for path in (Path(config.output) / "checkpoints").iterdir()] == ["update-0000002"]
@@ -227,7 +230,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(configuration
     assert metrics(resumed) == metrics(run(configuration("straight", updates=4)))
 
 
-def test_the_average_of_the_weights_is_what_is_saved(configuration):
+def test_the_saved_model_has_the_averaged_weights(configuration):
     plain = run(configuration("plain", updates=4))
     averaged = run(configuration("averaged", updates=4, ema_decay=0.5, validate_every=2))
     run(configuration("stopped", updates=2, ema_decay=0.5))
@@ -238,11 +241,11 @@ def test_the_average_of_the_weights_is_what_is_saved(configuration):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_killed_again_and_again_ends_as_the_one_in_one_piece(
+def test_a_run_killed_several_times_ends_like_an_uninterrupted_run(
     configuration, tmp_path: Path, workers: int, request: pytest.FixtureRequest
 ):
-    """SIGKILL wherever it falls: in an update, a checkpoint, a rotation; in mid-epoch, and with accumulation."""
-    wanted = 10 if request.config.getoption("--slow") else 3
+    """SIGKILL at any moment: in an update, in a checkpoint, in the middle of an epoch, with accumulation."""
+    planned = 10 if request.config.getoption("--slow") else 3
     settings = {"updates": 60, "batch_size": 1, "accumulation": 3, "checkpoint_every": 3, "workers": workers}
     config = configuration("killed", **settings)
     save_configuration(config, tmp_path / "train.yaml")
@@ -255,12 +258,12 @@ def test_a_run_killed_again_and_again_ends_as_the_one_in_one_piece(
             [sys.executable, script, "--config", tmp_path / "train.yaml"],
             env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # so that the kill takes its workers along
+            start_new_session=True,  # so that the kill also reaches its workers
         )
         before = log.stat().st_mtime if log.exists() else 0
-        while kills < wanted and process.poll() is None and not (log.exists() and log.stat().st_mtime > before):
+        while kills < planned and process.poll() is None and not (log.exists() and log.stat().st_mtime > before):
             time.sleep(0.01)
-        if kills == wanted:
+        if kills == planned:
             break
         time.sleep(draw.uniform(0, 1))
         os.killpg(process.pid, signal.SIGKILL)
@@ -278,8 +281,8 @@ def test_a_run_killed_again_and_again_ends_as_the_one_in_one_piece(
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that not even root may write to")
-def test_a_folder_that_cannot_be_written_to_is_named_before_anything_is_trained(configuration):
+def test_an_output_folder_that_cannot_be_written_is_named_before_training(configuration):
     config = configuration(updates=1)
     config.output = "/proc/siftvton/run"
-    with pytest.raises(UsageError, match="/proc/siftvton/run: cannot be made a folder"):
+    with pytest.raises(UsageError, match="/proc/siftvton/run: this folder cannot be made"):
         train(config)

@@ -1,4 +1,4 @@
-"""accelerate's environment variables do not override the configuration."""
+"""The environment variables of accelerate do not override the configuration."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from siftvton.training.launch import accelerator_of
 from siftvton.training.loop import train
 
 
-def test_the_configuration_counts_not_the_environment(monkeypatch: pytest.MonkeyPatch):
+def test_the_configuration_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch):
     for name, value in {
         "GRADIENT_ACCUMULATION_STEPS": "3",
         "MIXED_PRECISION": "bf16",
@@ -30,7 +30,7 @@ def test_the_configuration_counts_not_the_environment(monkeypatch: pytest.Monkey
     assert accelerator.init_handler.timeout == PATIENCE
 
 
-def test_a_run_has_all_its_updates_whatever_accumulation_the_environment_names(
+def test_accumulation_in_the_environment_does_not_change_the_number_of_updates(
     configuration, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "2")
@@ -40,7 +40,7 @@ def test_a_run_has_all_its_updates_whatever_accumulation_the_environment_names(
 
 
 @pytest.mark.parametrize("variable", SHARDING)
-def test_a_divided_network_is_refused_before_anything_is_loaded(
+def test_a_sharded_network_is_refused_before_anything_is_loaded(
     configuration, monkeypatch: pytest.MonkeyPatch, variable
 ):
     monkeypatch.setenv(variable, "true")
@@ -54,17 +54,17 @@ def test_a_divided_network_is_refused_before_anything_is_loaded(
 
 def test_a_device_that_contradicts_the_configuration_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")
-    with pytest.raises(UsageError, match="ACCELERATE_TORCH_DEVICE chooses meta"):
+    with pytest.raises(UsageError, match="ACCELERATE_TORCH_DEVICE selects meta"):
         accelerator_of("no", cpu=True)
 
 
-def test_eight_bits_that_the_environment_asks_for_are_refused(monkeypatch: pytest.MonkeyPatch):
+def test_training_in_eight_bits_requested_by_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ACCELERATE_FP8_BACKEND", "TE")
     with pytest.raises(UsageError, match="ACCELERATE_FP8_BACKEND=TE: training in 8 bits is not supported"):
         accelerator_of("no", cpu=True)
 
 
-def test_an_incomplete_launcher_is_a_line_about_the_environment(monkeypatch: pytest.MonkeyPatch):
+def test_an_incomplete_launcher_environment_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch):
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=r"accelerate cannot be set up \(.*MASTER_ADDR.*or the environment variables"):
@@ -79,5 +79,5 @@ def test_a_tracker_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPa
         self.log_with = []
 
     monkeypatch.setattr(Accelerator, "__init__", without)
-    with pytest.raises(UsageError, match=r"train\.tracker=wandb: is not installed"):
+    with pytest.raises(UsageError, match=r"train\.tracker=wandb is not installed; run: pip install wandb"):
         accelerator_of("no", tracker="wandb", output="nowhere")

@@ -1,4 +1,4 @@
-"""Whole runs at the smallest size: what a stop, a batch size or a mode changes, and what it must not."""
+"""Complete runs at the smallest size: what a stop, a batch size or a mode may change, and what not."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from siftvton.training import loop, records
 from siftvton.training.loop import train
 
 
-def test_a_run_leaves_a_model_checkpoints_metrics_and_its_configuration(configuration):
+def test_a_run_writes_a_model_checkpoints_metrics_and_its_configuration(configuration):
     config = configuration(validate_every=2)
     output = run(config)
     assert [entry["update"] for entry in metrics(output)] == [1, 2, 3, 4]
@@ -32,7 +32,7 @@ def test_a_run_leaves_a_model_checkpoints_metrics_and_its_configuration(configur
     assert load(output / "model").stride == 16
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(configuration):
+def test_a_stopped_run_continues_bit_for_bit(configuration):
     straight = run(configuration("straight", updates=4))
     stopped = run(configuration("stopped", updates=2))
     before = weights(stopped)
@@ -43,7 +43,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(configuration):
     assert not all(torch.equal(tensor, expected[name]) for name, tensor in before.items())
 
 
-def test_what_was_logged_after_the_last_checkpoint_is_logged_once(configuration):
+def test_updates_after_the_last_checkpoint_are_logged_once(configuration):
     output = run(configuration(updates=2))
     with (output / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"update": 3, "loss": 0.0}) + "\n")  # a stop after update 3, before its checkpoint
@@ -61,7 +61,7 @@ def test_batches_and_workers_change_results_by_rounding_only(configuration, othe
 
 
 def test_two_processes_equal_one(configuration, tmp_path: Path):
-    """As published: frozen parts, and gradients accumulated before they are exchanged."""
+    """As in the published training: with frozen parts, and gradients accumulated before they are exchanged."""
     start = run(configuration("base", updates=1)) / "model"
     one, config = (
         configuration(
@@ -93,7 +93,7 @@ def test_gradient_checkpointing_changes_results_by_rounding_only(configuration):
         assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-def test_mixed_precision_computes_the_same_more_coarsely(configuration):
+def test_mixed_precision_gives_the_same_losses_less_exactly(configuration):
     single = metrics(run(configuration("single", updates=2)))
     mixed = metrics(run(configuration("mixed", updates=2, mixed_precision="bf16")))
     for ours, theirs in zip(mixed, single, strict=True):
@@ -101,7 +101,7 @@ def test_mixed_precision_computes_the_same_more_coarsely(configuration):
         assert ours["noise"] != theirs["noise"]
 
 
-def test_fine_tuning_leaves_the_frozen_parts_alone(configuration):
+def test_fine_tuning_does_not_change_the_frozen_parts(configuration):
     start = run(configuration("base", updates=1))
     config = configuration("finetuned", updates=2, trainable="finetune")
     config.model.pretrained = str(start / "model")
@@ -128,19 +128,19 @@ def test_late_timesteps_and_dropped_images_are_not_supervised(configuration):
     assert [entry["sift"] for entry in early + dropped] == [0, 0, 0, 0]
 
 
-def test_variation_is_the_baselines_option(configuration):
+def test_attention_total_variation_can_be_used_alone(configuration):
     entries = metrics(run(configuration("atv", {"weight": 0.0, "atv_weight": 0.001}, updates=2, dropout=0.0)))
     assert all(entry["atv"] > 0 and entry["sift"] == 0 for entry in entries)
 
 
-def test_gradients_are_clipped_only_where_asked_for(configuration):
+def test_gradients_are_clipped_only_if_a_limit_is_set(configuration):
     free = run(configuration("free", updates=2))
     clipped = run(configuration("clipped", updates=2, max_gradient_norm=1e-9))
     assert metrics(free)[0] == metrics(clipped)[0]
     assert metrics(free)[1] != metrics(clipped)[1]
 
 
-def test_pairs_without_a_match_train(configuration, tmp_path: Path):
+def test_pairs_without_matches_can_be_trained_on(configuration, tmp_path: Path):
     config = configuration()
     config.data.matches = str(tmp_path / "empty")
     for n in range(6):
@@ -149,7 +149,7 @@ def test_pairs_without_a_match_train(configuration, tmp_path: Path):
     assert [entry["sift"] for entry in metrics(run(config))] == [0, 0, 0, 0]
 
 
-def test_a_finished_run_stays_as_it_is(configuration):
+def test_starting_a_finished_run_again_changes_nothing(configuration):
     output = run(configuration(updates=2))
     before, logged = weights(output), metrics(output)
     run(configuration(updates=2))
@@ -193,7 +193,7 @@ def test_the_cosine_schedule_ends_with_the_run_and_fixes_its_length(configuratio
         train(configuration(schedule="cosine", updates=6))
 
 
-def test_a_fresh_start_over_a_run_is_refused(configuration):
+def test_a_new_run_in_the_folder_of_another_is_refused(configuration):
     config = configuration(updates=2)
     run(config)
     config.resume = None
@@ -201,18 +201,18 @@ def test_a_fresh_start_over_a_run_is_refused(configuration):
         train(config)
 
 
-def test_a_named_checkpoint_is_resumed_or_missed(configuration):
+def test_a_named_checkpoint_is_resumed_or_reported_as_missing(configuration):
     config = configuration(updates=4)
     straight = metrics(run(config))
     config.resume = "update-0000002"
     assert metrics(run(config)) == straight
     config.resume = "update-0000009"
-    with pytest.raises(InputError, match="there are: update-0000002, update-0000004"):
+    with pytest.raises(InputError, match="it holds: update-0000002, update-0000004"):
         train(config)
 
 
-def test_resuming_an_older_checkpoint_leaves_one_line_of_history(configuration):
-    """Guards the branch that was left: its later checkpoints would be the next start's latest."""
+def test_resuming_an_older_checkpoint_removes_the_later_ones(configuration):
+    """Otherwise the next start would take a checkpoint of the abandoned branch for the latest."""
     config = configuration(updates=4)
     output = run(config)
     config.resume, config.train.updates = "update-0000002", 3
@@ -220,16 +220,16 @@ def test_resuming_an_older_checkpoint_leaves_one_line_of_history(configuration):
     assert sorted(path.name for path in (output / "checkpoints").iterdir()) == ["update-0000002", "update-0000003"]
 
 
-def test_a_run_goes_on_only_with_updates_of_as_many_images(configuration):
+def test_a_run_continues_only_with_the_same_number_of_images_per_update(configuration):
     straight = metrics(run(configuration("straight", updates=3, batch_size=4)))
     run(configuration("split", updates=2, batch_size=4))
     resumed = metrics(run(configuration("split", updates=3, batch_size=2, accumulation=2)))
     assert resumed[2] == pytest.approx(straight[2], rel=1e-4)
-    with pytest.raises(UsageError, match=r"processes = 2, the run's updates have 4 images"):
+    with pytest.raises(UsageError, match=r"processes = 2, but the updates of this run have 4 images; choose"):
         train(configuration("split", updates=4, batch_size=2))
 
 
-def test_a_line_of_metrics_that_a_stop_cut_short_is_dropped(configuration):
+def test_a_line_of_metrics_cut_short_by_a_stop_is_removed(configuration):
     output = run(configuration(updates=2))
     with (output / "metrics.jsonl").open("a") as file:
         file.write('{"update": 3, "lo')
@@ -237,7 +237,7 @@ def test_a_line_of_metrics_that_a_stop_cut_short_is_dropped(configuration):
     assert [entry["update"] for entry in metrics(output)] == [1, 2, 3]
 
 
-def test_a_pipe_in_the_place_of_metrics_does_not_block(tmp_path: Path):
+def test_a_pipe_in_place_of_metrics_does_not_block(tmp_path: Path):
     os.mkfifo(tmp_path / records.METRICS)
     with pytest.raises(InputError, match=r"metrics\.jsonl: is a pipe, .*move it out of the folder"):
         records.cut(tmp_path / records.METRICS, 1)
@@ -265,7 +265,7 @@ def test_mistakes_are_named(configuration):
     assert not Path(config.output).exists()
 
 
-def test_gradient_checkpointing_is_switched_on_where_asked_for(configuration, monkeypatch: pytest.MonkeyPatch):
+def test_gradient_checkpointing_is_on_only_if_configured(configuration, monkeypatch: pytest.MonkeyPatch):
     switched = []
     for part in (TryOnUNet, GarmentEncoder):
         monkeypatch.setattr(part, "enable_gradient_checkpointing", lambda self: switched.append(type(self)))
@@ -275,8 +275,8 @@ def test_gradient_checkpointing_is_switched_on_where_asked_for(configuration, mo
     assert switched == [TryOnUNet, GarmentEncoder]
 
 
-def test_epochs_count_updates_and_a_stopped_checkpoint_is_written_over(configuration):
-    config = configuration(updates=None, epochs=1.5, checkpoint_every=1, keep_checkpoints=1)  # 6 images of 4 pairs
+def test_epochs_give_the_updates_and_a_partial_checkpoint_is_overwritten(configuration):
+    config = configuration(updates=None, epochs=1.5, checkpoint_every=1, keep_checkpoints=1)  # 6 images from 4 pairs
     leftover = Path(config.output) / "checkpoints" / ".update-0000003"
     leftover.mkdir(parents=True)
     (leftover / "half").write_text("")

@@ -1,4 +1,4 @@
-"""Several processes: what one meets, all of them learn, and none waits for another that has ended."""
+"""Several processes: an error in one ends all of them, and none waits for another that has ended."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ attempt("damaged", "plain", output=base / "run")  # last, since it ends the proc
 """
 
 
-def test_what_one_process_meets_all_learn(configuration, root: Path, tmp_path: Path):
+def test_an_error_in_one_process_is_the_same_error_in_all(configuration, root: Path, tmp_path: Path):
     config = configuration(updates=2, batch_size=1, accumulation=2, cpu=False, checkpoint_every=1)
     save_configuration(config, tmp_path / "plain.yaml")
     alone = run(configuration(updates=2, batch_size=1, accumulation=4, checkpoint_every=1))
@@ -87,11 +87,11 @@ def test_what_one_process_meets_all_learn(configuration, root: Path, tmp_path: P
     assert divergence.partition("its images: ")[2].partition(";")[0].count(",") == 3  # of both processes
     assert f"{person}: cannot be decoded" in picture
     assert "process 1 on" in shared
-    assert "all machines need one shared output folder" in shared
-    assert others[0].startswith(f"other rate: {alone} holds a run of another configuration (train.learning_rate")
+    assert "use an output folder that all machines share" in shared
+    assert others[0].startswith(f"other rate: {alone} holds a run with another configuration (train.learning_rate")
     assert others[1] == "damaged: done"
     assert [entry["update"] for entry in metrics(alone)] == [1, 2]
-    assert "update-0000002: cannot be resumed (optimizer.bin is not as it was written)" in done.stdout
+    assert "update-0000002: cannot be resumed (optimizer.bin has changed since it was written)" in done.stdout
 
 
 def test_each_process_validates_its_own_share(configuration, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

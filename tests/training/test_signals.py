@@ -1,4 +1,4 @@
-"""Signals: a run saves and stops, wherever they find it, and no process stays behind."""
+"""Signals: a run saves and stops at any moment, and no process is left."""
 
 import os
 import shutil
@@ -20,8 +20,8 @@ from siftvton.training.guards import stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_all_processes_saves_and_the_same_command_goes_on(configuration, tmp_path: Path, number):
-    """Schedulers, ``timeout`` and a terminal signal the process group, and so the workers that load data."""
+def test_a_signal_to_all_processes_saves_and_the_same_command_continues(configuration, tmp_path: Path, number):
+    """Schedulers, ``timeout`` and terminals send signals to the process group, which includes the data workers."""
     config = configuration("stopped", updates=400, checkpoint_every=1000, workers=2)
     save_configuration(config, tmp_path / "train.yaml")
     script = Path(__file__).parents[2] / "scripts" / "train.py"
@@ -39,7 +39,7 @@ def test_a_signal_to_all_processes_saves_and_the_same_command_goes_on(configurat
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     done = len(metrics(Path(config.output)))
-    assert f"stopped after update {done}; the same command goes on from it" in printed
+    assert f"stopped after update {done}; run the same command again to continue" in printed
     assert not (Path(config.output) / "model").exists()
     config.train.updates = done + 2
     resumed = run(config)
@@ -56,17 +56,17 @@ with stop_on_signals() as request:
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGINT)
     assert request.made
-    print("goes on", flush=True)
+    print("continues", flush=True)
     signal.raise_signal(signal.SIGINT)
     print("still here", flush=True)
 """
     environment = {name: value for name, value in os.environ.items() if name != "TORCHELASTIC_RUN_ID"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout) == (130, "goes on\n")
+    assert (done.returncode, done.stdout) == (130, "continues\n")
     assert done.stderr == "stopped at once, without saving\n"
 
 
-def test_the_ctrl_c_that_torchrun_passes_on_is_the_first_one_again(monkeypatch: pytest.MonkeyPatch):
+def test_a_ctrl_c_repeated_by_torchrun_is_not_a_second_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
     monkeypatch.setattr(guards.os, "_exit", lambda code: pytest.fail("ended at once"))
     with stop_on_signals() as request:
@@ -75,7 +75,7 @@ def test_the_ctrl_c_that_torchrun_passes_on_is_the_first_one_again(monkeypatch: 
         assert request.made
 
 
-def test_a_stop_in_a_validation_leaves_it_to_the_next_start(configuration, monkeypatch, capsys):
+def test_a_validation_ended_by_a_stop_is_made_at_the_next_start(configuration, monkeypatch, capsys):
     straight = run(configuration("straight", updates=4, validate_every=2, batch_size=1, checkpoint_every=1000))
     config = configuration("stopped", updates=4, validate_every=2, batch_size=1, checkpoint_every=1000)
     plain = validation.generate
@@ -87,7 +87,7 @@ def test_a_stop_in_a_validation_leaves_it_to_the_next_start(configuration, monke
     with monkeypatch.context() as patched:
         patched.setattr(validation, "generate", interrupted)
         output = run(config)
-    assert "stopped after update 2; the same command goes on from it" in capsys.readouterr().out
+    assert "stopped after update 2; run the same command again to continue" in capsys.readouterr().out
     assert [path.name for path in (output / "checkpoints").iterdir()] == ["update-0000002"]
     assert validations(output) == [] if (output / "validation.jsonl").exists() else True
     run(config)
@@ -96,7 +96,7 @@ def test_a_stop_in_a_validation_leaves_it_to_the_next_start(configuration, monke
     assert same_weights(output, straight)
 
 
-def test_a_stop_at_the_last_update_leaves_validation_and_model_to_the_next_start(configuration, monkeypatch):
+def test_after_a_stop_at_the_last_update_the_next_start_validates_and_writes_the_model(configuration, monkeypatch):
     config = configuration(updates=2, validate_every=2)
 
     def stopped(number: int, warmup: int, decay_end: int | None = None) -> float:
@@ -114,7 +114,7 @@ def test_a_stop_at_the_last_update_leaves_validation_and_model_to_the_next_start
 
 
 def test_an_error_in_a_worker_ends_the_run(configuration, tmp_path: Path):
-    """Python waits at its end for the workers that an error has left, and these ignore its SIGTERM."""
+    """At exit, Python waits for workers that are left after an error, and they ignore its SIGTERM."""
     config = configuration(updates=400, workers=2)
     shutil.copytree(config.data.root, tmp_path / "data")
     config.data.root = str(tmp_path / "data")

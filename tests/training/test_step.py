@@ -1,4 +1,4 @@
-"""One micro-batch: what the network is given, and which images each loss counts for."""
+"""One micro-batch: the inputs of the network, and the images that each loss applies to."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_the_sample_is_noisy_latent_agnostic_latent_keep_mask_densepose_latent(p
     torch.testing.assert_close(inputs.garment_latent, garment, rtol=1e-4, atol=1e-4)
 
 
-def test_v_is_the_target_where_the_schedule_says_so(pipeline, batch: TryOnBatch):
+def test_v_is_the_target_for_a_v_prediction_schedule(pipeline, batch: TryOnBatch):
     epsilon, v = (noised(pipeline.vae, build.scheduler(kind), batch, 0, 0.0) for kind in ("epsilon", "v_prediction"))
     assert torch.equal(epsilon.sample, v.sample)
     alpha = build.scheduler().alphas_cumprod[v.timestep].view(-1, 1, 1, 1)
@@ -110,11 +110,11 @@ def test_the_total_is_the_weighted_sum(network: TryOnNetwork, batch: TryOnBatch)
 
 def test_v_prediction_has_its_own_weight(network: TryOnNetwork, batch: TryOnBatch):
     losses = _losses(network, batch, [500, 999], [True, True], SupervisionConfig(weight=0), "v_prediction")
-    alpha = build.scheduler().alphas_cumprod[[500, 999]]  # whose SNR is below γ, so that the weight is ᾱ
+    alpha = build.scheduler().alphas_cumprod[[500, 999]]  # the SNR is below γ, so the weight is ᾱ
     torch.testing.assert_close(losses.total, alpha * losses.noise)
 
 
-def test_timesteps_are_uniform_and_dropout_has_its_share(batch, pipeline, monkeypatch: pytest.MonkeyPatch):
+def test_timesteps_are_uniform_and_dropout_has_the_configured_rate(batch, pipeline, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(inputs_module, "draw_latents", lambda vae, pictures, generators: torch.zeros(2, 4, 16, 12))
     timesteps, kept = [], []
     for epoch in range(500):
@@ -128,10 +128,10 @@ def test_timesteps_are_uniform_and_dropout_has_its_share(batch, pipeline, monkey
     assert sum(kept) / 1000 == pytest.approx(0.9, abs=0.03)
 
 
-def test_the_papers_settings_reach_their_place(configuration):
+def test_the_settings_of_the_paper_reach_the_optimiser_and_validation(configuration):
     run = _Run(configuration(weight_decay=0.01, learning_rate=1e-4))
     assert {group["weight_decay"] for group in run.optimizer.param_groups} == {0.01}
-    run.progress.update = 2  # behind the warm-up
+    run.progress.update = 2  # after the warm-up
     assert run._learning_rate() == 1e-4
     assert validation.GUIDANCE == 1.5
 

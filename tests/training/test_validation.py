@@ -1,4 +1,4 @@
-"""Validation: what it scores, which weights it keeps, and that training does not notice it."""
+"""Validation: its scores, the best weights that it keeps, and that it does not change training."""
 
 import shutil
 from pathlib import Path
@@ -38,14 +38,14 @@ def test_each_validation_is_scored_and_the_best_weights_are_kept(configuration, 
     ]
 
 
-def test_training_does_not_notice_validation(configuration):
+def test_validation_does_not_change_training(configuration):
     plain = run(configuration("plain", updates=4))
     validated = run(configuration("validated", updates=4, validate_every=1))
     assert metrics(validated) == metrics(plain)
     assert same_weights(validated, plain)
 
 
-def test_a_resumed_run_validates_and_chooses_as_the_one_in_one_piece(configuration):
+def test_a_resumed_run_validates_and_chooses_like_an_uninterrupted_run(configuration):
     straight = run(configuration("straight", updates=4, validate_every=1))
     run(configuration("stopped", updates=2, validate_every=1))
     resumed = run(configuration("stopped", updates=4, validate_every=1))
@@ -54,12 +54,12 @@ def test_a_resumed_run_validates_and_chooses_as_the_one_in_one_piece(configurati
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 
-def test_a_network_for_scores_that_is_not_there_is_named(configuration):
+def test_a_missing_network_for_scores_is_named(configuration):
     with pytest.raises(InputError, match=r"nowhere\.pt"):
         train(configuration(validate_every=2, inception="nowhere.pt"))
 
 
-def test_networks_by_path_add_their_scores_and_fid_decides(configuration, tmp_path: Path):
+def test_named_networks_add_their_scores_and_fid_chooses_the_best_weights(configuration, tmp_path: Path):
     torch.save(alexnet_state(), tmp_path / "alexnet.pth")
     config = configuration(updates=2, validate_every=2, alexnet=str(tmp_path / "alexnet.pth"))
     allow_inception(config.train, save_inception(tmp_path / "inception.pt"))
@@ -69,7 +69,7 @@ def test_networks_by_path_add_their_scores_and_fid_decides(configuration, tmp_pa
     assert "kid" in entry
 
 
-def test_a_validation_picture_that_is_not_there_is_named_before_training(configuration, tmp_path: Path):
+def test_a_missing_validation_picture_is_named_before_training(configuration, tmp_path: Path):
     config = configuration(validate_every=2)
     shutil.copytree(config.data.root, tmp_path / "data")
     config.data.root = str(tmp_path / "data")
@@ -80,13 +80,13 @@ def test_a_validation_picture_that_is_not_there_is_named_before_training(configu
     assert not Path(config.output).exists()
 
 
-def test_validation_steps_that_do_not_fit_are_named_before_training(configuration, tmp_path: Path):
+def test_a_number_of_validation_steps_that_is_not_allowed_is_refused_before_training(configuration, tmp_path: Path):
     with pytest.raises(UsageError, match=r"train\.validation_steps=600: PNDMScheduler .*; use 500 or 890"):
         train(configuration(validation_steps=600))
     assert not (tmp_path / "run").exists()
 
 
-def test_a_validation_picture_that_is_not_finite_ends_in_one_line(configuration, monkeypatch: pytest.MonkeyPatch):
+def test_a_validation_picture_that_is_not_finite_is_an_error(configuration, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("siftvton.sampling.pipeline.not_finite", lambda pictures: [1])
     with pytest.raises(InputError, match=r"\d_00: the result is NaN or infinite"):
         train(configuration(validate_every=2))

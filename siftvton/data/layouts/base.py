@@ -1,4 +1,4 @@
-"""What every data set's layout answers: which pairs, who wears what, and where each file is."""
+"""The interface of layouts: the pairs of a split, who wears which garment, and where each file is."""
 
 import os
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from siftvton.data.pairs import Pair, in_setting
 from siftvton.errors import InputError, UsageError
 from siftvton.files import is_file
 
-# The kinds of files, by the names of VITON-HD's folders.
+# The kinds of files, named like VITON-HD's folders.
 IMAGE = "image"
 DENSEPOSE = "image-densepose"
 AGNOSTIC = "agnostic-v3.2"
@@ -28,13 +28,13 @@ class Split(ABC):
 
     Attributes:
         name: train, validation or test.
-        folder: the folder that holds the split's files; match files and exact maps are there, too.
+        folder: the folder with the split's files, including match files and exact maps.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
         """
         Raises:
-            InputError: there is no such folder.
+            InputError: the folder is missing.
         """
         if not os.path.isdir(folder):
             raise InputError(f"{folder}: no such folder; data/README.md describes the folders")
@@ -43,7 +43,7 @@ class Split(ABC):
 
     @abstractmethod
     def listed(self) -> list[Pair]:
-        """The split's pairs as its list names them.
+        """Return the split's pairs as they are listed.
 
         Raises:
             InputError: a list is missing, empty or broken, or its names collide.
@@ -52,47 +52,47 @@ class Split(ABC):
 
     @abstractmethod
     def whole_folder(self) -> list[Pair]:
-        """Every listed pair whose person is in :attr:`folder`, whichever split it belongs to; raises as ``listed``."""
+        """Return the listed pairs of all splits that share :attr:`folder`; raises as :meth:`listed`."""
 
     @abstractmethod
     def worn_garment(self, person: str) -> str:
-        """The file name of the garment that the person in the picture ``person`` wears."""
+        """Return the file name of the garment that the person in the picture ``person`` wears."""
 
     @abstractmethod
     def candidates(self, kind: str, file_name: str) -> list[Path]:
-        """Where the file of ``kind`` for the picture ``file_name`` may be; the data set's own name comes first."""
+        """Return the possible paths of the file of ``kind`` for the picture ``file_name``, the usual path first."""
 
     def is_worn(self, pair: Pair) -> bool:
         """Whether the garment is the one that the person wears."""
         return Path(self.worn_garment(pair.person)).stem == pair.garment_id
 
     def in_setting(self, pairs: Sequence[Pair], setting: str) -> list[Pair]:
-        """Some pairs as they are tried on, see :func:`siftvton.data.pairs.in_setting`."""
+        """Return the pairs to try on in a setting, see :func:`siftvton.data.pairs.in_setting`."""
         return in_setting(pairs, setting, self.worn_garment)
 
     def pairs(self, setting: str) -> list[Pair]:
-        """The split's pairs as they are tried on in a setting, ``paired`` or ``unpaired``."""
+        """Return the split's pairs to try on in a setting, ``paired`` or ``unpaired``."""
         return self.in_setting(self.listed(), setting)
 
     def matched_pairs(self) -> list[Pair]:
-        """The pairs of the folder that get match files: each person with the worn garment."""
+        """Return the pairs of the folder that get match files: each person with the worn garment."""
         return self.in_setting(self.whole_folder(), "paired")
 
     @property
     def matches(self) -> Path:
-        """The folder of the match files unless the configuration names another."""
+        """The folder of the match files, unless the configuration names another."""
         return self.folder / MATCHES
 
     def find(self, kind: str, file_name: str) -> Path | None:
-        """The file of ``kind`` for the picture ``file_name``, or None where there is none.
+        """Return the path of the file of ``kind`` for the picture ``file_name``, or None if there is no such file.
 
         Raises:
-            InputError: the data set's own name is not there, but several others are.
+            InputError: the file does not exist at its usual path, but at several others.
         """
         usual, *others = self.candidates(kind, file_name)
         if is_file(usual):
             return usual
-        # Where case does not matter, one file answers to two of the names.
+        # On a case-insensitive file system, two of the names lead to one file.
         found = {os.stat(path).st_ino: path for path in others if is_file(path)}
         if len(found) > 1:
             names = " and ".join(path.name for path in found.values())
@@ -100,7 +100,7 @@ class Split(ABC):
         return next(iter(found.values()), None)
 
     def require(self, kind: str, file_name: str) -> Path:
-        """Like :meth:`find`.
+        """Return the path as :meth:`find`, but do not accept a missing file.
 
         Raises:
             InputError: there is no such file, or there are several.
@@ -119,15 +119,15 @@ class Layout(ABC):
         """
         Args:
             root: the data set's folder.
-            validation_pairs: hold out at least this many training pairs where the data set has no validation list.
-            split_seed: for the draw of those pairs.
+            validation_pairs: least number of training pairs to hold out if the data set has no validation list.
+            split_seed: seed for the draw of these pairs.
         """
         self.root = Path(root)
         self.validation_pairs = validation_pairs
         self.split_seed = split_seed
 
     def split(self, name: str) -> Split:
-        """One split.
+        """Return one split.
 
         Raises:
             UsageError: there is no split of that name.
@@ -139,4 +139,4 @@ class Layout(ABC):
 
     @abstractmethod
     def _split(self, name: str) -> Split:
-        """The split ``name``, one of :data:`SPLITS`."""
+        """Return the split ``name``, one of :data:`SPLITS`."""

@@ -1,24 +1,23 @@
-"""Which grey level of a mask file means what, here and only here.
+"""The meaning of grey levels in mask files; no other module decides it.
 
-Masks are white where the picture is to be painted (agnostic mask), where the garment lies (garment mask) or where it
-is worn (worn mask).
+White means: the region to paint (agnostic mask), the garment (garment mask) or the garment as worn (worn mask).
 """
 
 import cv2
 import numpy as np
 
-MASK_THRESHOLD = 128  # a mask's grey level counts as white from here on
-MID_GREY = 128  # the agnostic picture's level where it is to be painted
-GREY_TOLERANCE = 24  # levels that JPEG and resizing may move a mid-grey pixel by
+MASK_THRESHOLD = 128  # lowest grey level of a mask that counts as white
+MID_GREY = 128  # level of the agnostic picture in the region to paint
+GREY_TOLERANCE = 24  # largest change of a mid-grey pixel by JPEG and resizing, levels
 
 
 def is_white(grey: np.ndarray) -> np.ndarray:
-    """A mask file's grey levels (height, width) as booleans."""
+    """Convert a mask file's grey levels (height, width) to booleans, True for white."""
     return grey >= MASK_THRESHOLD
 
 
 def grey_shares(agnostic: np.ndarray, white: np.ndarray) -> tuple[float, float]:
-    """How much of the mask's white and of its black region is mid-grey in the agnostic picture, 0 to 1.
+    """Return the shares of the mask's white and of its black region that are mid-grey in the agnostic picture, 0 to 1.
 
     Args:
         agnostic: (height, width, 3) uint8.
@@ -34,10 +33,10 @@ def grey_shares(agnostic: np.ndarray, white: np.ndarray) -> tuple[float, float]:
 
 
 def is_inverted(agnostic: np.ndarray, white: np.ndarray) -> bool:
-    """Whether an agnostic mask is white where the picture is to be kept.
+    """Whether an agnostic mask is white where the picture is to be kept, instead of where it is to be painted.
 
-    Then its black region is grey in the agnostic picture, and more so than its white one; a grey wall behind the
-    person may make most of that grey, too.
+    In this case, most of its black region is grey in the agnostic picture, and a larger share than of its white region.
+    The shares are compared because a grey wall behind the person may make most of the white region grey as well.
     """
     in_white, in_black = grey_shares(agnostic, white)
     return in_black > 0.5 and in_white < in_black

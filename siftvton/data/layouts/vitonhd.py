@@ -22,7 +22,7 @@ AUTHORS_LISTS = {
     "validation": "siftvton_val_pairs.txt",
     "test": "siftvton_test_pairs.txt",
 }
-MASK_ENDING = "_mask"  # of the agnostic mask's name, before the suffix
+MASK_ENDING = "_mask"  # end of an agnostic mask's name, before the suffix
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG", ".WEBP")
 
 
@@ -34,7 +34,7 @@ class VitonHD(Layout):
 
 
 class VitonHDSplit(Split):
-    """One split of it."""
+    """One split of a folder in VITON-HD's layout."""
 
     def __init__(self, layout: VitonHD, name: str) -> None:
         super().__init__(name, layout.root / ("test" if name == "test" else "train"))
@@ -42,10 +42,10 @@ class VitonHDSplit(Split):
         self._validation_pairs, self._seed = layout.validation_pairs, layout.split_seed
 
     def listed(self) -> list[Pair]:
-        """The pairs of the authors' lists where these are there, else of VITON-HD's own.
+        """Return the pairs of the authors' list if it exists, else those of VITON-HD's own list.
 
-        Without the authors' lists, persons are drawn from ``train_pairs.txt`` until they have at least the number of
-        validation pairs, so that nobody is both trained on and validated on; both parts keep the list's order.
+        Without the authors' lists, persons are drawn from ``train_pairs.txt`` until they have at least the requested
+        number of validation pairs. So no person is in both parts. Both parts keep the order of the list.
         """
         if self.name == "test":
             authors = self._root / AUTHORS_LISTS["test"]
@@ -67,7 +67,7 @@ class VitonHDSplit(Split):
         return person
 
     def candidates(self, kind: str, file_name: str) -> list[Path]:
-        """A photo has exactly the name that the pair list gives; any other picture may have another suffix."""
+        """Return the possible paths: a photo has exactly the listed name; other pictures may have another suffix."""
         stem = Path(file_name).stem
         if kind == MATCHES:
             return [matches_path(self.matches, file_name)]
@@ -79,16 +79,16 @@ class VitonHDSplit(Split):
         return [self.folder / kind / name for name in dict.fromkeys([usual, *others])]
 
     def _held_out_persons(self, pairs: Sequence[Pair]) -> set[str]:
-        """Ids of the persons to validate on."""
+        """Return the ids of the persons to validate on."""
         persons = list(dict.fromkeys(pair.person_id for pair in pairs))
         order = numpy_generator(self._seed, "validation").permutation(len(persons))
         listed = Counter(pair.person_id for pair in pairs)
         counts = np.array([listed[persons[place]] for place in order])
-        most = int(counts[:-1].sum())  # the last one drawn is left to train on
+        most = int(counts[:-1].sum())  # at least the last person drawn stays in the training split
         if not 0 <= self._validation_pairs <= most:
             raise UsageError(
-                f"data.validation_pairs={self._validation_pairs} is not allowed: {self._root / 'train_pairs.txt'} "
-                f"holds {len(pairs)} pairs; use 0 to {most}"
+                f"data.validation_pairs={self._validation_pairs} is not allowed, since "
+                f"{self._root / 'train_pairs.txt'} has {len(pairs)} pairs; use 0 to {most}"
             )
         if not self._validation_pairs:
             return set()
@@ -96,7 +96,7 @@ class VitonHDSplit(Split):
         return {persons[place] for place in order[:drawn]}
 
     def _authors_pairs(self, name: str) -> list[Pair]:
-        """The authors' training or validation pairs, once their lists are known to share no person."""
+        """Return the authors' training or validation pairs, after a check that no person is in both lists."""
         lists = {part: listed_pairs(self._root / AUTHORS_LISTS[part]) for part in ("train", "validation")}
         require_unique_names({**lists["validation"], **lists["train"]})
         trained = {pair.person_id: place for pair, place in lists["train"].items()}
@@ -108,9 +108,13 @@ class VitonHDSplit(Split):
         return list(lists[name])
 
     def _has_authors_lists(self) -> bool:
-        """Whether the authors' training and validation lists are there; one alone would mix training and validation."""
+        """Whether the authors' training and validation lists exist.
+
+        Raises:
+            InputError: only one of them exists; a drawn split beside it could put a person into both parts.
+        """
         training, validation = (self._root / AUTHORS_LISTS[part] for part in ("train", "validation"))
         if is_file(training) != is_file(validation):
             missing = validation if is_file(training) else training
-            raise InputError(f"{missing}: no such file, but the other of the authors' two lists is there; add it")
+            raise InputError(f"{missing}: no such file, but the authors' other list exists; add the missing list")
         return is_file(training)

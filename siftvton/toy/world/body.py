@@ -1,6 +1,7 @@
-"""The body as geometry: where torso, head and arms of a person lie, in world pixels.
+"""The geometry of the body: where a person's torso, head and arms are, in world pixels.
 
-It depends on the person alone, never on what is worn; so do the DensePose labels and the agnostic mask drawn from it.
+It depends on the person alone, not on the garment. The same holds for the DensePose labels and the agnostic mask,
+which are drawn from it.
 """
 
 from dataclasses import dataclass
@@ -12,24 +13,28 @@ from siftvton.toy.world.persons import Arm, Person
 from siftvton.toy.world.prints import Points
 from siftvton.toy.world.tube import Tube, tube_through
 
-LONGEST_SHARE = 3.0  # no worn garment reaches further below the neck, in half shoulder widths
-ARMHOLE_SHARE = 0.92  # the armpit's depth below the neck
-SHOULDER_SHARE, UPPER_ARM_SHARE, FORE_ARM_SHARE = 0.12, 1.45, 1.22
+# Lengths in half shoulder widths.
+LONGEST_SHARE = 3.0  # how far below the neck the longest worn garment ends
+ARMHOLE_SHARE = 0.92  # how far below the neck the armpit is
+SHOULDER_SHARE, UPPER_ARM_SHARE, FORE_ARM_SHARE = 0.12, 1.45, 1.22  # lengths along the arm
 
 
 @dataclass(frozen=True)
 class Torso:
-    """The torso's frame and outline.
+    """The coordinate frame and the outline of the torso. Lengths are world pixels.
 
     Attributes:
-        neck: (2,) where the frame begins.
-        down, right: (2,) unit vectors along the axis and across it, to the picture's right.
+        neck: (2,) origin of the frame.
+        down: (2,) unit vector along the axis.
+        right: (2,) unit vector across the axis, to the picture's right.
         unit: half the shoulders' width.
-        crotch: the torso's length along the axis; ``waist`` is where the trousers begin.
-        drop: how much lower the shoulders' ends are than the neck.
-        armhole: the armpit's depth.
-        hip_shift: how far the axis has swung out at the crotch.
-        heights, half_widths: (N,) the outline: distances along the axis, half widths there.
+        crotch: length of the torso along the axis.
+        waist: distance along the axis at which the trousers begin.
+        drop: how much lower the ends of the shoulders are than the neck.
+        armhole: distance along the axis of the armpit.
+        hip_shift: how far the axis is moved sideways at the crotch.
+        heights: (N,) distances along the axis at which the outline is given.
+        half_widths: (N,) half widths of the outline there.
     """
 
     neck: np.ndarray
@@ -45,7 +50,7 @@ class Torso:
     half_widths: np.ndarray
 
     def coordinates(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """World points (..., 2) as px along the axis and px from it, to the picture's right."""
+        """Convert world points (..., 2) to distances along the axis and from it, to the picture's right."""
         offset = points - self.neck.astype(np.float32)
         along = offset[..., 0] * self.down[0] + offset[..., 1] * self.down[1]
         across = offset[..., 0] * self.right[0] + offset[..., 1] * self.right[1]
@@ -65,14 +70,16 @@ class Torso:
 
 @dataclass(frozen=True)
 class Body:
-    """A person's geometry.
+    """The geometry of a person, in world pixels.
 
     Attributes:
-        torso: its frame and outline.
-        head: (2,) the face's middle; ``face`` its half width and half height; ``head_tilt`` in degrees.
-        arms: the right one and the left one, from the armhole's seam to the wrist; the normals point at the body
-            where an arm hangs.
-        elbows: how far along its arm each elbow lies, px.
+        torso: frame and outline of the torso.
+        head: (2,) the middle of the face.
+        face: half width and half height of the face.
+        head_tilt: degrees.
+        arms: the right and the left arm, from the seam of the armhole to the wrist. The normals of a hanging arm
+            point at the body.
+        elbows: distance of each elbow along its arm.
     """
 
     torso: Torso
@@ -83,7 +90,7 @@ class Body:
     elbows: tuple[float, float]
 
     def on_head(self, points: Points) -> np.ndarray:
-        """Points of the face, (..., 2) in half widths and half heights from its middle, in world pixels."""
+        """Convert points of the face, (..., 2) in half widths and half heights from its middle, to world pixels."""
         tilt = np.radians(self.head_tilt)
         turn = np.array(((np.cos(tilt), np.sin(tilt)), (-np.sin(tilt), np.cos(tilt))))
         return self.head + (np.asarray(points, np.float64) * self.face) @ turn
@@ -108,7 +115,10 @@ def body_of(person: Person) -> Body:
 
 
 def _arm(torso: Torso, arm: Arm, side: int) -> tuple[Tube, float]:
-    """The arm leaves the torso square to the armhole's seam, as the cloth does, and bends at shoulder and elbow."""
+    """An arm and its elbow's distance along it.
+
+    The arm leaves the torso at a right angle to the armhole's seam, as a sleeve does; it bends at shoulder and elbow.
+    """
     unit = torso.unit
     top = torso.world(torso.drop, side * unit)
     bottom = torso.world(torso.armhole, side * torso.half_width(torso.armhole))

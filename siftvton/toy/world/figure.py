@@ -1,4 +1,4 @@
-"""Everything of the photo but the garment: background, trousers, skin, head, hair and hands."""
+"""Paint everything in the photo except the garment: background, trousers, skin, head, hair and hands."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from siftvton.toy.world.prints import ellipse
 from siftvton.toy.world.scene import FACE, HAIR, LEFT_ARM, NECK, RIGHT_ARM, TROUSERS, Scene
 from siftvton.toy.world.tube import Tube
 
-# DensePose's parts: (right, left) of each limb. The inner half of an arm faces the body.
+# DensePose's parts; a pair is (right, left). The inner half of an arm faces the body.
 TORSO, HANDS, THIGHS, SHINS, HEAD = 2, (3, 4), (9, 10), (13, 14), (23, 24)
 UPPER_ARMS_INNER, UPPER_ARMS_OUTER, FORE_ARMS_INNER, FORE_ARMS_OUTER = (16, 15), (18, 17), (20, 19), (22, 21)
 ARM_LABELS = (RIGHT_ARM, LEFT_ARM)
@@ -22,7 +22,7 @@ def tinted(colour: Colour, factor: float) -> tuple[int, ...]:
 
 
 def paint_background(scene: Scene, person: Person) -> None:
-    """A wall: plain with a soft vignette, fading between two colours, or with a pattern of its own."""
+    """Paint a wall: plain with a soft vignette, a gradient between two colours, or a random pattern."""
     height, width = scene.size
     draw = numpy_generator(person.seed, "background")
     first, second = (np.array(colour, np.float32) for colour in person.background_colours)
@@ -40,7 +40,7 @@ def paint_background(scene: Scene, person: Person) -> None:
 
 
 def paint_trousers(scene: Scene, person: Person, torso: Torso) -> None:
-    """Waistband, two legs, seams."""
+    """Paint the two legs with their seams, and the waistband."""
     unit, waist, crotch = torso.unit, torso.waist, torso.crotch
     hips = np.linspace(waist, crotch, 10)
     for side in SIDES:
@@ -62,7 +62,7 @@ def paint_trousers(scene: Scene, person: Person, torso: Torso) -> None:
 
 
 def label_legs_and_torso(scene: Scene, torso: Torso) -> None:
-    """DensePose of what lies under trousers and garment."""
+    """Label the parts of the body under trousers and garment with DensePose's numbers."""
     unit, crotch = torso.unit, torso.crotch
     for index, side in enumerate(SIDES):
         for part, (start, end), (wide, narrow) in (
@@ -77,7 +77,7 @@ def label_legs_and_torso(scene: Scene, torso: Torso) -> None:
 
 
 def torso_outline(torso: Torso) -> np.ndarray:
-    """(N, 2) the body's torso, from the neck to the groin."""
+    """(N, 2) outline of the body's torso, from the neck to the groin."""
     unit = torso.unit
     along = np.concatenate(((0.02 * unit,), np.linspace(torso.drop, torso.crotch - 0.35 * unit, 16), (torso.crotch,)))
     across = torso.half_width(along) - 1
@@ -86,7 +86,7 @@ def torso_outline(torso: Torso) -> np.ndarray:
 
 
 def paint_torso_and_neck(scene: Scene, person: Person, body: Body) -> None:
-    """The skin that a garment may leave bare."""
+    """Paint the skin that a garment may leave bare."""
     torso, unit = body.torso, body.torso.unit
     scene.polygon(torso_outline(torso), person.skin, NECK)
     base = torso.world(np.array((-0.02, 0.06, 0.06, -0.02)) * unit, np.array((-0.28, -0.42, 0.42, 0.28)) * unit)
@@ -100,13 +100,18 @@ def paint_torso_and_neck(scene: Scene, person: Person, body: Body) -> None:
 
 
 def arm_parts(index: int, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """DensePose's part of the upper arm and of the forearm at each pixel: 0 the right arm, 1 the left one."""
+    """DensePose's parts of the upper arm and of the forearm at each pixel.
+
+    Args:
+        index: 0 for the right arm, 1 for the left arm.
+        inner: whether a pixel is on the half of the arm that faces the body.
+    """
     upper = np.where(inner, UPPER_ARMS_INNER[index], UPPER_ARMS_OUTER[index])
     return upper, np.where(inner, FORE_ARMS_INNER[index], FORE_ARMS_OUTER[index])
 
 
 def hand_shapes(arm: Tube, unit: float, side: int) -> list[np.ndarray]:
-    """Polygons of palm, fingers and thumb, going on from the wrist."""
+    """Polygons of palm, fingers and thumb, beyond the wrist; the palm is the first."""
     (wrist,), (normal,), (radius,) = arm.at(np.array((arm.length,)))
     along = arm.tangents[-1]
     degrees = np.degrees(np.arctan2(along[1], along[0]))
@@ -130,7 +135,7 @@ def paint_hand(scene: Scene, person: Person, arm: Tube, unit: float, index: int)
 
 
 def paint_hair_behind(scene: Scene, person: Person, body: Body) -> None:
-    """What of the hair lies behind neck and shoulders."""
+    """Paint the hair behind neck and shoulders."""
     dark = tinted(person.hair, 0.8)
     low = {"short": 0.35, "bun": 0.35, "bob": 1.12, "long": 2.1}[person.hair_style]
     wide = {"short": 1.14, "bun": 1.12, "bob": 1.42, "long": 1.5}[person.hair_style]
@@ -142,13 +147,13 @@ def paint_hair_behind(scene: Scene, person: Person, body: Body) -> None:
 
 
 def _arc(wide: float, high: float, low: float) -> np.ndarray:
-    """(N, 2) an arch over the head, from its left to its right in the picture, in half faces."""
+    """(N, 2) an arch over the head, from the picture's left to its right, in half faces."""
     angle = np.linspace(np.pi, 2 * np.pi, 25)
     return np.stack((wide * np.cos(angle), low + (high + low) * np.sin(angle)), -1)
 
 
 def paint_head(scene: Scene, person: Person, body: Body) -> None:
-    """Face, features and the hair around them."""
+    """Paint the face, its features and the hair around it."""
     skin, turn = person.skin, person.head_turn
     for side in SIDES:
         ear = body.on_head(ellipse((side * (1.0 - 0.1 * side * turn), 0.08), (0.13, 0.2)))
@@ -176,7 +181,7 @@ def paint_head(scene: Scene, person: Person, body: Body) -> None:
 
 
 def _face_outline() -> np.ndarray:
-    """(N, 2) in half faces: round above, narrower at the chin."""
+    """(N, 2) outline of the face in half faces: round at the top, narrower at the chin."""
     angle = np.linspace(0.5 * np.pi, 2.5 * np.pi, 61)
     x, y = np.cos(angle), np.sin(angle)
     return np.stack((x * (1 - 0.22 * np.clip(y, 0, 1) ** 2), y), -1)
@@ -199,7 +204,7 @@ def _paint_fringe(scene: Scene, person: Person, body: Body) -> None:
 
 
 def paint_hair_in_front(scene: Scene, person: Person, body: Body) -> None:
-    """Locks that fall over the chest and hide the garment."""
+    """Paint locks of hair that fall over the chest and hide part of the garment."""
     draw = numpy_generator(person.seed, "locks")
     for side, falls in zip(SIDES, person.hair_in_front, strict=True):
         if not falls:

@@ -1,6 +1,6 @@
 """The flat garment as a shop shows it: on white, with its mask and its parts.
 
-The cloth itself (``Cloth``) reaches beyond the garment's edges, so that the worn garment can be sampled up to its rim.
+The cloth itself (``Cloth``) extends beyond the garment's edges, so that the worn garment can be sampled up to them.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ TORSO, LEFT_SLEEVE, RIGHT_SLEEVE = 5, 21, 22  # GP-VTON's labels of a garment's 
 
 @dataclass(frozen=True)
 class Cloth:
-    """What a garment is made of, at the rendered size.
+    """The cloth of a garment, at the rendered size.
 
     Attributes:
-        torso, sleeves: (height, width, 3) uint8 cloth, also beyond the outline.
-        torso_cover, sleeve_covers: (height, width) float32 in 0..1, how much of a pixel the part covers; the right
-            sleeve's, then the left one's; none without sleeves.
+        torso, sleeves: (height, width, 3) uint8 colours, also beyond the outline.
+        torso_cover: (height, width) float32 in 0..1, the share of a pixel that the torso part covers.
+        sleeve_covers: the same for the right and the left sleeve; empty for a garment without sleeves.
     """
 
     torso: np.ndarray
@@ -42,13 +42,13 @@ class Cloth:
 
 @dataclass(frozen=True)
 class FlatGarment:
-    """A garment's own picture.
+    """The picture of a flat garment.
 
     Attributes:
         picture: (height, width, 3) uint8 RGB on white.
-        mask: (height, width) bool, the garment.
-        parsing: (height, width) uint8: 5 torso, 21 left sleeve, 22 right sleeve (the wearer's), 0 else.
-        cloth: what is worn.
+        mask: (height, width) bool, true on the garment.
+        parsing: (height, width) uint8: 5 torso, 21 left sleeve, 22 right sleeve (the wearer's), 0 elsewhere.
+        cloth: the cloth, from which the worn garment is painted.
     """
 
     picture: np.ndarray
@@ -58,7 +58,7 @@ class FlatGarment:
 
 
 def render_garment(garment: Garment, height: int = 512, width: int = 384) -> FlatGarment:
-    """The flat garment at a size; the same garment always has the same pixels."""
+    """Render the flat garment in a size (pixels); the same garment always has the same pixels."""
     cloth = _cloth(garment, height, width)
     shade = _flat_shade(garment, height, width)
     back = _cover(_back_of_neck(garment), height, width)
@@ -94,7 +94,7 @@ def _cover(outline: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _back_of_neck(garment: Garment) -> np.ndarray:
-    """(N, 2) the inside of the garment's back, seen through the neckline."""
+    """(N, 2) outline of the inside of the garment's back, which is visible through the neckline."""
     front = neckline(garment)
     back = front[::-1].copy()
     back[:, 1] = front[0, 1] + 0.06 * garment.shoulder * np.sqrt(1 - np.linspace(-1, 1, len(front)) ** 2)
@@ -114,7 +114,7 @@ def _cloth(garment: Garment, height: int, width: int) -> Cloth:
 
 
 def _mottle(garment: Garment, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) int16: the cloth's own grain, fixed to the cloth."""
+    """(height, width, 3) int16 grey levels to add: the grain of the cloth, which moves with it."""
     draw = numpy_generator(garment.seed, "heather")
     grain = draw.standard_normal((WORLD_SIZE[0], WORLD_SIZE[1]), dtype=np.float32) * garment.heather
     sized = _shrunk(grain, height, width)
@@ -122,7 +122,7 @@ def _mottle(garment: Garment, height: int, width: int) -> np.ndarray:
 
 
 def _printed(garment: Garment) -> tuple[np.ndarray, np.ndarray]:
-    """The cloth of the torso and of the sleeves, each a whole canvas."""
+    """Colour and print of the torso's and of the sleeves' cloth, each on a canvas of its own."""
     draw = numpy_generator(garment.seed, "print")
     shape = (WORLD_SIZE[0] * CANVAS_SCALE, WORLD_SIZE[1] * CANVAS_SCALE)
     unit = garment.shoulder * CANVAS_SCALE
@@ -141,7 +141,7 @@ def _printed(garment: Garment) -> tuple[np.ndarray, np.ndarray]:
         weave = stripes if garment.print == "stripes" else checks
         pattern = weave(shape, draw, garment.base, garment.accents, unit)
         torso = pattern(0.0)
-        half = shape[1] // 2  # the cloth of a sleeve is cut square to the sleeve
+        half = shape[1] // 2  # the pattern of a sleeve follows the direction of the sleeve
         sleeves[:, :half] = pattern(garment.sleeve_angle - 90)[:, :half]
         sleeves[:, half:] = pattern(90 - garment.sleeve_angle)[:, half:]
     return torso, sleeves
@@ -152,7 +152,7 @@ def _darker(colour: tuple[int, int, int], factor: float) -> tuple[int, ...]:
 
 
 def _sew(garment: Garment, torso: np.ndarray, sleeves: np.ndarray) -> None:
-    """Neckband, seams and hems; they are part of the cloth, so they are worn with it."""
+    """Draw neckband, seams and hems on the cloth, so that they also show on the worn garment."""
     seam = _darker(garment.base, 0.8) if sum(garment.base) > 150 else (78, 78, 80)
     band = max(2, round(0.09 * garment.shoulder * CANVAS_SCALE))
     edge = _canvas_points(neckline(garment))
@@ -175,7 +175,7 @@ def _sew(garment: Garment, torso: np.ndarray, sleeves: np.ndarray) -> None:
 
 
 def _flat_shade(garment: Garment, height: int, width: int) -> np.ndarray:
-    """(height, width, 1) factor: soft creases of the cloth as it lies."""
+    """(height, width, 1) factor on the colours: soft creases of the flat cloth."""
     draw = numpy_generator(garment.seed, "creases")
     coarse = draw.standard_normal((12, 9), dtype=np.float32) + np.linspace(0.5, -0.5, 9, dtype=np.float32)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)

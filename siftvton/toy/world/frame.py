@@ -1,13 +1,13 @@
-"""World pixels: the frame of a 512 × 384 picture, in which persons and garments are described at any rendered size."""
+"""World pixels: persons and garments are described in a frame of 512 × 384 pixels, whatever size is rendered."""
 
 import numpy as np
 
 WORLD_SIZE = (512, 384)  # height and width
-SIDES = (-1, 1)  # the right arm and sleeve, at the picture's left, then the left ones
+SIDES = (-1, 1)  # first the right arm and sleeve, which are at the picture's left, then the left ones
 
 
 def to_pixels(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """World pixels (..., 2) as pixels of a picture of another size: in both, whole numbers are pixels' centres."""
+    """Convert world pixels (..., 2) to pixels of a rendered picture. In both, whole numbers are centres of pixels."""
     ratio = np.array((width / WORLD_SIZE[1], height / WORLD_SIZE[0]))
     return (points + 0.5) * ratio - 0.5
 

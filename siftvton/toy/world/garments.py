@@ -1,9 +1,11 @@
-"""What is worn: the parameters of a garment, thousands of garments by draw, and the outline of the flat garment.
+"""The parameters of a garment, random draws of garments, and the outline of the flat garment.
 
 Lengths are world pixels of the garment's own picture (512 × 384). A garment is a torso part and two sleeves. Each
-part has coordinates that run along and across the body, which is how the worn garment finds its cloth:
-the torso (y, x from the middle); a sleeve (s, t): s px from the armhole along the sleeve, t from -1 (its
-upper, outer edge) to 1 (the edge at the body).
+part has coordinates along and across the body; the worn garment finds its cloth by them:
+
+- torso: y, and x from the middle;
+- sleeve: s is the distance from the armhole along the sleeve in px; t runs from -1 (the upper, outer edge) to 1 (the
+  edge at the body).
 """
 
 from dataclasses import dataclass, replace
@@ -13,40 +15,40 @@ import numpy as np
 from siftvton.draws import numpy_generator
 from siftvton.toy.world.persons import SPLITS, Colour
 
-CENTRE = 191.5  # the garment's middle in its own picture
-WIDEST = 184.0  # how far from there it may reach
+CENTRE = 191.5  # x of the garment's middle in its own picture
+WIDEST = 184.0  # how far from the middle a garment may extend
 PRINTS = ("plain", "text", "logo", "stripes", "checks", "floral")
 SLEEVES = ("none", "short", "elbow", "long")
 NECKLINES = ("crew", "scoop", "v", "boat", "turtle")
-TURN_SHARE = 0.6  # how far from the armhole a sleeve has turned into its own direction
-ARM_SHARE = 2.75  # an arm's length in half shoulder widths: a sleeve that reaches 1 ends at the wrist
+TURN_SHARE = 0.6  # distance from the armhole at which a sleeve has its own direction, in half shoulder widths
+ARM_SHARE = 2.75  # length of an arm in half shoulder widths; a sleeve_reach of 1 ends at the wrist
 
 
 @dataclass(frozen=True)
 class Garment:
-    """A top, by parameters alone.
+    """The parameters of a top.
 
     Attributes:
-        seed: what the print's content and the cloth's fine detail are drawn from.
+        seed: seed for the content of the print and the fine detail of the cloth.
         print: one of PRINTS.
         sleeve: one of SLEEVES.
         neckline: one of NECKLINES.
         base, sleeve_colour, trim: colours of the torso, the sleeves and the neckband.
-        accents: the colours of the print.
+        accents: colours of the print.
         top: y of the shoulder's inner end.
         shoulder: half the shoulders' width, px; the unit of every ``*_share``.
-        drop_share: how much lower the shoulder's outer end lies.
-        armhole_share: the armpit's depth below ``top``.
+        drop_share: how much lower the shoulder's outer end is than its inner end.
+        armhole_share: how far the armpit is below ``top``.
         chest_share, waist_share, hem_share: half widths.
-        length_share: of the torso, from ``top`` to the hem.
-        hem_curve: how much lower the hem's middle lies than its ends, px.
+        length_share: length of the torso from ``top`` to the hem.
+        hem_curve: how much lower the middle of the hem is than its ends, px.
         neck_share, neck_depth_share: half width and depth of the neckline.
-        sleeve_reach: where the sleeve ends on the arm, as a share of it.
-        sleeve_angle: of the flat sleeve, degrees from straight down.
+        sleeve_reach: where the sleeve ends, as a share of the arm's length.
+        sleeve_angle: angle of the flat sleeve, degrees from straight down.
         cuff_share: half width of the sleeve's end.
-        ease: how much of the flat width shows when worn; the rest goes round the body.
+        ease: share of the flat width that is visible when worn; the rest goes around the body.
         creases: how dark the folds of the flat garment are, 0 for none.
-        heather: standard deviation of the cloth's mottle, grey levels.
+        heather: standard deviation of the cloth's grain, grey levels.
     """
 
     seed: int
@@ -93,7 +95,7 @@ class Garment:
 
 
 def sample_garment(seed: int, split: str, index: int) -> Garment:
-    """Garment ``index`` of a split; the split is part of the draw's key, so that splits share no garment."""
+    """Draw garment ``index`` of a split; the draw depends on the split, so two splits have no garment in common."""
     assert split in SPLITS, split
     draw = numpy_generator(seed, split, index, "garment")
     kind = str(draw.choice(PRINTS, p=(0.2, 0.22, 0.2, 0.12, 0.11, 0.15)))
@@ -139,7 +141,7 @@ def sample_garment(seed: int, split: str, index: int) -> Garment:
 
 
 def _cloth_colour(draw: np.random.Generator) -> Colour:
-    """Whites, blacks, greys and navy as often as shops have them, else any colour."""
+    """Draw white, black, grey or navy about as often as in shops, else any colour."""
     which = draw.random()
     if which < 0.22:
         levels = draw.integers(226, 250) + draw.integers(-6, 4, 3)
@@ -158,7 +160,7 @@ def _cloth_colour(draw: np.random.Generator) -> Colour:
 
 
 def _contrasting(draw: np.random.Generator, base: Colour) -> Colour:
-    """A colour that can be seen on ``base``."""
+    """Draw a colour that is visible on ``base``."""
     while True:
         colour = draw.integers(10, 250, 3)
         if np.abs(colour - np.array(base)).mean() > 60:
@@ -166,7 +168,7 @@ def _contrasting(draw: np.random.Generator, base: Colour) -> Colour:
 
 
 def half_width(garment: Garment, y: np.ndarray) -> np.ndarray:
-    """Half the torso's width at the heights ``y``, px: the side seams."""
+    """Half the torso's width at the heights ``y``, px."""
     middle = 0.5 * (garment.armpit_y + garment.hem_y)
     heights = (garment.shoulder_y, garment.armpit_y, middle, garment.hem_y)
     shares = (1.0, garment.chest_share, garment.waist_share, garment.hem_share)
@@ -174,10 +176,12 @@ def half_width(garment: Garment, y: np.ndarray) -> np.ndarray:
 
 
 def sleeve_point(garment: Garment, side: int, s: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """(..., 2) pixels of the flat picture at the sleeve coordinates.
+    """Convert sleeve coordinates to (..., 2) pixels of the flat picture.
 
-    ``side`` is -1 for the right sleeve (at the picture's left), 1 for the left one. From the armhole's seam the
-    sleeve turns within a short way into one that is as wide as told, square to its axis.
+    The sleeve starts along the armhole's seam, and soon turns to its own direction and width.
+
+    Args:
+        side: -1 for the right sleeve (at the picture's left), 1 for the left one.
     """
     unit = garment.shoulder
     seam_top = np.array((unit, garment.shoulder_y))
@@ -188,17 +192,17 @@ def sleeve_point(garment: Garment, side: int, s: np.ndarray, t: np.ndarray) -> n
     turned = np.clip(s / (TURN_SHARE * unit), 0, 1)[..., None]
     width = np.interp(s, *_sleeve_widths(garment))[..., None]
     half = (1 - turned) * seam + turned * width * across
-    # the edge at the body runs straight down from the armpit; what the sleeve narrows, its outer edge comes in
+    # the edge at the body runs straight from the armpit; where the sleeve narrows, only its outer edge moves
     middle = seam_bottom + s[..., None] * along - half
     point = middle + t[..., None] * half
     return np.stack((CENTRE + side * point[..., 0], point[..., 1]), -1)
 
 
 def _sleeve_widths(garment: Garment) -> tuple[np.ndarray, np.ndarray]:
-    """Distances along the sleeve and its half widths there, px."""
+    """Distances along the sleeve, and the sleeve's half widths there, px."""
     wide, narrow = 0.35, garment.cuff_share
     ends, shares = np.array((0, garment.sleeve_length)), np.array((wide, narrow))
-    if garment.sleeve == "long":  # most of the narrowing is done above the elbow
+    if garment.sleeve == "long":  # it narrows mostly above the elbow
         ends, shares = (
             np.insert(ends, 1, 0.4 * garment.sleeve_length),
             np.array((wide, 0.4 * wide + 0.6 * narrow, narrow)),
@@ -207,14 +211,14 @@ def _sleeve_widths(garment: Garment) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sleeve_outline(garment: Garment, side: int) -> np.ndarray:
-    """(N, 2) the sleeve's polygon, from the armhole along its upper edge and back."""
+    """(N, 2) outline of the sleeve, from the armhole along the upper edge and back along the other one."""
     s = np.linspace(0, garment.sleeve_length, 32)
     upper, lower = (sleeve_point(garment, side, s, np.full_like(s, t)) for t in (-1, 1))
     return np.concatenate((upper, lower[::-1]))
 
 
 def neckline(garment: Garment) -> np.ndarray:
-    """(N, 2) the neck's front edge, from the picture's left to its right."""
+    """(N, 2) the front edge of the neck, from the picture's left to its right."""
     x = np.linspace(-1, 1, 33)
     depth = 1 - np.abs(x) if garment.neckline == "v" else np.sqrt(1 - x**2)
     rise = np.zeros_like(x)
@@ -225,7 +229,7 @@ def neckline(garment: Garment) -> np.ndarray:
 
 
 def torso_outline(garment: Garment) -> np.ndarray:
-    """(N, 2) the torso's polygon: neckline, then clockwise."""
+    """(N, 2) outline of the torso: the neckline, then clockwise."""
     armhole = _armhole(garment)
     down = np.linspace(garment.armpit_y, garment.hem_y, 24)[1:]
     side = np.concatenate((armhole, np.stack((half_width(garment, down), down), -1)))
@@ -238,7 +242,7 @@ def torso_outline(garment: Garment) -> np.ndarray:
 
 
 def _armhole(garment: Garment) -> np.ndarray:
-    """(N, 2) from the shoulder's end to the armpit, x from the middle."""
+    """(N, 2) the armhole's edge from the end of the shoulder to the armpit; x is measured from the middle."""
     unit = garment.shoulder
     bottom = np.array((garment.chest_share * unit, garment.armpit_y))
     if garment.sleeve != "none":

@@ -1,7 +1,7 @@
-"""Who stands in the photo: the parameters of a person, and thousands of persons by draw.
+"""The parameters of a person in a photo, and random draws of persons.
 
-Lengths are *world pixels*: the frame of a 512 × 384 picture, x to the right and y down, whatever size is rendered.
-Left and right are the person's own, so the right arm is at the left of the picture.
+Lengths are *world pixels*: those of a picture of 512 × 384 pixels, x to the right and y down, whatever size is
+rendered. Left and right are the person's own, so the right arm is at the left of the picture.
 """
 
 from dataclasses import dataclass
@@ -39,26 +39,27 @@ class Arm:
 
 @dataclass(frozen=True)
 class Person:
-    """A person in a scene, by parameters alone.
+    """The parameters of a person in a scene.
 
     Attributes:
-        seed: what the fine random detail is drawn from (strands of hair, folds, sensor noise).
+        seed: seed for the fine random detail (strands of hair, folds, sensor noise).
         neck: where neck and shoulders meet, (x, y).
         shoulder: half the shoulders' width, the unit of every ``*_share``.
-        torso_share: from the neck to the crotch.
+        torso_share: length of the torso from the neck to the crotch.
         chest_share, waist_share, hip_share: half widths.
         shoulder_drop_share: how much lower the shoulders are than the neck.
-        lean: of the torso's axis, degrees, positive to the right of the picture.
-        hip_shift: how far the hips swing out, px.
-        yaw: how far the chest is turned: share of the half width by which its middle moves.
-        arms: the right one, then the left one.
-        left_arm_last: which arm is in front where they cross.
+        lean: angle of the torso's axis in degrees, positive to the right of the picture.
+        hip_shift: how far the hips move sideways, px.
+        yaw: how far the chest is turned, as the share of its half width by which its middle moves.
+        arms: the right arm and the left arm.
+        left_arm_last: whether the left arm is in front where the arms cross.
         hair_in_front: whether hair falls over the right and over the left half of the chest.
-        tucked: the trousers hide the garment's hem.
-        light: strength of the shading, 0 for none; ``light_side`` is where it comes from, -1 (picture's left) to 1.
+        tucked: whether the trousers hide the garment's hem.
+        light: strength of the shading, 0 for none.
+        light_side: where the light comes from, -1 (picture's left) to 1.
         folds: how far folds of the worn garment shift its pixels, px.
-        wrinkles: how dark folds are, 0 for none.
-        cast: factor on red, green and blue.
+        wrinkles: how dark the folds are, 0 for none.
+        cast: factors on red, green and blue.
         noise: standard deviation of the sensor noise at 512 × 384, grey levels.
         blur: standard deviation of the camera's blur, world pixels.
     """
@@ -96,7 +97,7 @@ class Person:
 
 
 def sample_person(seed: int, split: str, index: int) -> Person:
-    """Person ``index`` of a split; the split is part of the draw's key, so that splits share no person."""
+    """Draw person ``index`` of a split; the draw depends on the split, so two splits have no person in common."""
     assert split in SPLITS, split
     draw = numpy_generator(seed, split, index, "person")
     style = str(draw.choice(HAIR_STYLES, p=(0.25, 0.2, 0.35, 0.2)))

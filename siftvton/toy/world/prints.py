@@ -1,6 +1,6 @@
-"""What is printed on a garment: painters that fill an RGB canvas, drawn from a generator.
+"""Prints of garments: functions that paint random content on an RGB canvas.
 
-A canvas is CANVAS_SCALE times as fine as world pixels; positions and lengths below are canvas pixels.
+A canvas has CANVAS_SCALE pixels for each world pixel, in both directions. Positions and lengths are canvas pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +11,12 @@ import numpy as np
 from siftvton.toy.world.persons import Colour
 
 CANVAS_SCALE = 2
+<<<<<<< HEAD
 TALLEST = 1.7  # a letter's height over its width, in its font's
 SHIFT = 4  # OpenCV's drawing takes fixed-point coordinates: 4 bits of fraction
+=======
+SHIFT = 4  # OpenCV draws at fixed-point coordinates, here with 4 bits of fraction
+>>>>>>> main
 
 FONTS = (
     cv2.FONT_HERSHEY_SIMPLEX,
@@ -91,18 +95,19 @@ Points = Sequence[Point] | np.ndarray
 
 
 def fill(canvas: np.ndarray, points: Points, colour: Sequence[int]) -> None:
-    """Fill a polygon of (x, y) pixel positions (pixel centres are whole numbers) with smooth edges."""
+    """Fill a polygon of (x, y) pixel positions with smooth edges; whole numbers are centres of pixels."""
     fixed = np.round(np.asarray(points, np.float64) * (1 << SHIFT)).astype(np.int32)
     cv2.fillPoly(canvas, [fixed], [int(level) for level in colour], cv2.LINE_AA, SHIFT)
 
 
 def stroke(canvas: np.ndarray, points: Points, colour: Sequence[int], thickness: int) -> None:
+    """Draw a line through (x, y) pixel positions with smooth edges; ``thickness`` in pixels."""
     fixed = np.round(np.asarray(points, np.float64) * (1 << SHIFT)).astype(np.int32)
     cv2.polylines(canvas, [fixed], False, [int(level) for level in colour], thickness, cv2.LINE_AA, SHIFT)
 
 
 def ellipse(centre: Point, half_axes: Sequence[float], degrees: float = 0.0, count: int = 40) -> np.ndarray:
-    """(count, 2) an ellipse's outline; ``degrees`` turns its first axis from x towards y."""
+    """(count, 2) outline of an ellipse; ``degrees`` turns its first axis from x towards y."""
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
     turn = np.radians(degrees)
     x, y = half_axes[0] * np.cos(angle), half_axes[1] * np.sin(angle)
@@ -142,10 +147,23 @@ def _blend(canvas: np.ndarray, coverage: np.ndarray, colour: Colour) -> None:
 def paint_text(
     canvas: np.ndarray, draw: np.random.Generator, accents: Sequence[Colour], chest: np.ndarray, unit: float
 ) -> None:
+<<<<<<< HEAD
     """One word across the chest, or two or three, one a line; ``unit`` is half the shoulders."""
     lines = int(draw.choice((1, 2, 3), p=(0.5, 0.35, 0.15)))
     height = unit * draw.uniform(0.55, 0.72)
     y = chest[1] - 0.35 * (lines - 1) * height
+=======
+    """Write one to four lines across the chest, or large lines over the whole garment.
+
+    Args:
+        chest: (2,) the middle of the chest.
+        unit: half the shoulders' width.
+    """
+    everywhere = draw.random() < 0.3
+    lines = int(draw.integers(5, 8)) if everywhere else int(draw.integers(1, 5))
+    height = unit * (0.5 if everywhere else draw.uniform(0.26, 0.44))
+    y = chest[1] - (0.3 * unit if everywhere else 0.5 * (lines - 1) * height)
+>>>>>>> main
     font = FONTS[draw.integers(len(FONTS))]
     degrees = float(draw.choice((0.0, 0.0, draw.uniform(-12, 12))))
     for line in range(lines):
@@ -160,7 +178,7 @@ def paint_text(
 def paint_logo(
     canvas: np.ndarray, draw: np.random.Generator, accents: Sequence[Colour], chest: np.ndarray, unit: float
 ) -> None:
-    """An emblem in the middle of the chest, small or large, with a word below, or small at the heart."""
+    """Paint an emblem: in the middle of the chest, often with words below it, or a small one over the heart."""
     emblem = EMBLEMS[draw.integers(len(EMBLEMS))]
     if draw.random() < 0.1:
         emblem(canvas, draw, accents, chest + unit * np.array((0.42, -0.2)), unit * draw.uniform(0.24, 0.32))
@@ -244,7 +262,7 @@ def _fruit(
 def _mosaic(
     canvas: np.ndarray, draw: np.random.Generator, accents: Sequence[Colour], at: np.ndarray, radius: float
 ) -> None:
-    """A heap of discs, bars and triangles: an abstract print."""
+    """An abstract print of discs, bars and triangles on top of each other."""
     for _ in range(int(draw.integers(8, 18))):
         centre = at + draw.uniform(-0.8, 0.8, 2) * radius
         size, sides = draw.uniform(0.12, 0.42) * radius, int(draw.choice((3, 4, 40)))
@@ -256,7 +274,7 @@ EMBLEMS = (_badge, _star, _sunset, _animal, _fruit, _mosaic, _mosaic)
 
 
 def _bands(draw: np.random.Generator, base: Colour, accents: Sequence[Colour], unit: float) -> np.ndarray:
-    """(period, 3) the colours across a stripe pattern."""
+    """(period, 3) colours across one period of a stripe pattern."""
     if draw.random() < 0.5:
         widths, colours = [draw.uniform(0.16, 0.36), draw.uniform(0.12, 0.3)], [base, accents[0]]
     else:
@@ -267,7 +285,11 @@ def _bands(draw: np.random.Generator, base: Colour, accents: Sequence[Colour], u
 
 
 def _across(shape: Sequence[int], degrees: float) -> np.ndarray:
-    """(height, width) whole distances along the direction ``degrees`` from y towards x, never negative."""
+    """(height, width) distance of each pixel along a direction, in whole pixels, never negative.
+
+    Args:
+        degrees: angle of the direction from y towards x.
+    """
     turn = np.radians(degrees)
     y, x = np.arange(shape[0], dtype=np.float32)[:, None], np.arange(shape[1], dtype=np.float32)
     return (np.cos(turn) * y + np.sin(turn) * x + shape[0] + shape[1]).astype(np.int32)
@@ -276,7 +298,7 @@ def _across(shape: Sequence[int], degrees: float) -> np.ndarray:
 def stripes(
     shape: Sequence[int], draw: np.random.Generator, base: Colour, accents: Sequence[Colour], unit: float
 ) -> Callable[[float], np.ndarray]:
-    """A pattern as a function of how many degrees it is turned."""
+    """Stripes: a function that takes the angle to turn them by, in degrees, and returns (height, width, 3)."""
     bands = _bands(draw, base, accents, unit).astype(np.uint8)
     degrees = float(draw.choice((0, 90, draw.uniform(20, 70)), p=(0.65, 0.2, 0.15)))
     return lambda turned: bands[_across(shape, degrees + turned) % len(bands)]
@@ -285,7 +307,7 @@ def stripes(
 def checks(
     shape: Sequence[int], draw: np.random.Generator, base: Colour, accents: Sequence[Colour], unit: float
 ) -> Callable[[float], np.ndarray]:
-    """Two stripe patterns woven through each other."""
+    """Two stripe patterns at a right angle, mixed; a function of the angle as in :func:`stripes`."""
     down, across = (_bands(draw, base, accents, unit) for _ in range(2))
     if draw.random() < 0.5:
         across = down
@@ -300,8 +322,13 @@ def checks(
 
 
 def paint_floral(canvas: np.ndarray, draw: np.random.Generator, accents: Sequence[Colour], unit: float) -> None:
+<<<<<<< HEAD
     """Flowers and leaves scattered over the whole cloth."""
     size = unit * draw.uniform(0.26, 0.42)
+=======
+    """Paint flowers and leaves all over the cloth."""
+    size = unit * draw.uniform(0.12, 0.3)
+>>>>>>> main
     step = size * draw.uniform(1.9, 3.0)
     petals, slim = int(draw.integers(4, 8)), draw.uniform(0.35, 0.7)
     for y in np.arange(0, canvas.shape[0] + step, step):

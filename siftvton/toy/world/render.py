@@ -1,4 +1,4 @@
-"""One person wearing one garment: the photo and every picture that training and evaluation need beside it."""
+"""Render one person wearing one garment: the photo, and every other picture that training and evaluation need."""
 
 from dataclasses import dataclass
 
@@ -26,28 +26,28 @@ from siftvton.toy.world.wear import (
     worn_torso,
 )
 
-MASK_MARGIN = 9.0  # world pixels by which the agnostic mask goes beyond the loosest garment
+MASK_MARGIN = 9.0  # world pixels by which the agnostic mask is larger than the loosest garment
 GREY = 128
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """A photo and its side pictures, all of one size; masks are booleans, pictures RGB uint8.
+    """A photo and its side pictures, all in one size; masks are bool, pictures are RGB uint8.
 
     Attributes:
         photo: (height, width, 3).
-        densepose_labels: (height, width) uint8, 0..24, of the body under clothes and hair.
+        densepose_labels: (height, width) uint8, 0..24, parts of the body, also under clothes and hair.
         densepose: (height, width, 3), the labels in DensePose's colours on black.
-        agnostic: (height, width, 3), the photo with what is to be painted in mid-grey.
-        agnostic_mask: (height, width), true where to paint; the garment has no part in it.
-        parsing: (height, width) uint8, what is seen: 2 hair, 5 garment, 9 trousers, 10 neck and bare torso, 13 face,
-            14 left arm, 15 right arm, 0 background.
-        worn_mask: (height, width), where the garment is seen.
+        agnostic: (height, width, 3), the photo with mid-grey where the mask is true.
+        agnostic_mask: (height, width), true where the network paints; it does not depend on the garment.
+        parsing: (height, width) uint8, what is visible: 2 hair, 5 garment, 9 trousers, 10 neck and bare torso,
+            13 face, 14 left arm, 15 right arm, 0 background.
+        worn_mask: (height, width), true where the garment is visible.
         garment: (height, width, 3), the flat garment on white.
-        garment_mask: (height, width).
+        garment_mask: (height, width), true on the flat garment.
         garment_parsing: (height, width) uint8, 5 torso, 21 left sleeve, 22 right sleeve.
-        person_to_garment: (height, width, 2) float32, which (x, y) of the flat garment's pixels a pixel of the photo
-            shows; NaN where no garment is seen.
+        person_to_garment: (height, width, 2) float32, the pixel (x, y) of the flat garment that a pixel of the photo
+            shows; NaN where no garment is visible.
     """
 
     photo: np.ndarray
@@ -64,7 +64,7 @@ class Rendering:
 
 
 def render(person: Person, garment: Garment, height: int = 512, width: int = 384) -> Rendering:
-    """The person wearing the garment; the same arguments always give the same pixels."""
+    """Render the person wearing the garment; the same arguments always give the same pixels."""
     flat = render_garment(garment, height, width)
     body = body_of(person)
     scene = Scene(height, width)
@@ -89,7 +89,7 @@ def render(person: Person, garment: Garment, height: int = 512, width: int = 384
 
 
 def _paint(scene: Scene, person: Person, body: Body, garment: Garment, flat: FlatGarment) -> None:
-    """From the wall to the hair in front."""
+    """Paint everything from back to front: first the wall, last the hair in front."""
     folds = folds_of(person, garment)
     figure.paint_background(scene, person)
     figure.paint_hair_behind(scene, person, body)
@@ -119,7 +119,7 @@ def _paint_worn_torso(
 
 
 def _lay(scene: Scene, window: Window, part: WornPart, cloth: np.ndarray, cover: np.ndarray | None) -> None:
-    """Look up the cloth through the map, shade it, and lay it over the picture."""
+    """Look up the cloth's colours by the part's map, shade them, and blend them over the picture."""
     x, y = np.moveaxis(to_pixels(part.garment_points, *scene.size).astype(np.float32), 2, 0)
     covered = part.inside if cover is None else part.inside * cv2.remap(cover, x, y, cv2.INTER_LINEAR)
     colour = cv2.remap(cloth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -137,7 +137,7 @@ def _paint_arm(
     radius = np.interp(along, arm.lengths, arm.radii).astype(np.float32)
     within = seam_cover(along, across / radius) * np.clip(arm.length + 0.5 - along, 0, 1)
     beside = np.clip((np.abs(across) - radius) / (0.09 * body.torso.unit), 0, None)
-    on_body = scene.parsing[window.rows, window.columns] > 0  # the wall is too far away for a shadow
+    on_body = scene.parsing[window.rows, window.columns] > 0  # an arm casts no shadow on the wall
     shadow = on_body * np.clip(along / 12, 0, 1) * np.clip((arm.length - along) / 12, 0, 1) * np.exp(-(beside**2))
     scene.shade(window, 1 - 0.25 * person.light * shadow)
     t = np.clip(across / radius, -1, 1)
@@ -153,14 +153,14 @@ def _paint_arm(
 
 
 def _agnostic_mask(scene: Scene, body: Body) -> np.ndarray:
-    """What to paint: more than any garment covers, without the head, the hair and the hands."""
+    """The area to paint: larger than any garment, without the head, the hair and the hands."""
     to_paint = np.zeros(scene.size, np.uint8)
     torso, unit = body.torso, body.torso.unit
     chest = np.linspace(torso.drop - 4, LONGEST_SHARE * unit + MASK_MARGIN, 24)
     along = np.concatenate(((-0.5 * unit, -0.12 * unit), chest))
     reach = np.concatenate(((0.52 * unit, 0.6 * unit), loosest_half_width(torso, chest) + MASK_MARGIN))
     _mark(to_paint, np.concatenate((torso.world(along, reach), torso.world(along, -reach)[::-1])))
-    for arm in body.arms:  # disc by disc, since the outline of a bent arm crosses itself
+    for arm in body.arms:  # disc by disc, because the outline of a bent arm crosses itself
         for centre, radius in zip(arm.centres, loosest_sleeve(arm, arm.lengths) + MASK_MARGIN, strict=True):
             _mark(to_paint, ellipse(centre, (radius, radius)))
     hand_seen = np.isin(scene.parsing, figure.ARM_LABELS)
@@ -182,7 +182,7 @@ def _mark(mask: np.ndarray, points: np.ndarray) -> None:
 
 
 def _photographed(photo: np.ndarray, person: Person) -> np.ndarray:
-    """Light and camera: colour cast, blur, sensor noise."""
+    """Apply light and camera: colour cast, blur, sensor noise."""
     height, width = photo.shape[:2]
     side = 1 + 0.06 * person.light * person.light_side * np.linspace(-1, 1, width, dtype=np.float32)
     seen = photo * (side[:, None] * np.array(person.cast, np.float32))
@@ -190,6 +190,6 @@ def _photographed(photo: np.ndarray, person: Person) -> np.ndarray:
         seen = cv2.GaussianBlur(seen, (0, 0), person.blur * height / WORLD_SIZE[0])
     if person.noise:
         draw = numpy_generator(person.seed, "noise")
-        level = person.noise * min(1, height / WORLD_SIZE[0])  # shrinking a photo averages its noise
+        level = person.noise * min(1, height / WORLD_SIZE[0])  # a photo made smaller has less noise
         seen += level * draw.standard_normal(photo.shape, dtype=np.float32)
     return np.clip(seen + 0.5, 0, 255).astype(np.uint8)

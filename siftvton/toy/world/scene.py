@@ -1,4 +1,4 @@
-"""The picture in the making: colours, and with them what each pixel shows."""
+"""The picture while it is painted: its colours, and labels that say what each pixel shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import numpy as np
 from siftvton.toy.world.frame import WORLD_SIZE, to_pixels, to_world
 from siftvton.toy.world.prints import SHIFT, Points, fill, stroke
 
-FINEST_LINE = 0.4  # pixels; OpenCV draws no line narrower than one
-# Labels of the photo's parsing (those of the LIP data set, as in VITON-HD, and its 10 for the neck).
+FINEST_LINE = 0.4  # pixels; a finer line is left out, because OpenCV draws no line thinner than 1
+# Labels of the photo's parsing: those of the LIP data set, as in VITON-HD, and VITON-HD's 10 for the neck.
 HAIR, UPPER_CLOTHES, TROUSERS, NECK, FACE, LEFT_ARM, RIGHT_ARM = 2, 5, 9, 10, 13, 14, 15
 
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of the picture: its slices and its pixels' world points (h, w, 2), float32."""
+    """A rectangle of the picture: its slices, and the world points (h, w, 2) float32 of its pixels."""
 
     rows: slice
     columns: slice
@@ -24,13 +24,13 @@ class Window:
 
 
 class Scene:
-    """Paints from back to front; whatever is painted hides what was there, in the photo and in the labels.
+    """A picture painted from back to front; new paint hides the old, in the photo and in the labels.
 
     Attributes:
         photo: (height, width, 3) uint8.
-        densepose: (height, width) uint8 parts of the body, whatever is worn over it.
-        parsing: (height, width) uint8 what is seen.
-        garment_points: (height, width, 2) float32, the flat garment's world pixels where a garment was painted.
+        densepose: (height, width) uint8, parts of the body, also under clothes.
+        parsing: (height, width) uint8, what is visible.
+        garment_points: (height, width, 2) float32, world pixels of the flat garment; NaN where none was painted.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -44,7 +44,7 @@ class Scene:
         return self.parsing.shape[0], self.parsing.shape[1]
 
     def window(self, points: Points, margin: float = 0.0) -> Window:
-        """The part of the picture that holds the world points and ``margin`` world pixels around them."""
+        """The part of the picture that contains the world points and ``margin`` world pixels around them."""
         height, width = self.size
         where = np.asarray(points, np.float64)
         corners = np.stack((where.min(0) - margin, where.max(0) + margin))
@@ -58,7 +58,7 @@ class Scene:
     def polygon(
         self, points: Points, colour: Sequence[int], parsing: int | None = None, densepose: int | None = None
     ) -> None:
-        """Fill a polygon of world points; a label that is None is left as it is."""
+        """Fill a polygon of world points. Labels given as None stay as they are."""
         pixels = to_pixels(np.asarray(points, np.float64), *self.size)
         fill(self.photo, pixels, colour)
         fixed = np.round(pixels * (1 << SHIFT)).astype(np.int32)
@@ -67,19 +67,19 @@ class Scene:
                 cv2.fillPoly(labels, [fixed], label, cv2.LINE_8, SHIFT)
 
     def label_body(self, points: Points, part: int) -> None:
-        """Give a polygon a DensePose part, painting nothing."""
+        """Label a polygon of world points as a DensePose part, without painting it."""
         fixed = np.round(to_pixels(np.asarray(points, np.float64), *self.size) * (1 << SHIFT)).astype(np.int32)
         cv2.fillPoly(self.densepose, [fixed], part, cv2.LINE_8, SHIFT)
 
     def line(self, points: Points, colour: Sequence[int], width: float) -> None:
-        """Draw a line of a width in world pixels, unless it is far finer than a pixel; labels stay as they are."""
+        """Draw a line (width in world pixels) unless it is much finer than a pixel; labels stay as they are."""
         thickness = width * self.size[0] / WORLD_SIZE[0]
         if thickness >= FINEST_LINE:
             pixels = to_pixels(np.asarray(points, np.float64), *self.size)
             stroke(self.photo, pixels, colour, max(1, round(thickness)))
 
     def blend(self, window: Window, colour: np.ndarray, cover: np.ndarray, parsing: int | None = None) -> None:
-        """Lay colours (h, w, 3) or (3,) over a window as far as ``cover`` (h, w), 0..1, says."""
+        """Blend colours (h, w, 3) or (3,) over a window; ``cover`` (h, w), 0..1, is their opacity."""
         part = self.photo[window.rows, window.columns]
         blended = part + cover[..., None] * (colour - part.astype(np.float32))
         part[:] = np.clip(blended + 0.5, 0, 255)

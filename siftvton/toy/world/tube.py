@@ -1,4 +1,4 @@
-"""A tube: a curve in the plane with a radius, and coordinates along and across it; an arm or a sleeve."""
+"""A tube is an arm or a sleeve: a curve in the plane with a radius, and coordinates along and across it."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Tube:
-    """All in world pixels, N samples.
+    """A tube given by N samples. Lengths are world pixels.
 
     Attributes:
-        centres: (N, 2) the curve.
-        tangents, normals: (N, 2) unit vectors along it and across it.
+        centres: (N, 2) points of the curve.
+        tangents, normals: (N, 2) unit vectors along and across the curve.
         lengths: (N,) distance from the first sample along the curve.
         radii: (N,) half the tube's width.
     """
@@ -27,10 +27,10 @@ class Tube:
         return float(self.lengths[-1])
 
     def coordinates(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where points (..., 2) lie: px along the tube, which goes on straight beyond its ends, and px across it.
+        """Convert points (..., 2) to px along the tube, which continues straight beyond its ends, and px across it.
 
-        Between two samples, the distance along is shared out by the distances to the two planes square to the
-        curve there, so that both coordinates are continuous round a bend.
+        Each sample has a plane perpendicular to the curve. The distance along the tube is interpolated between the
+        planes of two samples by a point's distances from them, so that both coordinates are continuous in a bend.
         """
         nearest = np.zeros(points.shape[:-1], np.intp)
         best = np.full(points.shape[:-1], np.inf, np.float32)
@@ -52,11 +52,11 @@ class Tube:
         return along.astype(np.float32), ((points - centre) * normal).sum(-1).astype(np.float32)
 
     def _ahead(self, points: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """Signed distance of each point from the plane square to the curve at sample ``index``."""
+        """Signed distance of each point from the plane perpendicular to the curve at sample ``index``."""
         return ((points - self.centres[index]) * self.tangents[index]).sum(-1)
 
     def at(self, along: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Centre, unit normal and radius at distances along the tube; straight beyond its ends."""
+        """Centre, unit normal and radius at distances along the tube, which continues straight beyond its ends."""
         inside = np.clip(along, 0, self.length)
         values = np.concatenate((self.centres, self.tangents, self.normals, self.radii[:, None]), 1)
         columns = [np.interp(inside, self.lengths, column) for column in values.T]
@@ -69,13 +69,14 @@ class Tube:
 def tube_through(
     corners: np.ndarray, side: int, smoothing: float, radius_at: tuple[list[float], list[float]], samples: int = 56
 ) -> Tube:
-    """A tube along a polyline whose corners are rounded.
+    """Make a tube along a polyline with rounded corners.
 
     Args:
         corners: (K, 2) the polyline.
-        side: 1 turns the tangent by +90° (x towards y) into the normal, -1 by -90°.
+        side: 1: the normal is the tangent turned by +90° (x towards y); -1: turned by -90°.
         smoothing: standard deviation of the Gaussian that rounds the corners, px along the line.
-        radius_at: shares of the tube's length, rising from 0 to 1, and the radii there, px.
+        radius_at: shares of the tube's length, increasing from 0 to 1, and the radii there, px.
+        samples: number of samples of the tube.
     """
     steps = np.linalg.norm(np.diff(corners, axis=0), axis=1)
     lengths = np.concatenate(((0,), np.cumsum(steps)))

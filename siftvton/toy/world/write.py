@@ -1,7 +1,7 @@
-"""The toy world on disk, in VITON-HD's layout.
+"""Write the toy world to disk, in VITON-HD's layout.
 
-Train and test persons are numbered apart, each from ``00000_00.jpg``; garment i is the one that person i wears. The
-training list is paired, the test list's second column is a derangement: nobody meets the own garment there.
+Persons are numbered from ``00000_00.jpg`` in each split, and person i wears garment i. The training list is paired.
+In the test list, the garments are a derangement: no person is listed with their own garment.
 """
 
 import os
@@ -32,7 +32,7 @@ from siftvton.toy.world.garments import sample_garment
 from siftvton.toy.world.persons import sample_person
 from siftvton.toy.world.render import Rendering, render
 
-EXACT_MAP = "exact_map"  # beside VITON-HD's folders: <id>.npz
+EXACT_MAP = "exact_map"  # a folder beside VITON-HD's; the map of a person is <id>.npz
 WORLD_FILE = "world.json"
 
 
@@ -54,7 +54,7 @@ PICTURES: dict[str, Callable[[Rendering], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Job:
-    """One pair to render, and where its files go."""
+    """One pair to render, and the paths of its files."""
 
     seed: int
     split: str
@@ -73,23 +73,26 @@ def write_world(
     folder: str | Path, *, train_pairs: int, test_pairs: int, seed: int = 0, height: int = 512, width: int = 384,
     exact_map: bool = False, workers: int = 0,
 ) -> None:  # fmt: skip
-    """Write the toy world; files that exist are kept, so a stopped call goes on and a larger one adds to it.
+    """Write the toy world. Files that exist are kept, so a stopped call can be repeated, and a world can grow.
 
     Args:
-        folder: what becomes the data's root.
-        train_pairs, test_pairs: how many persons, each with an own garment.
-        seed: of the world.
-        height, width: of every picture, px.
-        exact_map: also write ``exact_map/<id>.npz``, whose ``person_to_garment`` is (height, width, 2) float16
-            (steps of ¼ px from 256 on), NaN where no garment is seen.
-        workers: processes; 0: one a core.
+        folder: the folder that ``data.root`` will name.
+        train_pairs, test_pairs: number of persons, each with a garment of their own.
+        seed: seed of the world.
+        height, width: size of every picture, px.
+        exact_map: also write ``exact_map/<id>.npz``. Its ``person_to_garment`` is (height, width, 2) float16, NaN
+            where no garment is visible; values above 256 are rounded to ¼ px.
+        workers: number of processes; 0: one for each core.
 
     Raises:
         UsageError: fewer than 1 training or 2 test pairs, or the folder holds another world.
     """
     folder = Path(folder)
     if train_pairs < 1 or test_pairs < 2:
-        raise UsageError(f"train_pairs={train_pairs}, test_pairs={test_pairs}: at least 1 and 2 are allowed")
+        raise UsageError(
+            f"train_pairs={train_pairs} test_pairs={test_pairs} is not allowed; use train_pairs of 1 or more and "
+            "test_pairs of 2 or more"
+        )
     _claim(folder, {"seed": seed, "height": height, "width": width})
     counts = {"train": train_pairs, "test": test_pairs}
     jobs = []
@@ -124,7 +127,7 @@ def file_name(index: int) -> str:
 
 
 def derangement(count: int, seed: int) -> np.ndarray:
-    """(count,) a permutation of 0…count − 1 without a fixed point: one cycle through a drawn order."""
+    """(count,) a random permutation of 0…count − 1 without a fixed point: one cycle through all numbers."""
     order = numpy_generator(seed, "derangement", count).permutation(count)
     other = np.empty(count, int)
     other[order] = np.roll(order, -1)
@@ -132,19 +135,21 @@ def derangement(count: int, seed: int) -> np.ndarray:
 
 
 def _claim(folder: Path, world: dict[str, int]) -> None:
-    """Make the folder and note whose world it holds."""
+    """Make the folder, and note in it which world it holds. Raises UsageError if it holds another one."""
     note = folder / WORLD_FILE
     if is_file(note):
         found = read_json(note)
         if found != world:
-            raise UsageError(f"output={folder}: holds another world ({found}, not {world}); choose another folder")
+            raise UsageError(
+                f"output={folder} is not allowed: it holds another world ({found}, not {world}); use another folder"
+            )
     elif any(os.path.lexists(folder / split) for split in ("train", "test")):
-        raise UsageError(f"output={folder}: holds data that is no toy world; choose another folder")
+        raise UsageError(f"output={folder} is not allowed: it holds data other than a toy world; use another folder")
     write_json(note, world)
 
 
 def write_pair(job: Job) -> None:
-    """Render one pair and write those of its files that are not there."""
+    """Render one pair, and write those of its files that do not exist."""
     key = job.seed, job.split, job.index
     rendering = render(sample_person(*key), sample_garment(*key), job.height, job.width)
     for kind, path in job.pictures.items():

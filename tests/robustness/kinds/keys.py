@@ -1,4 +1,4 @@
-"""Every key of every script's schema set to values of every sort, on the command line and in YAML."""
+"""Every key of every script set to values of every kind, on the command line and in YAML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustness.harness import Bench, Case, Verdict, judged, run_script
 
 from siftvton.commands import schemas
 
-# Name -> the value as it is typed after the `=`, or as YAML.
+# Name -> the value as typed after the `=`, or as YAML.
 NUMBERS = {
     "NaN": ".nan",
     "infinity": ".inf",
@@ -49,8 +49,8 @@ OTHERS = {
     "tab": "\t",
 }
 EMPTY = ("", "null", "\t")
-SHARE = 4  # a key is given one in so many of the other values; the keys take turns
-NAMES = {  # key -> what a hand makes of it
+SHARE = 4  # each key gets one in four of the other values; the keys take turns
+NAMES = {  # key -> a typing mistake
     "without its last letter": lambda key: key[:-1],
     "in capitals": lambda key: key.upper(),
     "with a dash": lambda key: key.replace("_", "-") + "-",
@@ -72,7 +72,7 @@ def cases() -> Iterator[Case]:
 
 
 def _keys(schema: type, prefix: str = "") -> dict[str, tuple[Any, Field]]:
-    """Dotted key -> its type and its dataclass field."""
+    """The type and the dataclass field of each dotted key."""
     hints = get_type_hints(schema)
     found = {}
     for entry in fields(schema):
@@ -112,12 +112,12 @@ def _nested(parts: list[str], text: str) -> Iterator[str]:
 
 
 def _misread(kind: Any, field: Field, text: str, shown: Any) -> str:
-    """What is wrong with a value that was accepted, or nothing."""
+    """What is wrong with a value that was accepted, or an empty text."""
     rule = field.metadata
     if kind in (str, str | None):
         expected = [text.strip(), *([None] if text in EMPTY else []), "3" if text == "'3'" else text]
         resolved = text == "${output}" and isinstance(shown, str)
-        # A mapping in a file may be another script's, whose key of the same name has entries.
+        # A mapping in a file can belong to another script that has a dictionary under the same key.
         allowed = shown in expected or resolved or text == "{a: 1}"
         return "" if allowed and shown in (rule["choices"] or [shown]) else f"{text!r} became {shown!r}"
     if kind == dict[str, str]:
@@ -148,5 +148,5 @@ def _is_number(text: str) -> bool:
 
 
 def _name(script: str, name: str, bench: Bench) -> Verdict:
-    """A key that is none; `<key>.x` is one where the key is a dictionary."""
+    """A key that does not exist; but `<key>.x` exists if the key is a dictionary."""
     return judged(_dry_run(bench, script, f"{name}=x"), [name], lambda: "" if name.endswith(".x") else "accepted")

@@ -1,4 +1,4 @@
-"""Networks of others that evaluation loads (Inception as TorchScript, AlexNet), and the toy world's exact maps."""
+"""Foreign networks that evaluation loads (Inception as TorchScript, AlexNet), and the exact maps of the toy world."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Loops(nn.Module):
 
 
 class Wraps(nn.Module):
-    """What clean-fid calls: the ``layers`` of a network."""
+    """The part of a network that clean-fid calls: its ``layers``."""
 
     def __init__(self, layers: nn.Module) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def _evaluate(bench: Bench, setting: str, *keys: str) -> Finished:
 
 
 def _scored(bench: Bench, name: str) -> str:
-    """Whether the metric was computed; of a file that is not what it was, it must not be."""
+    """Run evaluation with a changed file; it must not compute the metric with it."""
     scores = json.loads((bench.output / "metrics.json").read_text())["results"]["x"]["scores"]
     return f"{name} is {scores[name]}" if name in scores else ""
 
@@ -89,7 +89,7 @@ def _inception(change: Callable[[bytes], bytes], bench: Bench) -> Verdict:
 
 def _saved(path: Path, module: nn.Module) -> Path:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch would have TorchScript given up
+        warnings.simplefilter("ignore")  # PyTorch warns that TorchScript is deprecated
         torch.jit.script(module).save(str(path))
     return path
 
@@ -127,7 +127,7 @@ def _runs(bench: Bench) -> object:
 
 
 def _alexnet(change: Callable[[bytes], bytes], bench: Bench) -> Verdict:
-    """Bits of numbers have no check sum that PyTorch reads: then LPIPS is scored, and the digest says by what."""
+    """PyTorch reads no check sum of weights. With flipped bits, LPIPS is scored and the digest shows the other file."""
     path = bench.copy("alexnet")
     path.write_bytes(change(path.read_bytes()))
     finished = _evaluate(bench, "paired", f"alexnet={path}")
@@ -162,7 +162,7 @@ def _npz(**arrays: np.ndarray) -> bytes:
 
 
 def _maps() -> dict[str, bytes]:
-    """Archives that hold no map, by what they hold."""
+    """Archives that hold no map; the name says what they hold instead."""
     whole = np.full((128, 96, 2), 40.0, np.float16)
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -200,7 +200,7 @@ def _map(script: str, change: Callable[[bytes], bytes], bench: Bench) -> Verdict
 
 
 def _measured(bench: Bench, script: str, root: Path, path: Path) -> Verdict:
-    """A map that is cut or of noise must be refused; visualize_attention reads none."""
+    """A truncated map or one of noise must be refused; visualize_attention does not read maps."""
     keys = [f"checkpoints.x={bench.world.model}"] if script == "visualize_attention" else []
     finished = bench.run(script, f"data.root={root}", *keys)
 
@@ -208,8 +208,8 @@ def _measured(bench: Bench, script: str, root: Path, path: Path) -> Verdict:
         if script == "visualize_attention":
             return ""
         whole = bench.world.reference("attention", "attention_error")
-        made, wanted = ((folder / "attention_error.json").read_text() for folder in (bench.output, whole))
-        return "" if made == wanted else "measured by it"
+        made, expected = ((folder / "attention_error.json").read_text() for folder in (bench.output, whole))
+        return "" if made == expected else "measured by it"
 
     return judged(finished, [path.name, "exact_map", "out of memory"], flaw)
 

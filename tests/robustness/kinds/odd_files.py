@@ -1,4 +1,4 @@
-"""Links, FIFOs, folders and devices in place of files, of inputs and of outputs; and files without rights."""
+"""Links, FIFOs, folders and devices in place of input and output files, and files without permissions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from robustness.harness import Bench, Case, Verdict, judged, wrong
 
 from siftvton.files import sha256
 
-LIMIT = 20.0  # seconds, after which a case waits for ever
+LIMIT = 20.0  # seconds, after which a case counts as waiting for ever
 NOBODY = 65534
 
-# Script -> its inputs: a part of the world, a path in it.
+# The inputs of each script: a part of the world and a path in it.
 INPUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "preprocess_sift": (
         ("data", "train_pairs.txt"),
@@ -79,7 +79,7 @@ def _socket(path: Path, _: Path) -> None:
         os.chdir(here)
 
 
-# What stands in place of a file; the second path is where the whole one is.
+# Things in place of a file; the second path leads to the undamaged file.
 STAND_INS: dict[str, Callable[[Path, Path], object]] = {
     "a link": lambda path, whole: path.symlink_to(whole),
     "a dangling link": lambda path, _: path.symlink_to("nowhere"),
@@ -122,7 +122,7 @@ def cases() -> Iterator[Case]:
 
 
 def _keys(script: str, bench: Bench, broken: dict[str, Path]) -> list[str]:
-    """The script's inputs: the broken copies, and the whole rest."""
+    """The inputs of the script: the broken copies, and all others undamaged."""
     world = bench.world
 
     def at(part: str) -> Path:
@@ -160,7 +160,7 @@ def _inception(path: Path, whole: Path) -> list[str]:
 def _input(
     script: str, part: str, place: str, name: str, stand_in: Callable[[Path, Path], object], bench: Bench
 ) -> Verdict:
-    """One input in another form. A link to the whole file is as good as the file."""
+    """Replace one input by something else. A link to the undamaged file must work like the file."""
     root = bench.copy(part)
     path = root / place if place != "." else root
     whole = bench.folder / "whole" / path.name
@@ -172,7 +172,7 @@ def _input(
     with _as_nobody(bench, name == "no rights"):
         finished = bench.run(script, *_keys(script, bench, {part: root}))
     names = [path.name, path.stem, str(root), path.parent.name]
-    # What nobody reads, or nobody has to read, may be anything.
+    # Files that are not read, or need not be read, may be anything.
     unread = place == "model_index.json" or "cloth_parse" in place or "densepose" in place or "mask" in place
     if name != "a link":
         return judged(finished, names, (lambda: "") if unread else None)
@@ -180,9 +180,9 @@ def _input(
 
 
 @contextmanager
-def _as_nobody(bench: Bench, wanted: bool) -> Iterator[None]:
-    """Without root's rights to everything, where this process has them; the case's own folders stay writable."""
-    if not wanted or os.geteuid() != 0:
+def _as_nobody(bench: Bench, expected: bool) -> Iterator[None]:
+    """Run the block without the permissions of root, if this process has them; the case's folders stay writable."""
+    if not expected or os.geteuid() != 0:
         yield
         return
     for path in (bench.folder, *bench.folder.rglob("*")):
@@ -198,7 +198,7 @@ def _as_nobody(bench: Bench, wanted: bool) -> Iterator[None]:
         os.setegid(0)
 
 
-# Script -> files that it writes into its output folder.
+# The files that each script writes into its output folder.
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "preprocess_sift": ("00000_00_sift_matches.json", "counts.jsonl", "matches.md", "preprocess_sift.yaml"),
     "infer": ("00000_00_00001_00.png", "infer.yaml", "sheet", "weights.sha256"),
@@ -214,7 +214,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "experiment": ("results.json", "results.md"),
     "convert_checkpoint": (),
 }
-# Script -> a name of a temporary file that others could guess, if it were not drawn.
+# A temporary file of each script, under a name that others could guess if it were not random.
 PLANTED = {
     "preprocess_sift": ".00000_00_sift_matches.part.json",
     "infer": ".00000_00_00001_00.part.png",
@@ -224,7 +224,7 @@ PLANTED = {
 
 
 def _ran(script: str, bench: Bench, names: list[str], as_nobody: bool = False) -> Verdict:
-    """One line, or the work done."""
+    """The script must end with one line or do its work."""
     with _as_nobody(bench, as_nobody):
         finished = bench.run(script, *_keys(script, bench, {}))
     return judged(finished, names, lambda: "")
@@ -251,7 +251,7 @@ def _output(script: str, name: str, bench: Bench) -> Verdict:
         bench.output = other if name == "read-only" else other / "output"
     if nobody:
         with _as_nobody(bench, True):
-            pass  # hands the folders over
+            pass  # gives the folders to the other user
         other.chmod(0 if "without rights" in name else 0o555)
     return _ran(script, bench, [str(bench.output), str(other)], as_nobody=nobody)
 
@@ -269,16 +269,16 @@ def _output_file(script: str, file: str, name: str, bench: Bench) -> Verdict:
 
 
 def _planted(script: str, bench: Bench) -> Verdict:
-    """What a link leads to that somebody put where a temporary file could be must stay as it is."""
+    """A link planted in place of a temporary file must not be followed; its target must stay unchanged."""
     victim = bench.file("victim", "precious")
     bench.output.mkdir()
     (bench.output / PLANTED[script]).symlink_to(victim)
     verdict = _ran(script, bench, [str(bench.output)])
-    return verdict if victim.read_bytes() == b"precious" else wrong("what the link leads to was overwritten")
+    return verdict if victim.read_bytes() == b"precious" else wrong("the target of the link was overwritten")
 
 
 def _no_home(script: str, place: str, bench: Bench) -> Verdict:
-    """Home or temporary folder that may not be written to, as on compute nodes."""
+    """The home or temporary folder is read-only, as on compute nodes."""
     folder = bench.folder / place
     folder.chmod(0o555)
     try:

@@ -21,7 +21,7 @@ LONG = "a" * 300
 
 Change = Callable[[bytes], bytes]
 
-# Forms that editors and other systems write.
+# Variants that editors and other systems write.
 READABLE: dict[str, Change] = {
     "byte-order mark": lambda text: b"\xef\xbb\xbf" + text,
     "CRLF": lambda text: text.replace(b"\n", b"\r\n"),
@@ -87,7 +87,7 @@ def cases() -> Iterator[Case]:
 
 
 def _run(script: str, change: Change, bench: Bench) -> tuple[Path, Finished]:
-    """A copy of the data with a broken list: the list, and the script run on it."""
+    """Break the list in a copy of the data and run the script on it; returns the list and the end of the script."""
     root = bench.copy("data")
     path = root / LISTS[script]
     path.write_bytes(change(path.read_bytes()))
@@ -112,7 +112,7 @@ def _readable(script: str, change: Change, refusable: bool, bench: Bench) -> Ver
 
 
 def _difference(script: str, bench: Bench) -> str:
-    """How the output differs from that of the whole list."""
+    """How the output differs from that of the undamaged list, or an empty text."""
     world, output = bench.world, bench.output
     if script == "preprocess_sift":
         return _same_files(output, world.matches, "*_sift_matches.json")
@@ -136,8 +136,8 @@ def _ready(output: Path) -> list[str]:
 
 
 def _same_files(output: Path, whole: Path, pattern: str) -> str:
-    made, wanted = ({path.name: path.read_bytes() for path in folder.glob(pattern)} for folder in (output, whole))
-    differing = sorted(name for name in made.keys() | wanted.keys() if made.get(name) != wanted.get(name))
+    made, expected = ({path.name: path.read_bytes() for path in folder.glob(pattern)} for folder in (output, whole))
+    differing = sorted(name for name in made.keys() | expected.keys() if made.get(name) != expected.get(name))
     return f"{', '.join(differing[:3])} differ" if differing else ""
 
 
@@ -148,7 +148,7 @@ def _refused(script: str, change: Change, bench: Bench) -> Verdict:
 
 
 def _collision(script: str, split: str, name: str, bench: Bench) -> Verdict:
-    """Names that two pairs would share. Refused, or every pair gets a result of its own."""
+    """Two pairs share a name. The list must be refused, or every pair must get its own result."""
     root = bench.copy("data")
     folder = root / split
     persons = {

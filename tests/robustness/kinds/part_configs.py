@@ -1,4 +1,4 @@
-"""config.json and scheduler_config.json of every part of a checkpoint, in infer; a part's weights stay whole."""
+"""Broken config.json and scheduler_config.json of every part of a checkpoint, in infer; the weights stay undamaged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIGS = {
     "vae": "config.json",
     "scheduler": "scheduler_config.json",
 }
-# Keys that no part of ours has: what libraries would fetch, run or build by them.
+# Keys that our parts do not have; because of them, libraries would download, run or build something.
 FOREIGN: dict[str, Any] = {
     "_attn_implementation": "evil/kernel",
     "attn_implementation": "evil/kernel",
@@ -38,7 +38,7 @@ FOREIGN: dict[str, Any] = {
     "_pre_quantization_dtype": "x",
     "unknown": 1,
 }
-# What other networks of the same shapes have: the result is theirs, or not finite, and nothing can tell.
+# Values of other networks with the same shapes. Their results differ or are not finite, which cannot be detected.
 FREE = {
     ("image_encoder", "layer_norm_eps"),
     ("vae", "scaling_factor"),
@@ -81,7 +81,7 @@ def _run(part: str, name: str, content: bytes, key: str, bench: Bench) -> Verdic
 
 
 def _difference(bench: Bench, part: str, key: str) -> str:
-    """Another picture, though only its description changed."""
+    """How the picture differs, although only the configuration has changed; or an empty text."""
     (path,) = bench.output.glob("*.png")
     made, whole = read_image(path), read_image(bench.world.results / path.name)
     if (part, key) in FREE:

@@ -1,4 +1,4 @@
-"""Broken picture files of every role: in a training item, in preprocess_sift, infer, check_data and evaluate."""
+"""Broken pictures in every role: in a training item, in preprocess_sift, infer, check_data and evaluate."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ROLES = {
 IN_ITEMS = ("photo", "agnostic", "mask", "densepose", "garment", "worn mask")
 IN_PREPROCESSING = ("photo", "agnostic", "mask", "densepose", "garment", "garment mask", "parsing")
 MASKS = ("mask", "garment mask", "parsing", "worn mask")
-NEAR = 4.0  # mean difference in grey levels that another JPEG of the same picture makes
+NEAR = 4.0  # mean difference between two JPEG encodings of the same picture, grey levels
 
 Change = Callable[[bytes, Path], bytes]
 
@@ -69,7 +69,7 @@ def cases() -> Iterator[Case]:
 
 
 def _changes(role: str) -> dict[str, Change]:
-    """Name -> the file's bytes and its path -> what is put there."""
+    """Functions by name, which make a changed file from the bytes and the path of the original."""
     changes: dict[str, Change] = {}
     for name, change in {**truncations(6), **flips(8)}.items():
         changes[name] = lambda data, _, change=change: change(data)
@@ -95,7 +95,7 @@ def _changes(role: str) -> dict[str, Change]:
     return changes
 
 
-# EXIF blocks that parsers stumble over: TIFF headers with directories that lie.
+# EXIF blocks that can break parsers: TIFF headers with wrong directories.
 BROKEN_EXIF = {
     "EXIF broken": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x02\0\0\xff\xff\0\0\0\0",
     "EXIF cut": b"Exif\0\0MM\0*\0\0",
@@ -124,7 +124,7 @@ def _own_kind(data: bytes) -> str:
 
 
 def _grown(data: bytes, kind: str) -> Image.Image:
-    """The picture in a form that the format can hold."""
+    """The picture converted to a mode that the format supports."""
     image = _opened(data)
     return image.convert("RGB") if kind in ("PPM", "PCX", "WEBP") else image
 
@@ -175,7 +175,7 @@ def _bomb_jpeg() -> bytes:
 
 
 def _turned(data: bytes, _: Path, orientation: int) -> bytes:
-    """The picture stored turned or mirrored, with the EXIF tag that turns it back."""
+    """The picture stored rotated or mirrored, with the EXIF tag that reverses this."""
     back = {2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
     image = _opened(data)
     if orientation in back:
@@ -187,14 +187,14 @@ def _turned(data: bytes, _: Path, orientation: int) -> bytes:
 
 
 def _tagged(data: bytes, _: Path, orientation: int = 1, block: bytes | None = None) -> bytes:
-    """The picture as it is, with an EXIF block."""
+    """The unchanged picture with an EXIF block."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return _encoded(_opened(data), _own_kind(data), exif=exif.tobytes() if block is None else block)
 
 
 def _broken(bench: Bench, split: str, role: str, change: Change) -> tuple[Path, Path]:
-    """A copy of the data with the first pair's file of this role changed; the data and the file."""
+    """A copy of the data in which the first pair's file of this role is changed; returns the data and the file."""
     root = bench.copy("data")
     kind, name = ROLES[role]
     path = root / split / kind / name
@@ -203,12 +203,12 @@ def _broken(bench: Bench, split: str, role: str, change: Change) -> tuple[Path, 
 
 
 def _must_be_read(name: str) -> bool:
-    """A form that phones and editors write."""
+    """Whether phones or editors write this variant."""
     return name.startswith("EXIF orientation ") and name[-1] in "12345678" and not name.endswith("65535")
 
 
 def _must_be_refused(role: str, name: str) -> bool:
-    """Not a picture at all, not a whole one, or of another view than its photo; a garment may have any view."""
+    """Whether the change leaves no complete picture with the view of its photo; a garment may have any view."""
     known = ("first", "cut at", *IN_PLACE, "PostScript", "PDF", "SVG", "bomb", "1 x 1", "one pixel high")
     return name.startswith(known) or (name == "transposed" and role not in ("photo", "garment"))
 
@@ -237,13 +237,13 @@ def _in_item(role: str, name: str, change: Change, bench: Bench) -> Verdict:
 def _is_picture(path: Path) -> bool:
     try:
         _opened(path.read_bytes())
-    except Exception:  # noqa: BLE001, Pillow raises what it likes
+    except Exception:  # noqa: BLE001, Pillow raises many types
         return False
     return True
 
 
 def _item_difference(role: str, found: TryOnItem, whole: TryOnItem) -> str:
-    """How far the item's own picture is from that of the whole file, beyond what another encoding makes."""
+    """How far the picture of the item is from the original, if by more than another encoding; or an empty text."""
     attribute = {"photo": "image", "mask": "keep_mask", "worn mask": "worn_mask"}.get(role, role)
     values = [getattr(item, attribute) for item in (found, whole)]
     scale = 255 if role in MASKS else 127.5
@@ -252,7 +252,7 @@ def _item_difference(role: str, found: TryOnItem, whole: TryOnItem) -> str:
 
 
 def _damage(path: Path, data: Path) -> str:
-    """What a turned bit did: JPEG has no check sum, so what it now holds is right; a PNG's pixels have one."""
+    """What is wrong after a flipped bit. JPEG has no check sum, so any picture is right; PNG has one for its pixels."""
     if path.suffix == ".jpg":
         return "" if _is_picture(path) else "read, though Pillow cannot"
     whole = data / Path(*path.parts[-3:])
@@ -308,14 +308,14 @@ def _in_check(role: str, change: Change, bench: Bench) -> Verdict:
         return "" if path.name in (bench.output / "report.md").read_text() else f"report.md does not name {path.name}"
 
     def whole() -> str:
-        """A worn mask is only remarked on, since nothing reads it unless it is asked to."""
+        """A worn mask only needs to be mentioned in the report, because it is not read by default."""
         return "" if _is_picture(path) else reported() if role == "worn mask" else "called ready"
 
     return judged(finished, [path.name], whole, reported)
 
 
 def _in_evaluate(setting: str, name: str, change: Change, bench: Bench) -> Verdict:
-    """Results that are the photos themselves, one of them in another form."""
+    """Score the photos themselves as results, with one of them changed."""
     results, photos = bench.inputs / "results", bench.world.data / "test" / IMAGE
     results.mkdir()
     for person, garment in (("00000_00", "00001_00"), ("00001_00", "00000_00")):
@@ -324,7 +324,7 @@ def _in_evaluate(setting: str, name: str, change: Change, bench: Bench) -> Verdi
     path = sorted(results.iterdir())[0]
     path.write_bytes(change(path.read_bytes(), path))
     keys = (f"setting={setting}", f"predictions.x={results}", f"autoencoder={bench.world.model / 'vae'}")
-    bench.may_download = True  # weights that are missing are looked for where they are published
+    bench.may_download = True  # evaluate tries to download missing weights
     finished = bench.run("evaluate", *keys)
 
     def same() -> str:
@@ -336,7 +336,7 @@ def _in_evaluate(setting: str, name: str, change: Change, bench: Bench) -> Verdi
 
 
 def _score_difference(bench: Bench, setting: str) -> str:
-    """How far the scores are from those of equal pictures."""
+    """How far the scores are from those of identical pictures, or an empty text."""
     scores = json.loads((bench.output / "metrics.json").read_text())["results"]["x"]["scores"]
     if setting == "paired":
         return "" if scores["ssim"] > 0.9 else f"SSIM {scores['ssim']:.3f} of a picture with itself"

@@ -34,7 +34,7 @@ KIND = "published checkpoints"
 
 
 class Calls:
-    """Pickles to a call of a function."""
+    """An object whose pickle calls a function."""
 
     def __init__(self, function: Callable, *arguments: Any) -> None:
         self.call = function, arguments
@@ -44,7 +44,7 @@ class Calls:
 
 
 class Sets:
-    """Pickles to an object with a state that runs something when it is set."""
+    """An object whose pickle has a state that runs code when it is set."""
 
     def __init__(self, call: Calls) -> None:
         self.call = call
@@ -53,7 +53,7 @@ class Sets:
         return argparse.Namespace, (), {"x": self.call}
 
 
-# What training frameworks put beside the weights; it must not be in the way.
+# Objects that training frameworks store beside the weights; they must not prevent reading.
 HONEST: dict[str, Any] = {
     "nothing": {},
     "epochs": {"epoch": 3, "global_step": 17, "pytorch-lightning_version": "1.9.0"},
@@ -112,7 +112,7 @@ def _hostile(canary: str) -> dict[str, Any]:
     }
 
 
-# Pickle programs that no pickler writes: they must end in a line.
+# Pickle programs that no pickler writes; they must end in an error of one line.
 PROGRAMS: dict[str, bytes] = {
     "a persistent id that is text": b"\x80\x02X\x01\x00\x00\x00aQ.",
     "a persistent id of nothing": b"\x80\x02NQ.",
@@ -179,14 +179,14 @@ def cases() -> Iterator[Case]:
 
 
 def _refused_by_script(bench: Bench, path: Path) -> Verdict:
-    """convert_checkpoint on it."""
+    """Run convert_checkpoint on a file."""
     return judged(bench.run("convert_checkpoint", f"input={path}"), [path.name])
 
 
-def _read(path: Path, wanted: dict[str, torch.Tensor]) -> str:
+def _read(path: Path, expected: dict[str, torch.Tensor]) -> str:
     found = read_checkpoint(path)
-    same = list(found) == list(wanted) and all(
-        found[name].dtype == value.dtype and torch.equal(found[name], value) for name, value in wanted.items()
+    same = list(found) == list(expected) and all(
+        found[name].dtype == value.dtype and torch.equal(found[name], value) for name, value in expected.items()
     )
     return "" if same else "other tensors are read"
 
@@ -198,7 +198,7 @@ def _honest(beside: dict[str, Any], bench: Bench) -> Verdict:
 
 
 def _attack(name: str, place: str, bench: Bench) -> Verdict:
-    """Refused; or read as the tensors that are there, with what is beside them never called."""
+    """The file must be refused, or its tensors must be read without calling anything beside them."""
     attack = _hostile(str(bench.canary))[name]
     path = bench.inputs / "x.ckpt"
     torch.save({"state_dict": {**STATE, "x": attack}} if place == "among" else {"state_dict": STATE, "x": attack}, path)
@@ -226,7 +226,7 @@ def _content(content: Any, bench: Bench) -> Verdict:
 
 
 def _damaged(change: Callable[[bytes], bytes], bench: Bench) -> Verdict:
-    """Bits of numbers have no check sum that PyTorch reads; then the file holds other numbers, and every name."""
+    """PyTorch reads no check sum of weights. A file with flipped bits may be read, but must have every name."""
     path = bench.inputs / "x.ckpt"
     torch.save({"state_dict": STATE, "epoch": 3}, path)
     path.write_bytes(change(path.read_bytes()))

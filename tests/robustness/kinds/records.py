@@ -1,4 +1,4 @@
-"""Small files that scripts leave for each other: match files, counts.jsonl, measures, a demo's folder, world.json."""
+"""Small files that scripts write for each other: match files, counts.jsonl, measures, the demo folder, world.json."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METRICS = {"update": 1, "noise": 0.5, "sift": 0.25}
 
 
 def _match_values() -> Iterator[tuple[str, bytes]]:
-    """Values in place of a match, a point and a coordinate."""
+    """Match files with other values in place of a match, a point and a coordinate."""
     for name, value in VALUES.items():
         for place, path in {"match": (0,), "point": (0, 1), "coordinate": (1, 0, 1)}.items():
             yield f"{place} is {name}", json.dumps(with_value(POINTS, path, value)).encode()
@@ -129,7 +129,7 @@ def _is_match_file(data: bytes) -> bool:
 
 
 def _counts(data: bytes, bench: Bench) -> Verdict:
-    """A record's line in place of the first: that pair is matched again, and the table is the same."""
+    """Replace the first line of the record; the pair must be matched again, and the table must be the same."""
     shutil.copytree(bench.world.matches, bench.output)
     path = bench.output / "counts.jsonl"
     lines = path.read_bytes().split(b"\n")
@@ -162,7 +162,7 @@ def _measures(data: bytes, bench: Bench) -> Verdict:
 
 
 def _is_measured(data: bytes) -> bool:
-    """Whether the bytes hold other numbers for this arm, seed, split and these keys."""
+    """Whether the bytes hold valid numbers for this arm, seed, split and these keys."""
     try:
         content = json.loads(data.decode("utf-8-sig"))
         fixed = all(content[key] == MEASURES[key] for key in ("arm", "seed", "keys", "split"))
@@ -183,7 +183,7 @@ def _report(file: str, data: bytes | None, bench: Bench) -> Verdict:
 
     def flaw() -> str:
         page = (bench.output / "report.html").read_text()
-        if data is None:  # a run without a validation has no sheet
+        if data is None:  # a run without validation has no sheet
             return "" if "validation" in file else "made without it"
         if file.endswith(".jsonl"):
             return "nan in the chart" if "nan" in page or "inf" in page.replace("information", "") else ""

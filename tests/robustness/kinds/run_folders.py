@@ -1,4 +1,4 @@
-"""What train.py finds in its output folder: checkpoints, logs, the saved configuration, broken one by one."""
+"""Broken files in the output folder of train.py: checkpoints, logs and the saved configuration, one at a time."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _prepared(bench: Bench) -> Path:
 
 
 def _difference(bench: Bench) -> str:
-    """How the run differs from the one that was not disturbed."""
+    """How the run differs from the undisturbed one, or an empty text."""
     whole = bench.world.longer_run
     for path in (whole / "model").rglob("*.safetensors"):
         ours, theirs = load_file(bench.output / path.relative_to(whole)), load_file(path)
@@ -88,7 +88,7 @@ def _resumed(name: str, change: Callable[[bytes], bytes], bench: Bench) -> Verdi
 
 
 def _log(line: str, bench: Bench) -> Verdict:
-    """A broken line before the whole ones."""
+    """Put a broken line before the valid ones."""
     path = _prepared(bench) / "metrics.jsonl"
     path.write_bytes(line.encode(errors="surrogateescape") + b"\n" + path.read_bytes())
     return judged(_train(bench), [path.name], lambda: _difference(bench))
@@ -110,13 +110,13 @@ def _as_file(path: Path) -> None:
 
 
 def _as_link(output: Path, name: str) -> None:
-    """The folder on another disk, a link in its place."""
+    """Move the folder to another disk and put a link in its place."""
     other = output.parent / "other disk" / name
     other.mkdir(parents=True)
     (output / name).symlink_to(other)
 
 
-# What may have become of the folder. Each of them ends as the undisturbed run does, or is refused.
+# Changes to the folder. Each run must end like the undisturbed one or be refused.
 FOLDERS: dict[str, Callable[[Path], object]] = {
     "no newest checkpoint": lambda out: shutil.rmtree(out / NEWEST),
     "a file in place of the newest checkpoint": lambda out: _as_file(out / NEWEST),

@@ -1,4 +1,4 @@
-"""Side pictures that contradict each other, or that have a form that people save: labels, other suffixes."""
+"""Side pictures that contradict each other, and unusual but valid ones, such as labels and other suffixes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIXES = (".jpg", ".jpeg", ".JPG", ".JPEG", ".png", ".PNG")
 
 
 class Sides:
-    """One person's files in a copy of the data."""
+    """The files of one person in a copy of the data."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,11 +29,11 @@ class Sides:
         self.densepose = folder / DENSEPOSE / f"{PERSON}.jpg"
 
     def labels(self) -> np.ndarray:
-        """(height, width) DensePose's part numbers, 0 to 24."""
+        """The DensePose part numbers, 0 to 24, (height, width)."""
         return densepose_labels(read_image(self.densepose)).astype(np.uint8)
 
     def as_png(self, path: Path, picture: np.ndarray) -> None:
-        """Put the picture in ``path``'s place as a PNG, whose levels stay."""
+        """Replace ``path`` by a PNG of the picture, which keeps all levels."""
         path.unlink()
         write_image(path.with_suffix(".png"), picture)
 
@@ -60,7 +60,7 @@ def _grey_densepose(sides: Sides) -> None:
     sides.as_png(sides.densepose, cv2.cvtColor(read_image(sides.densepose), cv2.COLOR_RGB2GRAY))
 
 
-# Name -> what is done to one person's files. None of it may be taken for whole.
+# Changes to the files of one person. None of them may pass as undamaged.
 CONTRADICTIONS: dict[str, Callable[[Sides], object]] = {
     "mask of 0 and 1": _levels_0_1,
     "red mask": _red_mask,
@@ -84,7 +84,7 @@ CONTRADICTIONS: dict[str, Callable[[Sides], object]] = {
     "DensePose labels times ten": lambda s: s.as_png(s.densepose, 10 * s.labels()),
 }
 
-# What has to be read like the usual form.
+# Variants that must be read like the usual form.
 READABLE: dict[str, Callable[[Sides], object]] = {
     "DensePose labels": lambda s: s.as_png(s.densepose, s.labels()),
     "DensePose labels in three channels": lambda s: s.as_png(s.densepose, np.repeat(s.labels()[..., None], 3, axis=2)),
@@ -105,7 +105,7 @@ def cases() -> Iterator[Case]:
 
 
 def _run(bench: Bench, script: str, root: Path) -> tuple[list[str], Callable[[], str], object]:
-    """The script on data whose first person is broken: names that it has to say, and the work on the others."""
+    """Break the first person of the data; the script must name the files and do the work on all other persons."""
     if script == "infer":
         finished = bench.run("infer", f"data.root={root}")
         made, whole = bench.output / "00001_00_00000_00.png", bench.world.results / "00001_00_00000_00.png"
@@ -136,7 +136,7 @@ def _readable(change: Callable[[Sides], object], refusable: bool, bench: Bench) 
 
 
 def _close(bench: Bench) -> str:
-    """The first pair's result must be close to the usual form's, whose JPEG blurs the edges of the parts."""
+    """The first result must be close to that of the usual form, in which JPEG blurs the edges of the parts."""
     name = f"{PERSON}_00001_00.png"
     pictures = [read_image(folder / name).astype(int) for folder in (bench.output, bench.world.results)]
     far = float(np.abs(pictures[0] - pictures[1]).mean())
@@ -144,7 +144,7 @@ def _close(bench: Bench) -> str:
 
 
 def _suffix(kind: str, suffix: str, bench: Bench) -> Verdict:
-    """The same pixels under another suffix, in preprocess_sift, which goes without a side picture that it misses."""
+    """Save the same pixels under another suffix; preprocess_sift must find them and not run without them."""
     root = bench.copy("data")
     (path,) = (root / "train" / kind).glob(f"{PERSON}*")
     picture = read_image(path) if kind in (AGNOSTIC, DENSEPOSE, GARMENT_PARSING) else read_grey(path)

@@ -1,4 +1,4 @@
-"""Values that the schema lets through, in real runs: what they make must be whole, or they are refused in a line."""
+"""Real runs with values that the schema allows; the results must be complete, or the value is refused in one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from siftvton.files import read_image
 HUGE = 10**12
 LIMIT = 30.0  # seconds
 
-# Script -> key -> values. Left out is what is only long work: that many updates, pairs or epochs.
+# Script -> key -> values. Values that only mean long work, such as many updates, pairs or epochs, are left out.
 VALUES: dict[str, dict[str, tuple[object, ...]]] = {
     "preprocess_sift": {
         "data.matches_frame": ("[8,8]", "[9,13]", "[100000,100000]", f"[{HUGE},8]", "[128,8]"),
@@ -161,7 +161,7 @@ VALUES: dict[str, dict[str, tuple[object, ...]]] = {
 }
 
 
-# What is named in the place of a key that it does not fit together with.
+# Names that a message may give instead of the key, because the two do not fit each other.
 TOGETHER = {
     ("visualize_reference", "data.matches_frame"): ["cell="],
     ("convert_checkpoint", "to"): ["output="],
@@ -181,15 +181,15 @@ def _run(script: str, key: str, value: object, bench: Bench) -> Verdict:
     finished = bench.run(script, *_beside(script, bench), f"{key}={value}")
     names = [key, key.rpartition(".")[2], *([str(value)] if value != "" else [])]
     if key.startswith("data."):
-        names += ["data.height", "data.width"]  # which are named together
+        names += ["data.height", "data.width"]  # messages name both together
     names += TOGETHER.get((script, key), [])
     if script == "train":
-        names.append("update ")  # that a value led to NaN or infinity, and which pairs were seen
+        names.append("update ")  # the message on NaN or infinity names the update and its pairs
     return judged(finished, names, lambda: _flaw(bench.output))
 
 
 def _beside(script: str, bench: Bench) -> list[str]:
-    """What the script reads beside the settings."""
+    """The inputs of the script in addition to the settings."""
     world = bench.world
     needs: dict[str, Callable[[], list[str]]] = {
         "preprocess_sift": lambda: ["workers=1"],
@@ -206,12 +206,13 @@ def _beside(script: str, bench: Bench) -> list[str]:
         "convert_checkpoint": lambda: [f"input={world.model}"],
         "experiment": lambda: [f"measures={world.measures}", f"report={bench.output}/results"],
     }
-    bench.may_download = script in ("evaluate", "infer", "convert_checkpoint", "train")  # where a hub may be meant
+    # The value can name a repository.
+    bench.may_download = script in ("evaluate", "infer", "convert_checkpoint", "train")
     return needs.get(script, list)()
 
 
 def _flaw(output: Path) -> str:
-    """What is wrong with the files of a run that ended well: numbers that are none, pictures of one colour."""
+    """What is wrong with the files of a run that ended with 0: NaN or infinite numbers, or pictures of one colour."""
     for path in output.rglob("*.safetensors"):
         bad = [name for name, values in load_file(path).items() if not np.isfinite(values).all()]
         if bad:

@@ -1,4 +1,4 @@
-"""Weights of a part as safetensors, and the lists of shards beside them, in infer."""
+"""Broken safetensors of a part, and broken lists of shards, in infer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _first(header: Header) -> str:
     return next(name for name in header if name != "__metadata__")
 
 
-# Name -> what is done to the header, the tensors' bytes being whole.
+# Changes to the header; the bytes of the tensors stay undamaged.
 HEADERS: dict[str, Callable[[Header], object]] = {
     "dtype F32": _in_first(lambda e: e.update(dtype="F32")),
     "dtype I16": _in_first(lambda e: e.update(dtype="I16")),
@@ -78,7 +78,7 @@ HEADERS: dict[str, Callable[[Header], object]] = {
     "metadata of a program": lambda h: h.update(__metadata__={"format": "pt", "auto_map": "evil/kernel"}),
     "no metadata": lambda h: h.pop("__metadata__", None),
 }
-# Name -> what is done to the tensors.
+# Changes to the tensors.
 TENSORS: dict[str, Callable[[Tensor], Tensor]] = {
     "NaN": lambda t: torch.full_like(t, float("nan")),
     "one NaN": lambda t: t.flatten().index_fill(0, torch.tensor([t.numel() // 2]), float("nan")).reshape(t.shape),
@@ -108,7 +108,7 @@ def cases() -> Iterator[Case]:
             acts[change] = partial(_run, where, lambda _, content=content: content)
         for change in SHARDS if part in WHOLLY else ():
             acts[change] = partial(_sharded, part, change)
-        # The parts of each library are read alike: two of them are given everything, the others take turns.
+        # The parts of a library are read in the same way: two parts get all changes, the others take turns.
         turns = 1 if part in WHOLLY else len(FILES) - len(WHOLLY)
         for change, act in list(acts.items())[place % turns :: turns]:
             yield Case("safetensors", f"{part}: {change}", act)
@@ -175,7 +175,7 @@ def _runs(command: str) -> object:
     return Runs()
 
 
-# What a list of shards may name. All but the first have to be refused, or not to be looked at beside a single file.
+# Entries of a list of shards. All except the first must be refused, or ignored if there is a single file.
 SHARDS = ("shards", "a shard that is missing", "a shard outside the folder", "a shard that is a pickle",
           "a pickle beside the weights", "a pickle in place of the weights", "an index that is a list",
           "an index without names", "an index of numbers", "an index that is empty")  # fmt: skip

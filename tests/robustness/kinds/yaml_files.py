@@ -1,4 +1,4 @@
-"""Configuration files that are broken as files, or that hold what YAML allows and we do not."""
+"""Configuration files that are damaged, or that use features of YAML that are not allowed here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustness.mutations import IN_PLACE, truncations
 WHOLE = b"# mine\noutput: results\ndata: {root: pictures, height: 256}\nsteps: 7\n"
 SCRIPTS = ("infer", "train")
 
-# Read as the whole file is: infer's output is `results`, its steps are 7.
+# Variants that must be read like the undamaged file: the output of infer is `results`, and its steps are 7.
 READABLE = {
     "byte-order mark": b"\xef\xbb\xbf" + WHOLE,
     "CRLF": WHOLE.replace(b"\n", b"\r\n"),
@@ -85,9 +85,9 @@ def cases() -> Iterator[Case]:
         yield Case("YAML files", f"{script}: an alias bomb", partial(_refused, script, BOMB), limit=20)
         for name in ("a folder", "a missing file", "a dangling link", "a link", "no rights"):
             yield Case("YAML files", f"{script}: {name}", partial(_no_file, script, name))
-    for text, wanted in (("~/here", "home/here"), ("${HOME}/here", "home/here")):
+    for text, expected in (("~/here", "home/here"), ("${HOME}/here", "home/here")):
         for where in ("file", "command line"):
-            yield Case("YAML files", f"output: {text} on the {where}", partial(_home, text, wanted, where))
+            yield Case("YAML files", f"output: {text} on the {where}", partial(_home, text, expected, where))
 
 
 def _dry(script: str, path: object) -> object:
@@ -96,11 +96,11 @@ def _dry(script: str, path: object) -> object:
 
 def _readable(script: str, content: bytes, refusable: bool, bench: Bench) -> Verdict:
     finished = _dry(script, bench.file("mine.yaml", content))
-    wanted = {"output": "results", "steps": 7}
+    expected = {"output": "results", "steps": 7}
 
     def difference() -> str:
         shown = yaml.safe_load(finished.out)
-        return "; ".join(f"{key} is {shown[key]}" for key in wanted if key in shown and shown[key] != wanted[key])
+        return "; ".join(f"{key} is {shown[key]}" for key in expected if key in shown and shown[key] != expected[key])
 
     return judged(finished, ["mine.yaml"], difference, refusable=refusable)
 
@@ -112,7 +112,7 @@ def _refused(script: str, content: bytes, bench: Bench) -> Verdict:
 
 
 def _cut(script: str, content: bytes, bench: Bench) -> Verdict:
-    """A file that ends early may still be YAML; then it is taken for what it says."""
+    """A truncated file can still be valid YAML; then its values are used."""
     finished = _dry(script, bench.file("mine.yaml", content))
     return judged(finished, ["mine.yaml"], lambda: "" if isinstance(yaml.safe_load(content), dict) else "accepted")
 
@@ -134,14 +134,14 @@ def _no_file(script: str, name: str, bench: Bench) -> Verdict:
     return judged(finished, ["mine.yaml"], (lambda: "") if readable else None, refusable=name != "a link")
 
 
-def _home(text: str, wanted: str, where: str, bench: Bench) -> Verdict:
-    """A folder written by its short name."""
+def _home(text: str, expected: str, where: str, bench: Bench) -> Verdict:
+    """A folder given by a short form such as `~`."""
     keys = [f"output={text}"] if where == "command line" else []
     path = bench.file("mine.yaml", f"output: {text if where == 'file' else 'x'}\n")
     finished = run_script("infer", "--config", str(path), "--dry-run", *keys)
 
     def difference() -> str:
         shown = yaml.safe_load(finished.out)["output"]
-        return "" if shown == str(bench.folder / wanted) else f"{text} became {shown}"
+        return "" if shown == str(bench.folder / expected) else f"{text} became {shown}"
 
     return judged(finished, ["mine.yaml", "output"], difference, refusable=False)
