@@ -11,12 +11,8 @@ import numpy as np
 from siftvton.toy.world.persons import Colour
 
 CANVAS_SCALE = 2
-<<<<<<< HEAD
-TALLEST = 1.7  # a letter's height over its width, in its font's
-SHIFT = 4  # OpenCV's drawing takes fixed-point coordinates: 4 bits of fraction
-=======
+TALLEST = 1.7  # largest ratio of the vertical to the horizontal stretch of letters
 SHIFT = 4  # OpenCV draws at fixed-point coordinates, here with 4 bits of fraction
->>>>>>> main
 
 FONTS = (
     cv2.FONT_HERSHEY_SIMPLEX,
@@ -147,23 +143,15 @@ def _blend(canvas: np.ndarray, coverage: np.ndarray, colour: Colour) -> None:
 def paint_text(
     canvas: np.ndarray, draw: np.random.Generator, accents: Sequence[Colour], chest: np.ndarray, unit: float
 ) -> None:
-<<<<<<< HEAD
-    """One word across the chest, or two or three, one a line; ``unit`` is half the shoulders."""
-    lines = int(draw.choice((1, 2, 3), p=(0.5, 0.35, 0.15)))
-    height = unit * draw.uniform(0.55, 0.72)
-    y = chest[1] - 0.35 * (lines - 1) * height
-=======
-    """Write one to four lines across the chest, or large lines over the whole garment.
+    """Write one to three words across the chest, one in each line.
 
     Args:
         chest: (2,) the middle of the chest.
         unit: half the shoulders' width.
     """
-    everywhere = draw.random() < 0.3
-    lines = int(draw.integers(5, 8)) if everywhere else int(draw.integers(1, 5))
-    height = unit * (0.5 if everywhere else draw.uniform(0.26, 0.44))
-    y = chest[1] - (0.3 * unit if everywhere else 0.5 * (lines - 1) * height)
->>>>>>> main
+    lines = int(draw.choice((1, 2, 3), p=(0.5, 0.35, 0.15)))
+    height = unit * draw.uniform(0.55, 0.72)
+    y = chest[1] - 0.35 * (lines - 1) * height
     font = FONTS[draw.integers(len(FONTS))]
     degrees = float(draw.choice((0.0, 0.0, draw.uniform(-12, 12))))
     for line in range(lines):
@@ -322,13 +310,8 @@ def checks(
 
 
 def paint_floral(canvas: np.ndarray, draw: np.random.Generator, accents: Sequence[Colour], unit: float) -> None:
-<<<<<<< HEAD
-    """Flowers and leaves scattered over the whole cloth."""
-    size = unit * draw.uniform(0.26, 0.42)
-=======
     """Paint flowers and leaves all over the cloth."""
-    size = unit * draw.uniform(0.12, 0.3)
->>>>>>> main
+    size = unit * draw.uniform(0.26, 0.42)
     step = size * draw.uniform(1.9, 3.0)
     petals, slim = int(draw.integers(4, 8)), draw.uniform(0.35, 0.7)
     for y in np.arange(0, canvas.shape[0] + step, step):
