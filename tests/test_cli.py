@@ -71,6 +71,21 @@ def test_help_lists_every_key_with_what_is_allowed(monkeypatch, capsys):
     assert "(0 to 999)" in text
 
 
+@pytest.mark.parametrize(
+    ("argument", "remedy"),
+    [
+        ("--train.seed=3", "write train.seed=3, without dashes"),
+        ("--resume", "write resume=…, without dashes"),
+        ("--sede", "--help lists all options and keys"),
+    ],
+)
+def test_a_key_with_dashes_is_refused_with_its_right_form(monkeypatch, capsys, argument: str, remedy: str):
+    assert called(monkeypatch, never, argument, "3") == 2
+    message = capsys.readouterr().err
+    assert argument in message
+    assert message.endswith(f"{remedy}\n")
+
+
 def fail(error: BaseException):
     def main(config: Train) -> None:
         raise error

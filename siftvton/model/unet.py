@@ -128,7 +128,7 @@ class TryOnUNet(ModelMixin, ConfigMixin):
             if block.upsamplers is not None:
                 hidden = block.upsamplers[0](hidden)
         assert not skips
-        assert not features, "as many garment features as hooked layers are wanted"
+        assert not features, "there must be as many garment features as hooked layers"
         return self.conv_out(functional.silu(self.conv_norm_out(hidden)))
 
     def hooked_layers(self, which: str) -> list[str]:

@@ -92,7 +92,9 @@ class TryOnPipeline(DiffusionPipeline):
             UsageError: pictures of this size, pixels, do not fit the network.
         """
         if height % self.stride or width % self.stride:
-            raise UsageError(f"data.height={height} data.width={width}: multiples of {self.stride} are allowed")
+            raise UsageError(
+                f"data.height={height} and data.width={width} are not allowed; use multiples of {self.stride}"
+            )
 
     def require_steps(self, steps: int, key: str = "steps") -> None:
         """

@@ -104,7 +104,7 @@ class ReferenceAttention:
         """
         frames = {tuple(item.frame) for item in batch}
         if len(frames) != 1:
-            raise ValueError(f"one frame is wanted for a batch, found {sorted(frames)}")
+            raise ValueError(f"all images of a batch must have one frame; found {sorted(frames)}")
         frame = frames.pop()
         points = np.stack([np.concatenate([getattr(item, side) for item in batch]) for side in ("person", "garment")])
         image = np.repeat(np.arange(len(batch)), [len(item) for item in batch])

@@ -19,25 +19,25 @@ def updates_of(config: Train, pairs: int, images: int) -> int:
     if config.train.updates is not None:
         return config.train.updates
     if config.train.epochs is None:
-        raise UsageError("train.epochs=null train.updates=null: one of them is wanted")
+        raise UsageError("train.epochs and train.updates are both null; give one of them")
     return math.ceil(config.train.epochs * pairs / images)
 
 
 def arithmetic(config: Train) -> str:
-    """Images an update, updates an epoch, matches an image; what cannot be counted is named instead."""
+    """Images per update, updates per epoch, matches per image; what cannot be counted is named instead."""
     settings, data = config.train, config.data
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun and accelerate launch set it
     images = settings.batch_size * settings.accumulation * processes
     lines = [
         f"{settings.batch_size} images × {settings.accumulation} micro-batches × {processes} processes = "
-        f"{images} images an update"
+        f"{images} images per update"
     ]
     try:
         split = data.open().split("train")
         pairs = split.listed()
         updates = updates_of(config, len(pairs), images)
         lines.append(
-            f"{len(pairs)} training pairs: {len(pairs) / images:.1f} updates an epoch; {updates} updates = "
+            f"{len(pairs)} training pairs: {len(pairs) / images:.1f} updates per epoch; {updates} updates = "
             f"{updates * images / len(pairs):.1f} epochs, {updates * images} images"
         )
         if config.supervision.weight:
@@ -45,7 +45,7 @@ def arithmetic(config: Train) -> str:
             counts = [len(read_matches(matches_path(folder, pair.person), data.frame)) for pair in pairs]
             share = sum(map(bool, counts)) / len(counts)
             lines.append(
-                f"{sum(counts) / len(counts):.1f} matches an image; {share:.0%} of the images have any, "
+                f"{sum(counts) / len(counts):.1f} matches per image; {share:.0%} of the images have any, "
                 f"{share * _share(config):.0%} are supervised on average"
             )
     except InputError as error:

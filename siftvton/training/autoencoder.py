@@ -159,7 +159,7 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
             if save:
                 checkpoints.save(accelerator, output, progress, keep=1, run=run.id, learned=learned)
             if stop.made:
-                print(f"{output}: stopped after update {progress.update}; the same command goes on from it")
+                print(f"{output}: stopped after update {progress.update}; the same command continues from there")
                 return
     vae.eval()
     vae.register_to_config(scaling_factor=_scaling_factor(vae, items, config.latent_deviation, accelerator.device))
@@ -185,10 +185,10 @@ def _untrained(config: TrainAutoencoder) -> AutoencoderKL:
 def _check_crop(config: TrainAutoencoder, stride: int) -> None:
     size = min(config.data.height, config.data.width)
     if config.crop % stride or config.crop > size:
-        raise UsageError(f"crop={config.crop}: multiples of {stride} up to {size} are allowed")
+        raise UsageError(f"crop={config.crop} is not allowed; use a multiple of {stride} up to {size}")
     if config.data.height % stride or config.data.width % stride:
         raise UsageError(
-            f"data.height={config.data.height} data.width={config.data.width}: multiples of {stride} are allowed"
+            f"data.height={config.data.height} and data.width={config.data.width} are not allowed; use multiples of {stride}"
         )
 
 

@@ -156,12 +156,12 @@ def _written(final: Path, output: Path) -> Iterator[None]:
         last = saved(output)[-1:]
         raise InputError(
             f"{final}: cannot be written ({first_line(error)}); free space or correct the folder's permissions, then "
-            + (f"the same command goes on from {last[0]}, which is whole" if last else "run the same command again")
+            + (f"the same command continues from {last[0]}, which is whole" if last else "run the same command again")
         ) from error
 
 
 def find(output: Path, resume: str | None) -> list[Path]:
-    """The checkpoints to go on from, the best first; empty for a fresh start.
+    """The checkpoints to continue from, the best first; empty for a fresh start.
 
     Raises:
         UsageError: a fresh start is asked for in a folder that holds a run.
@@ -175,7 +175,7 @@ def find(output: Path, resume: str | None) -> list[Path]:
         ) from error
     if resume is None:
         if checkpoints:
-            raise UsageError(f"{output} holds a run; resume=latest goes on with it, or name another output")
+            raise UsageError(f"{output} holds a run; use resume=latest to continue it, or choose another output")
         return []
     if resume == "latest":
         return checkpoints[::-1]

@@ -260,7 +260,9 @@ class _Run:
     def end(self) -> None:
         update, model = self.progress.update, self.output / "model"
         if self.stopped:
-            self.accelerator.print(f"{self.output}: stopped after update {update}; the same command goes on from it")
+            self.accelerator.print(
+                f"{self.output}: stopped after update {update}; the same command continues from there"
+            )
         else:
             assert update >= self.updates, f"the data ended after update {update} of {self.updates}"
             with self._averaged():

@@ -1,4 +1,4 @@
-"""Which checkpoints a start can go on from, and what of the configuration may have changed since."""
+"""Which checkpoints a start can continue from, and which keys may have changed since."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -35,7 +35,7 @@ FREE_KEYS = (
 
 
 def candidates_of(config: Train) -> list[Path]:
-    """The checkpoints to go on from, once it is clear that the run there is of this configuration.
+    """The checkpoints to continue from, once it is clear that the run there is of this configuration.
 
     Raises:
         UsageError: the run in ``output`` is of another configuration, or is not to be continued.

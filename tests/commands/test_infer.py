@@ -106,7 +106,7 @@ def test_a_second_start_makes_only_what_is_missing(configuration):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_results_depend_on_the_seed_and_not_on_the_batch(configuration, batch_size: int):
     usual, other = configuration("usual", batch_size=2), configuration("other", batch_size=batch_size)
-    infer(usual)
+    assert infer(usual) == f"{usual.output}: 3 pictures"
     infer(other)
     for name, picture in results(usual).items():
         assert np.abs(picture.astype(int) - results(other)[name]).max() <= 1
@@ -224,7 +224,7 @@ def test_results_of_another_configuration_are_refused(configuration):
 
 
 def test_a_size_that_is_not_a_multiple_of_the_stride_is_refused(configuration):
-    with pytest.raises(UsageError, match=r"data\.height=60 data\.width=48: multiples of 16 are allowed"):
+    with pytest.raises(UsageError, match=r"data\.height=60 and data\.width=48 are not allowed; use multiples of 16"):
         infer(configuration(height=60))
 
 

@@ -9,9 +9,9 @@ def test_images_updates_epochs_and_matches(configuration, monkeypatch: pytest.Mo
     monkeypatch.setenv("WORLD_SIZE", "3")
     config = configuration(supervision={"max_timestep": 499}, updates=10, batch_size=2, accumulation=4, dropout=0.2)
     assert arithmetic(config).splitlines() == [
-        "2 images × 4 micro-batches × 3 processes = 24 images an update",
-        "4 training pairs: 0.2 updates an epoch; 10 updates = 60.0 epochs, 240 images",
-        "12.0 matches an image; 100% of the images have any, 40% are supervised on average",
+        "2 images × 4 micro-batches × 3 processes = 24 images per update",
+        "4 training pairs: 0.2 updates per epoch; 10 updates = 60.0 epochs, 240 images",
+        "12.0 matches per image; 100% of the images have any, 40% are supervised on average",
     ]
 
 
@@ -20,4 +20,4 @@ def test_what_cannot_be_counted_is_named(configuration):
     config.data.matches = "nowhere"
     assert "nowhere" in arithmetic(config).splitlines()[2]
     config.data.root = "elsewhere"
-    assert arithmetic(config).splitlines()[1].startswith("elsewhere/train: no such folder")
+    assert arithmetic(config).splitlines()[1].startswith("data.root=elsewhere: no such folder")

@@ -95,7 +95,7 @@ def test_the_autoencoders_training_saves_and_goes_on(root: Path, tmp_path: Path,
     with monkeypatch.context() as patched:
         patched.setattr(autoencoder, "_loss", interrupted)
         train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped"))
-    assert "stopped after update 3; the same command goes on from it" in capsys.readouterr().out
+    assert "stopped after update 3; the same command continues from there" in capsys.readouterr().out
     assert not (tmp_path / "stopped" / "vae").exists()
     train_autoencoder(autoencoder_configuration(root, tmp_path / "stopped"))
     straight, stopped = (
@@ -139,12 +139,12 @@ def test_sizes_that_do_not_fit_are_named(root: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("crop", [33, 64])
 def test_a_crop_that_does_not_fit_is_refused(root: Path, tmp_path: Path, crop: int):
-    with pytest.raises(UsageError, match=rf"crop={crop}: multiples of 2 up to 48 are allowed"):
+    with pytest.raises(UsageError, match=rf"crop={crop} is not allowed; use a multiple of 2 up to 48"):
         train_autoencoder(autoencoder_configuration(root, tmp_path / "run", crop=crop))
 
 
 def test_pictures_that_the_stride_does_not_divide_are_refused(root: Path, tmp_path: Path):
-    with pytest.raises(UsageError, match=r"data\.height=64 data\.width=48: multiples of 32 are allowed"):
+    with pytest.raises(UsageError, match=r"data\.height=64 and data\.width=48 are not allowed; use multiples of 32"):
         train_autoencoder(autoencoder_configuration(root, tmp_path / "run", channels=[8] * 6))
 
 

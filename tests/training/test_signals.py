@@ -39,7 +39,7 @@ def test_a_signal_to_all_processes_saves_and_the_same_command_goes_on(configurat
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     done = len(metrics(Path(config.output)))
-    assert f"stopped after update {done}; the same command goes on from it" in printed
+    assert f"stopped after update {done}; the same command continues from there" in printed
     assert not (Path(config.output) / "model").exists()
     config.train.updates = done + 2
     resumed = run(config)
@@ -87,7 +87,7 @@ def test_a_stop_in_a_validation_leaves_it_to_the_next_start(configuration, monke
     with monkeypatch.context() as patched:
         patched.setattr(validation, "generate", interrupted)
         output = run(config)
-    assert "stopped after update 2; the same command goes on from it" in capsys.readouterr().out
+    assert "stopped after update 2; the same command continues from there" in capsys.readouterr().out
     assert [path.name for path in (output / "checkpoints").iterdir()] == ["update-0000002"]
     assert validations(output) == [] if (output / "validation.jsonl").exists() else True
     run(config)
