@@ -244,6 +244,13 @@ def _help(schema: type, config: Any, program: str, default: str) -> str:
         "keys, with their values in this configuration:",
     ]
     for key, value, entry in values(config):
-        allowed = f" ({found})" if (found := allowed_values(entry)) else ""
-        lines.append(f"  {key}={'null' if value is None else value}\n      {entry.metadata['help']}{allowed}")
+        allowed = f"; allowed: {found}" if (found := allowed_values(entry)) else ""
+        lines.append(f"  {key}={_as_typed(value)}\n      {entry.metadata['help']}{allowed}")
     return "\n".join(lines)
+
+
+def _as_typed(value: Any) -> str:
+    """Return a value as it is typed on the command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -67,8 +67,9 @@ def test_help_lists_every_key_with_what_is_allowed(monkeypatch, capsys):
         "resume=latest",
     ):
         assert f"  {key}\n" in text
-    assert "(middle | all)" in text
-    assert "(0 to 999)" in text
+    assert "; allowed: middle | all\n" in text
+    assert "; allowed: 0 to 999\n" in text
+    assert "  data.augment=true\n" in text
 
 
 @pytest.mark.parametrize(

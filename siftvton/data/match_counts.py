@@ -91,7 +91,8 @@ def report(
         ]
     there = [f"{side.replace('_', ' ')} {sum(side in job.sides for job in jobs)}" for side in SIDES]
     lines += [
-        f"Side pictures found for {len(jobs)} pairs: {', '.join(there)}. If one is missing, a wider area is searched.",
+        f"Optional pictures found for {len(jobs)} pairs: {', '.join(there)}. "
+        "If one is missing, a wider area is searched.",
         "",
     ]
     lines += _table(left_after(counts, PRESETS[preset]))

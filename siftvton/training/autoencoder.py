@@ -188,7 +188,8 @@ def _check_crop(config: TrainAutoencoder, stride: int) -> None:
         raise UsageError(f"crop={config.crop} is not allowed; use a multiple of {stride} up to {size}")
     if config.data.height % stride or config.data.width % stride:
         raise UsageError(
-            f"data.height={config.data.height} and data.width={config.data.width} are not allowed; use multiples of {stride}"
+            f"data.height={config.data.height} and data.width={config.data.width} are not allowed; "
+            f"use multiples of {stride}"
         )
 
 
