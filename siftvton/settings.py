@@ -396,7 +396,7 @@ def _remedy(key: str, schema: type, others: Mapping[str, type]) -> str:
     owners = [name for name, other in others.items() if key in keys(other)]
     last = key.rpartition(".")[2]
     if owners and not any(name.rpartition(".")[2] == last for name in keys(schema)):
-        return f"; it is a key of {_either(owners)}, and this command does without it;"
+        return f"; it is a key of {_either(owners)}, not of this command;"
     return _nearest(key, keys(schema))
 
 

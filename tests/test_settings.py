@@ -68,7 +68,7 @@ def test_overlays_change_only_what_they_name():
         ("batch_size=4", r"did you mean train\.batch_size\?"),
         (
             "setting=paired",
-            r"unknown key setting; it is a key of infer, evaluate, .* or evaluate_toy, and this command",
+            r"unknown key setting; it is a key of infer, evaluate, .* or evaluate_toy, not of this command; --help",
         ),
         ("train.batch_size=many", r"^command line: train\.batch_size=many is not allowed; use a whole number"),
         ("train.batch_size=0", r"train\.batch_size=0 is not allowed; use 1 or more"),
