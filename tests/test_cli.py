@@ -320,6 +320,7 @@ def test_a_console_with_few_characters_shows_help_and_errors(encoding: str):
 def test_a_shipped_configuration_works_from_another_folder(folder: Path):
     done = script("make_toy_data.py", "--config", "configs/toy.yaml", "train_pairs=1", "test_pairs=2", "workers=1")
     assert done.returncode == 0, done.stderr
+    assert done.stdout == b"data/toy: 1 training pairs and 2 test pairs\n"
     assert (folder / "data" / "toy" / "train_pairs.txt").is_file()
     assert not (folder / "data" / "toy" / LOCK).exists()
 
