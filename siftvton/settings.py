@@ -56,7 +56,7 @@ class Known:
 
 
 def load_configuration(
-    schema: type[C], path: str | Path, overrides: Sequence[str] = (), others: Sequence[type] = ()
+    schema: type[C], path: str | Path, overrides: Sequence[str] = (), others: Mapping[str, type] | None = None
 ) -> C:
     """Take the schema's defaults, then the values of the file, then the overrides.
 
@@ -64,17 +64,18 @@ def load_configuration(
         schema: the configuration's dataclass.
         path: the YAML file.
         overrides: ``key=value`` texts from the command line.
-        others: schemas of other commands; the file may also contain their keys.
+        others: schemas of all commands, by the command's name; the file may also contain their keys.
 
     Raises:
         UsageError: the file is missing or not YAML; a key is unknown; a value has a wrong type or is not allowed.
     """
     values: dict[str, Any] = {}
-    known = Known((schema, *others))
+    others = others or {}
+    known = Known((schema, *others.values()))
     for key, value, where in _file_values(Path(path), known):
         if _entry(schema, key):
             _accept(values, schema, key, value, where)
-        elif not any(_entry(other, key) for other in others):
+        elif not any(_entry(other, key) for other in others.values()):
             names = {key for each in known.schemas for key in keys(each)}
             raise UsageError(f"{where}: unknown key {_shown(key)}{_nearest(key, names)}")
     for override in overrides:
@@ -87,9 +88,7 @@ def load_configuration(
             raise UsageError(f"{_shown(override)!r} is not allowed; write key=value without spaces")
         entry = _entry(schema, key)
         if entry is None:
-            inside = next((name for name in keys(schema) if name.startswith(f"{key}.")), None)
-            remedy = f"; it is a section, so name one of its keys, e.g. {inside};" if inside else None
-            raise UsageError(f"unknown key {_shown(key)}{remedy or _nearest(key, keys(schema))} --help lists all keys")
+            raise UsageError(f"unknown key {_shown(key)}{_remedy(key, schema, others)} --help lists all keys")
         _accept(values, schema, key, _from_command_line(entry[0], key, text), COMMAND_LINE)
     return _built(schema, values)
 
@@ -387,6 +386,18 @@ def _shown(value: Any) -> str:
         text = "null" if value is None else str(value)
     text = " ".join(text.split())
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def _remedy(key: str, schema: type, others: Mapping[str, type]) -> str:
+    """Say what an unknown key is: a section, a key of another command, or a misspelt key of this command."""
+    inside = next((name for name in keys(schema) if name.startswith(f"{key}.")), None)
+    if inside:
+        return f"; it is a section, so name one of its keys, e.g. {inside};"
+    owners = [name for name, other in others.items() if key in keys(other)]
+    last = key.rpartition(".")[2]
+    if owners and not any(name.rpartition(".")[2] == last for name in keys(schema)):
+        return f"; it is a key of {_either(owners)}, not of this command;"
+    return _nearest(key, keys(schema))
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
