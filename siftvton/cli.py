@@ -94,7 +94,7 @@ def run(chosen: str | Command, arguments: Sequence[str] | None = None, program: 
                 said = _call(chosen.function, config)
             _print(said or "")
     except KeyboardInterrupt:
-        _end(f"{parser.prog}: stopped", 130)
+        _end(f"{parser.prog}: stopped; run the same command again to finish", 130)
     except UsageError as error:  # the typed text may contain line breaks
         _end(f"{parser.prog}: {' '.join(words(error).splitlines())}", error.exit_code)
     except InputError as error:

@@ -118,7 +118,7 @@ def test_ctrl_c_is_reported_even_if_a_library_turns_it_into_its_own_error(monkey
             raise InputError("a.safetensors: damaged; download it again") from error
 
     assert called(monkeypatch, main) == 130
-    assert capsys.readouterr().err == "train.py: stopped\n"
+    assert capsys.readouterr().err == "train.py: stopped; run the same command again to finish\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
