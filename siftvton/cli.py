@@ -19,9 +19,10 @@ from typing import Any, NoReturn, TypeVar
 
 from siftvton.commands import NAMES, Command, command, schemas
 from siftvton.errors import InputError, UsageError, first_line, system_line, words
+from siftvton.key_values import ROOT
 from siftvton.locks import is_main_process
 from siftvton.options import allowed_values, keys
-from siftvton.settings import ROOT, load_configuration, to_yaml, values
+from siftvton.settings import load_configuration, to_yaml, values
 
 C = TypeVar("C")
 
