@@ -21,7 +21,7 @@ from siftvton.commands import NAMES, Command, command, schemas
 from siftvton.errors import InputError, UsageError, first_line, system_line, words
 from siftvton.key_values import ROOT
 from siftvton.locks import is_main_process
-from siftvton.options import allowed_values, keys
+from siftvton.options import allowed_values, as_typed, keys
 from siftvton.settings import load_configuration, to_yaml, values
 
 C = TypeVar("C")
@@ -246,12 +246,5 @@ def _help(schema: type, config: Any, program: str, default: str) -> str:
     ]
     for key, value, entry in values(config):
         allowed = f"; allowed: {found}" if (found := allowed_values(entry)) else ""
-        lines.append(f"  {key}={_as_typed(value)}\n      {entry.metadata['help']}{allowed}")
+        lines.append(f"  {key}={as_typed(value)}\n      {entry.metadata['help']}{allowed}")
     return "\n".join(lines)
-
-
-def _as_typed(value: Any) -> str:
-    """Return a value as it is typed on the command line."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -27,7 +27,7 @@ def _is_dictionary(entry: Field[Any]) -> bool:
     return get_origin(entry.type) is dict
 
 
-class Known:
+class KnownKeys:
     """The sections and dictionaries that a file may contain, according to several schemas.
 
     Attributes:
@@ -59,7 +59,7 @@ def load_configuration(
     """
     values: dict[str, Any] = {}
     others = others or {}
-    known = Known((schema, *others.values()))
+    known = KnownKeys((schema, *others.values()))
     for key, value, where in _file_values(Path(path), known):
         if _entry(schema, key):
             _accept(values, schema, key, value, where)
@@ -114,7 +114,7 @@ def differences(config: Any, path: str | Path, older: Mapping[str, Any] | None =
     """
     schema = type(config)
     saved = dict(older or {})
-    for key, value, where in _file_values(Path(path), Known([schema])):
+    for key, value, where in _file_values(Path(path), KnownKeys([schema])):
         if _entry(schema, key):
             _take(saved, schema, key, value, where)
     now = {key: _value(config, key) for key in keys(schema)}
@@ -151,7 +151,7 @@ def _uninterpolated(value: Any) -> Any:
     return _INTERPOLATION.sub(r"\1\1\\${", value) if isinstance(value, str) else value
 
 
-def _file_values(path: Path, known: Known, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Any, str]]:
+def _file_values(path: Path, known: KnownKeys, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Any, str]]:
     """Yield the file's leaves as (dotted key, value, file); those of the file that ``base`` names come first."""
     path = Path(shipped(str(path)))
     named = f"{above[-1]}: base: " if above else "--config "
@@ -191,7 +191,7 @@ def _read(path: Path, named: str) -> dict[str, Any]:
     return content
 
 
-def _leaves(content: dict[str, Any], path: str, known: Known, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(content: dict[str, Any], path: str, known: KnownKeys, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the dotted keys and values of sections and dictionaries; an empty section has none."""
     for name, value in content.items():
         key = prefix + name

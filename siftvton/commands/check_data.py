@@ -40,7 +40,7 @@ def check_data(config: CheckData) -> str:
     data, output = config.data, Path(config.output)
     root, frame = Path(data.root), data.frame
     layout = data.open()
-    matches = Path(data.matches) if data.matches else root / "train" / MATCHES
+    matches = Path(data.matches) if data.matches else layout.folder("train") / MATCHES
     require_frame(matches, frame)
     parts = parts_of(layout, data.split)
     for part in parts:

@@ -19,7 +19,10 @@ ENDINGS = {GARMENT: "_1.jpg", AGNOSTIC_MASK: "_3.png", "image-densepose": "_5.pn
 
 class OneFolder(Layout):
     def _split(self, name: str) -> Split:
-        return OneFolderSplit(name, self.root / "images")
+        return OneFolderSplit(name, self.folder(name))
+
+    def folder(self, name: str) -> Path:
+        return self.root / "images"
 
 
 class OneFolderSplit(Split):

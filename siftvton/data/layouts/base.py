@@ -143,5 +143,9 @@ class Layout(ABC):
         return self._split(name)
 
     @abstractmethod
+    def folder(self, name: str) -> Path:
+        """Return the folder with the files of the split ``name``, whether it exists or not."""
+
+    @abstractmethod
     def _split(self, name: str) -> Split:
         """Return the split ``name``, one of :data:`SPLITS`."""
