@@ -19,9 +19,10 @@ from typing import Any, NoReturn, TypeVar
 
 from siftvton.commands import NAMES, Command, command, schemas
 from siftvton.errors import InputError, UsageError, first_line, system_line, words
+from siftvton.key_values import ROOT
 from siftvton.locks import is_main_process
-from siftvton.options import allowed_values, keys
-from siftvton.settings import ROOT, load_configuration, to_yaml, values
+from siftvton.options import allowed_values, as_typed, keys
+from siftvton.settings import load_configuration, to_yaml, values
 
 C = TypeVar("C")
 
@@ -55,7 +56,7 @@ def main() -> NoReturn:
 
 def load(schema: type[C], path: str | Path, overrides: Sequence[str] = ()) -> C:
     """Load one command's configuration from a file, which may contain keys of other commands, and from overrides."""
-    return load_configuration(schema, path, overrides, [*schemas().values()])
+    return load_configuration(schema, path, overrides, schemas())
 
 
 def run(chosen: str | Command, arguments: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
@@ -80,6 +81,7 @@ def run(chosen: str | Command, arguments: Sequence[str] | None = None, program: 
     parser.add_argument("--help", "-h", action="store_true")
     written: Path | None = None
     try:
+        _refuse_dashes(sys.argv[1:] if arguments is None else arguments, schema)
         given = parser.parse_intermixed_args(arguments)
         config: Any = load(schema, given.config, given.overrides)
         if given.help:
@@ -93,7 +95,7 @@ def run(chosen: str | Command, arguments: Sequence[str] | None = None, program: 
                 said = _call(chosen.function, config)
             _print(said or "")
     except KeyboardInterrupt:
-        _end(f"{parser.prog}: stopped", 130)
+        _end(f"{parser.prog}: stopped; run the same command again to finish", 130)
     except UsageError as error:  # the typed text may contain line breaks
         _end(f"{parser.prog}: {' '.join(words(error).splitlines())}", error.exit_code)
     except InputError as error:
@@ -144,6 +146,17 @@ def _ctrl_c_kept() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _refuse_dashes(arguments: Sequence[str], schema: type) -> None:
+    """
+    Raises:
+        UsageError: an argument is a key with dashes in front of it.
+    """
+    for argument in arguments:
+        key, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and key in keys(schema):
+            raise UsageError(f"{argument} is not an option; write {key}={value if equals else '…'}, without dashes")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -232,6 +245,6 @@ def _help(schema: type, config: Any, program: str, default: str) -> str:
         "keys, with their values in this configuration:",
     ]
     for key, value, entry in values(config):
-        allowed = f" ({found})" if (found := allowed_values(entry)) else ""
-        lines.append(f"  {key}={'null' if value is None else value}\n      {entry.metadata['help']}{allowed}")
+        allowed = f"; allowed: {found}" if (found := allowed_values(entry)) else ""
+        lines.append(f"  {key}={as_typed(value)}\n      {entry.metadata['help']}{allowed}")
     return "\n".join(lines)

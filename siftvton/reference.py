@@ -3,7 +3,7 @@
 from dataclasses import MISSING
 
 from siftvton.commands import NAMES, command
-from siftvton.options import allowed_values, keys
+from siftvton.options import allowed_values, as_typed, keys
 from siftvton.tables import markdown_table
 
 INTRODUCTION = """# Configuration reference
@@ -20,7 +20,7 @@ def page() -> str:
         rows = []
         for key, entry in keys(chosen.schema).items():
             default = entry.default if entry.default_factory is MISSING else entry.default_factory()
-            cells = (f"`{key}`", f"`{_shown(default)}`", entry.metadata["help"], allowed_values(entry))
+            cells = (f"`{key}`", f"`{as_typed(default)}`", entry.metadata["help"], allowed_values(entry))
             rows.append([cell.replace("|", "\\|") for cell in cells])
         title = (chosen.schema.__doc__ or "").splitlines()[0]
         table = markdown_table(["key", "default", "meaning", "allowed values"], rows, text_columns=4)
@@ -28,10 +28,6 @@ def page() -> str:
             "\n".join([f"## {name}", "", title, f"Reads `configs/{chosen.default}` unless told otherwise.", "", *table])
         )
     return "\n\n".join(sections) + "\n"
-
-
-def _shown(value: object) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

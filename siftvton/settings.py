@@ -1,45 +1,33 @@
 """Read configurations from files and command lines, check every key, save and compare configurations."""
 
 import difflib
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, asdict
 from pathlib import Path
-from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from omegaconf import OmegaConf
 
 from siftvton.errors import UsageError
-from siftvton.options import MOST_NUMBERS, keys, number_kind
+from siftvton.key_values import LONGEST_SHOWN, converted, either, escaped, expanded, require_allowed, shipped, shown
+from siftvton.options import keys
 from siftvton.plain_yaml import NULLS, PlainYamlError, parse
 
 C = TypeVar("C")
 
-_PACKAGE = Path(__file__).resolve().parent
-ROOT = _PACKAGE if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent  # an installed wheel, or a checkout
-SHIPPED = ("configs/", "checkpoints/toy")  # found from any folder
 LARGEST_FILE = 2**20  # bytes
-BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-SCALARS: dict[type, tuple[Callable[[str], Any], str]] = {
-    bool: (lambda text: BOOLEANS[text.lower()], "true or false"),
-    int: (int, "a whole number"),
-    float: (float, "a number"),
-}
 LINE_BREAKS = "\x85\u2028\u2029"  # YAML 1.1 takes these for line breaks, too
 COMMAND_LINE = "command line"
-LONGEST_SHOWN = 100  # characters of a value that a message shows
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
-_VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<braced>[^}]*)\}?|(?P<named>[A-Za-z_][A-Za-z0-9_]*))")
 
 
 def _is_dictionary(entry: Field[Any]) -> bool:
     return get_origin(entry.type) is dict
 
 
-class Known:
+class KnownKeys:
     """The sections and dictionaries that a file may contain, according to several schemas.
 
     Attributes:
@@ -56,7 +44,7 @@ class Known:
 
 
 def load_configuration(
-    schema: type[C], path: str | Path, overrides: Sequence[str] = (), others: Sequence[type] = ()
+    schema: type[C], path: str | Path, overrides: Sequence[str] = (), others: Mapping[str, type] | None = None
 ) -> C:
     """Take the schema's defaults, then the values of the file, then the overrides.
 
@@ -64,32 +52,31 @@ def load_configuration(
         schema: the configuration's dataclass.
         path: the YAML file.
         overrides: ``key=value`` texts from the command line.
-        others: schemas of other commands; the file may also contain their keys.
+        others: schemas of all commands, by the command's name; the file may also contain their keys.
 
     Raises:
         UsageError: the file is missing or not YAML; a key is unknown; a value has a wrong type or is not allowed.
     """
     values: dict[str, Any] = {}
-    known = Known((schema, *others))
+    others = others or {}
+    known = KnownKeys((schema, *others.values()))
     for key, value, where in _file_values(Path(path), known):
         if _entry(schema, key):
             _accept(values, schema, key, value, where)
-        elif not any(_entry(other, key) for other in others):
+        elif not any(_entry(other, key) for other in others.values()):
             names = {key for each in known.schemas for key in keys(each)}
-            raise UsageError(f"{where}: unknown key {_shown(key)}{_nearest(key, names)}")
+            raise UsageError(f"{where}: unknown key {shown(key)}{_nearest(key, names)}")
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise UsageError(
-                f"{_shown(override)!r} is not key=value; give a key and its value, e.g. output=outputs/mine"
+                f"{shown(override)!r} is not key=value; give a key and its value, e.g. output=outputs/mine"
             )
         if key != key.strip():
-            raise UsageError(f"{_shown(override)!r} is not allowed; write key=value without spaces")
+            raise UsageError(f"{shown(override)!r} is not allowed; write key=value without spaces")
         entry = _entry(schema, key)
         if entry is None:
-            inside = next((name for name in keys(schema) if name.startswith(f"{key}.")), None)
-            remedy = f"; it is a section, so name one of its keys, e.g. {inside};" if inside else None
-            raise UsageError(f"unknown key {_shown(key)}{remedy or _nearest(key, keys(schema))} --help lists all keys")
+            raise UsageError(f"unknown key {shown(key)}{_remedy(key, schema, others)} --help lists all keys")
         _accept(values, schema, key, _from_command_line(entry[0], key, text), COMMAND_LINE)
     return _built(schema, values)
 
@@ -110,7 +97,7 @@ def to_yaml(config: Any) -> str:
             section: dict[str, Any] = content
             for each in sections:
                 section = section[each]
-            section[name] = _escaped(section[name])
+            section[name] = escaped(section[name])
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6)
     if any(character in text for character in LINE_BREAKS):  # YAML would read them back as "\n": escape them
         text = yaml.safe_dump(content, sort_keys=False, width=10**6)
@@ -127,7 +114,7 @@ def differences(config: Any, path: str | Path, older: Mapping[str, Any] | None =
     """
     schema = type(config)
     saved = dict(older or {})
-    for key, value, where in _file_values(Path(path), Known([schema])):
+    for key, value, where in _file_values(Path(path), KnownKeys([schema])):
         if _entry(schema, key):
             _take(saved, schema, key, value, where)
     now = {key: _value(config, key) for key in keys(schema)}
@@ -153,7 +140,7 @@ def _built(schema: type[C], values: dict[str, Any]) -> C:
         if key in values:
             OmegaConf.update(config, key, _uninterpolated(values[key]), merge=False)
         elif entry.metadata["path"] and isinstance(entry.default, str):
-            OmegaConf.update(config, key, _uninterpolated(_shipped(entry.default)), merge=False)
+            OmegaConf.update(config, key, _uninterpolated(shipped(entry.default)), merge=False)
     return OmegaConf.to_object(config)  # type: ignore[return-value]
 
 
@@ -164,18 +151,18 @@ def _uninterpolated(value: Any) -> Any:
     return _INTERPOLATION.sub(r"\1\1\\${", value) if isinstance(value, str) else value
 
 
-def _file_values(path: Path, known: Known, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Any, str]]:
+def _file_values(path: Path, known: KnownKeys, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Any, str]]:
     """Yield the file's leaves as (dotted key, value, file); those of the file that ``base`` names come first."""
-    path = Path(_shipped(str(path)))
+    path = Path(shipped(str(path)))
     named = f"{above[-1]}: base: " if above else "--config "
     content = _read(path, named)
     base = content.pop("base", None)
     if base is not None:
         if not isinstance(base, str):
-            raise UsageError(f"{path}: base={_shown(base)} is not allowed; use the path of a YAML file")
+            raise UsageError(f"{path}: base={shown(base)} is not allowed; use the path of a YAML file")
         if path.resolve() in (each.resolve() for each in above):
             raise UsageError(f"{path}: base={base} leads back to this file; name another base, or remove it")
-        yield from _file_values(path.parent / _expanded(base, f"{path}: base={base}"), known, (*above, path))
+        yield from _file_values(path.parent / expanded(base, f"{path}: base={base}"), known, (*above, path))
     seen: set[str] = set()
     for key, value in _leaves(content, str(path), known):
         if key in seen:
@@ -204,14 +191,14 @@ def _read(path: Path, named: str) -> dict[str, Any]:
     return content
 
 
-def _leaves(content: dict[str, Any], path: str, known: Known, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(content: dict[str, Any], path: str, known: KnownKeys, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the dotted keys and values of sections and dictionaries; an empty section has none."""
     for name, value in content.items():
         key = prefix + name
         if key in known.sections:
             if not isinstance(value, dict | None):
                 raise UsageError(
-                    f"{path}: {key}={_shown(value)}: {key} is a section; give its keys, e.g. {known.sections[key]}"
+                    f"{path}: {key}={shown(value)}: {key} is a section; give its keys, e.g. {known.sections[key]}"
                 )
             yield from _leaves(value or {}, path, known, f"{key}.")
         elif isinstance(value, dict) and key in known.dictionaries:
@@ -238,12 +225,12 @@ def _take(values: dict[str, Any], schema: type, key: str, value: Any, where: str
     found = _entry(schema, key)
     assert found is not None
     entry, name = found
-    where = f"{where}: {_shown(key)}={_shown(value)}"
+    where = f"{where}: {shown(key)}={shown(value)}"
     if name:
         entries = values.setdefault(key.removesuffix(f".{name}"), {})
-        entries[name] = _converted(entry, get_args(entry.type)[1], value, where)
+        entries[name] = converted(entry, get_args(entry.type)[1], value, where)
     elif not _is_dictionary(entry):
-        values[key] = _converted(entry, entry.type, value, where)
+        values[key] = converted(entry, entry.type, value, where)
     elif name is None and not value:  # {} or null
         values[key] = {}
     else:
@@ -254,7 +241,7 @@ def _accept(values: dict[str, Any], schema: type, key: str, value: Any, where: s
     """Convert and store a value; refuse a value that its key does not allow."""
     _take(values, schema, key, value, where)
     if key in keys(schema):
-        _check_allowed(keys(schema)[key], values[key], f"{where}: {key}={_shown(value)}")
+        require_allowed(keys(schema)[key], values[key], f"{where}: {key}={shown(value)}")
 
 
 def _from_command_line(entry: Field[Any], key: str, text: str) -> Any:
@@ -266,127 +253,19 @@ def _from_command_line(entry: Field[Any], key: str, text: str) -> Any:
     try:
         return parse(text)
     except PlainYamlError as error:
-        raise UsageError(f"{COMMAND_LINE}: {key}={_shown(text)} is not YAML ({error}); use e.g. [1, 2]") from error
+        raise UsageError(f"{COMMAND_LINE}: {key}={shown(text)} is not YAML ({error}); use e.g. [1, 2]") from error
 
 
-def _converted(entry: Field[Any], kind: Any, value: Any, where: str) -> Any:
-    """Convert a text, null or a list of texts to a value of ``kind``."""
-    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    if value is None and type(None) in kinds:
-        return None
-    if value is None:
-        raise UsageError(f"{where} is not allowed; give a value")
-    if kinds[0] is str:
-        return _text(entry, value, where)
-    if get_origin(kinds[0]) is list:
-        if not isinstance(value, list):
-            raise UsageError(f"{where} is not allowed; use a list of numbers, e.g. [1, 2]")
-        return [_scalar(get_args(kinds[0])[0], each, where) for each in value]
-    return _scalar(kinds[0], value, where)
-
-
-def _scalar(kind: type, value: Any, where: str) -> bool | int | float:
-    read, words = SCALARS[kind]
-    try:
-        if isinstance(value, str):
-            return read(value)
-    except (ValueError, KeyError):
-        pass
-    raise UsageError(f"{where} is not allowed; use {words}")
-
-
-def _text(entry: Field[Any], value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise UsageError(f"{where} is not allowed; use plain text")
-    if value == "???":  # OmegaConf's mark for a missing value
-        raise UsageError(f"{where} is not allowed, since ??? stands for a missing value; give the value")
-    if "\0" in value or not _is_unicode(value):
-        raise UsageError(f"{where} contains a null character, or bytes that are not UTF-8; remove them")
-    if not entry.metadata["path"]:
-        return value
-    if not value:
-        raise UsageError(f"{where}: the path is empty; give a path")
-    if value != value.strip():  # e.g. the carriage return of a shell script with Windows line ends
-        raise UsageError(f"{where}: the path begins or ends with a space or a line break; remove it")
-    path = _expanded(value, where)
-    return path if entry.name == "output" else _shipped(path)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether a text can be written as UTF-8; Python keeps other bytes of a command line as lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _expanded(text: str, where: str) -> str:
-    """Replace ``~`` and environment variables in a path, without expanding their values again; ``$$`` gives ``$``."""
-
-    def value_of(match: re.Match[str]) -> str:
-        name = match["braced"] or match["named"]
-        if match["escaped"]:
-            return "$"
-        if not os.environ.get(name or ""):
-            raise UsageError(
-                f"{where}: the environment variable {_shown(name)} is not set; set it, or write $$ for a plain $"
-            )
-        return os.environ[name]
-
-    home = ""
-    if text.startswith("~"):
-        user = text.partition("/")[0]
-        home, text = os.path.expanduser(user), text.removeprefix(user)
-        if home == user or (user == "~" and os.environ.get("HOME") == ""):
-            raise UsageError(
-                f"{where}: no home folder is known for {_shown(user)}; write ./{_shown(user)} for a folder of that name"
-            )
-    return home + _VARIABLE.sub(value_of, text)
-
-
-def _escaped(value: Any) -> Any:
-    """Escape a path, or a dictionary of paths, so that :func:`_expanded` returns it unchanged."""
-    if isinstance(value, dict):
-        return {name: _escaped(path) for name, path in value.items()}
-    return value.replace("$", "$$") if isinstance(value, str) else value
-
-
-def _shipped(path: str) -> str:
-    """Find a path that ships with the code from any folder; every other path starts from the current folder."""
-    there = ROOT / path
-    return str(there) if path.startswith(SHIPPED) and not os.path.exists(path) and os.path.exists(there) else path
-
-
-def _check_allowed(entry: Field[Any], value: Any, where: str) -> None:
-    rule = entry.metadata
-    if rule["choices"] and value not in rule["choices"]:
-        raise UsageError(f"{where} is not allowed; use {_either(rule['choices'])}")
-    if number_kind(entry.type) is None or value is None:
-        return
-    if isinstance(value, list) and rule["length"] and len(value) != rule["length"]:
-        raise UsageError(f"{where} is not allowed; use {rule['length']} numbers")
-    if isinstance(value, list) and not 1 <= len(value) <= MOST_NUMBERS:
-        raise UsageError(f"{where} is not allowed; use 1 to {MOST_NUMBERS} numbers")
-    of_list = "numbers of " if isinstance(value, list) else ""
-    for number in value if isinstance(value, list) else [value]:
-        if not number >= rule["minimum"]:  # true for NaN
-            raise UsageError(f"{where} is not allowed; use {of_list}{rule['minimum']} or more")
-        if not number <= rule["maximum"]:
-            raise UsageError(f"{where} is not allowed; use {of_list}{rule['maximum']} or less")
-
-
-def _either(choices: Sequence[str]) -> str:
-    """Join choices for a message: ``train, validation or test``."""
-    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
-
-
-def _shown(value: Any) -> str:
-    """Return a value or a key as one line of limited length, for a message."""
-    if isinstance(value, list):
-        text = f"[{', '.join(map(_shown, value))}]"
-    elif isinstance(value, dict):
-        text = f"{{{', '.join(f'{key}: {_shown(each)}' for key, each in value.items())}}}"
-    else:
-        text = "null" if value is None else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+def _remedy(key: str, schema: type, others: Mapping[str, type]) -> str:
+    """Say what an unknown key is: a section, a key of another command, or a misspelt key of this command."""
+    inside = next((name for name in keys(schema) if name.startswith(f"{key}.")), None)
+    if inside:
+        return f"; it is a section, so name one of its keys, e.g. {inside};"
+    owners = [name for name, other in others.items() if key in keys(other)]
+    last = key.rpartition(".")[2]
+    if owners and not any(name.rpartition(".")[2] == last for name in keys(schema)):
+        return f"; it is a key of {either(owners)}, not of this command;"
+    return _nearest(key, keys(schema))
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:

@@ -67,8 +67,24 @@ def test_help_lists_every_key_with_what_is_allowed(monkeypatch, capsys):
         "resume=latest",
     ):
         assert f"  {key}\n" in text
-    assert "(middle | all)" in text
-    assert "(0 to 999)" in text
+    assert "; allowed: middle | all\n" in text
+    assert "; allowed: 0 to 999\n" in text
+    assert "  data.augment=true\n" in text
+
+
+@pytest.mark.parametrize(
+    ("argument", "remedy"),
+    [
+        ("--train.seed=3", "write train.seed=3, without dashes"),
+        ("--resume", "write resume=…, without dashes"),
+        ("--sede", "--help lists all options and keys"),
+    ],
+)
+def test_a_key_with_dashes_is_refused_with_its_right_form(monkeypatch, capsys, argument: str, remedy: str):
+    assert called(monkeypatch, never, argument, "3") == 2
+    message = capsys.readouterr().err
+    assert argument in message
+    assert message.endswith(f"{remedy}\n")
 
 
 def fail(error: BaseException):
@@ -101,9 +117,13 @@ def test_ctrl_c_is_reported_even_if_a_library_turns_it_into_its_own_error(monkey
         except KeyboardInterrupt as error:
             raise InputError("a.safetensors: damaged; download it again") from error
 
-    assert called(monkeypatch, main) == 130
-    assert capsys.readouterr().err == "train.py: stopped\n"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores the signal
+    try:
+        assert called(monkeypatch, main) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "train.py: stopped; run the same command again to finish\n"
 
 
 @pytest.mark.parametrize(
@@ -304,6 +324,7 @@ def test_a_console_with_few_characters_shows_help_and_errors(encoding: str):
 def test_a_shipped_configuration_works_from_another_folder(folder: Path):
     done = script("make_toy_data.py", "--config", "configs/toy.yaml", "train_pairs=1", "test_pairs=2", "workers=1")
     assert done.returncode == 0, done.stderr
+    assert done.stdout == b"data/toy: 1 training pairs and 2 test pairs\n"
     assert (folder / "data" / "toy" / "train_pairs.txt").is_file()
     assert not (folder / "data" / "toy" / LOCK).exists()
 

@@ -66,6 +66,10 @@ def test_overlays_change_only_what_they_name():
         ("train.batchsize=4", r"unknown key train\.batchsize; did you mean train\.batch_size\?"),
         ("train.lr=3", r"did you mean train\.learning_rate\?"),
         ("batch_size=4", r"did you mean train\.batch_size\?"),
+        (
+            "setting=paired",
+            r"unknown key setting; it is a key of infer, evaluate, .* or evaluate_toy, not of this command; --help",
+        ),
         ("train.batch_size=many", r"^command line: train\.batch_size=many is not allowed; use a whole number"),
         ("train.batch_size=0", r"train\.batch_size=0 is not allowed; use 1 or more"),
         ("train.dropout=1.5", "is not allowed; use 1 or less"),

@@ -30,8 +30,6 @@ def check_data(config: CheckData) -> str:
         InputError: the folder is missing; or, once every file has been checked, the data of a command are not ready.
         UsageError: the matches were measured in another frame.
     """
-    import os
-
     from siftvton.data.layouts.base import MATCHES
     from siftvton.data.match_folder import require_frame
     from siftvton.data.previews import preview_sheet
@@ -41,11 +39,9 @@ def check_data(config: CheckData) -> str:
 
     data, output = config.data, Path(config.output)
     root, frame = Path(data.root), data.frame
-    if not os.path.isdir(root):
-        raise InputError(f"data.root={root}: no such folder; data/README.md describes the folders")
-    matches = Path(data.matches) if data.matches else root / "train" / MATCHES
-    require_frame(matches, frame)
     layout = data.open()
+    matches = Path(data.matches) if data.matches else layout.folder("train") / MATCHES
+    require_frame(matches, frame)
     parts = parts_of(layout, data.split)
     for part in parts:
         inspect_part(part, layout, data.size, matches, frame)

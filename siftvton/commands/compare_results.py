@@ -1,30 +1,18 @@
 """Put the results of several methods side by side, with the torso enlarged."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from siftvton.commands import Command
-from siftvton.data.config import HeldOutData
 from siftvton.errors import UsageError
+from siftvton.evaluation.config import ComparedResults
 from siftvton.options import MANY, option
 
 
 @dataclass
-class CompareResults:
+class CompareResults(ComparedResults):
     """Put the results of several methods side by side, with the torso enlarged (paper Fig. 3)."""
 
-    data: HeldOutData = field(default_factory=HeldOutData)
-    predictions: dict[str, str] = option(
-        {},
-        "results to use, one entry for each method: predictions.<name>=<folder of <person>_<garment>.jpg or .png>, or "
-        "a path that contains {person} and {garment}",
-        path=True,
-    )
-    setting: str = option(
-        "unpaired",
-        "paired: results with the worn garment; unpaired: results with the garment in the pair list",
-        choices=("paired", "unpaired"),
-    )
     limit: int = option(6, "number of pairs to use, from the start of the pair list", minimum=1, maximum=MANY)
     output: str = option("outputs/figures", "folder for comparison.png", path=True)
 

@@ -42,10 +42,13 @@ SAME_RESULT = ("device", "compile", "channels_last", "vae_slicing", "offload")  
 WEIGHTS = "weights.sha256"  # file in the output folder: the digest of the weights that made the results
 
 
-def infer(config: Infer) -> None:
+def infer(config: Infer) -> str:
     """Write ``<person id>_<garment id>.<format>`` for each pair; skip pairs that already have a whole picture.
 
     Several processes share the list. An error of one process ends all of them.
+
+    Returns:
+        The number of pictures and their folder; empty in all processes but the main one.
 
     Raises:
         UsageError: the output folder holds results of another configuration, or the size or the number of steps is
@@ -91,6 +94,7 @@ def infer(config: Infer) -> None:
     if failures and state.is_main_process:
         lines = [f"{pairs[index].result_id}: {reason}" for index, reason in failures]
         raise InputError(f"{len(failures)} of {len(pairs)} pairs failed:\n  " + "\n  ".join(lines))
+    return f"{output}: {len(pairs)} pictures" if state.is_main_process else ""
 
 
 def _require_same_results(config: Infer, output: Path) -> str:

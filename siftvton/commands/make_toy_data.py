@@ -23,7 +23,7 @@ class MakeToyData:
     workers: int = option(0, "number of processes; 0: one for each core", minimum=0, maximum=WORKERS)
 
 
-def make_toy_data(config: MakeToyData) -> None:
+def make_toy_data(config: MakeToyData) -> str:
     from siftvton.settings import save_configuration
     from siftvton.toy.world.write import write_world
 
@@ -38,6 +38,7 @@ def make_toy_data(config: MakeToyData) -> None:
         workers=config.workers,
     )
     save_configuration(config, Path(config.output) / "make_toy_data.yaml")
+    return f"{config.output}: {config.train_pairs} training pairs and {config.test_pairs} test pairs"
 
 
 COMMAND = Command(MakeToyData, make_toy_data, "toy.yaml")

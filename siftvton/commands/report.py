@@ -10,7 +10,7 @@ from siftvton.options import option
 class Report:
     """Gather the results of `make demo` on one page."""
 
-    output: str = option("outputs/demo", "folder with the results of the demo's commands, and for the page", path=True)
+    output: str = option("outputs/demo", "folder of the demo's results, into which the page is written", path=True)
 
 
 def report(config: Report) -> str:

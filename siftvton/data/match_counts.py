@@ -82,7 +82,7 @@ def report(
 ) -> str:
     """Return a report in Markdown: the matches found, the table of stages, and the failures."""
     kept = np.array([kept_of(pair) for pair in counts], int)
-    lines = [f"# Matches of {split}, preset `{preset}`, frame {frame[0]} × {frame[1]}", ""]
+    lines = [f"# Matches of the {split} split, preset `{preset}`, frame {frame[0]} × {frame[1]}", ""]
     if len(kept):
         lines += [
             f"{len(kept)} pairs, {(kept > 0).sum()} with a match ({(kept > 0).mean():.1%}); matches per pair: "
@@ -91,12 +91,13 @@ def report(
         ]
     there = [f"{side.replace('_', ' ')} {sum(side in job.sides for job in jobs)}" for side in SIDES]
     lines += [
-        f"Side pictures found for {len(jobs)} pairs: {', '.join(there)}. If one is missing, a wider area is searched.",
+        f"Optional pictures found for {len(jobs)} pairs: {', '.join(there)}. "
+        "If one is missing, a wider area is searched.",
         "",
     ]
     lines += _table(left_after(counts, PRESETS[preset]))
     if failed:
-        lines += ["", f"{len(failed)} pairs failed:", "", *(f"- {reason}" for reason in failed)]
+        lines += ["", f"Pairs that failed: {len(failed)}", "", *(f"- {reason}" for reason in failed)]
     return "\n".join(lines) + "\n"
 
 

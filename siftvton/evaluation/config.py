@@ -7,8 +7,8 @@ from siftvton.options import LARGEST_SEED, MANY, WORKERS, option
 
 
 @dataclass
-class Evaluate:
-    """Score folders of results (paper §4.1: SSIM and LPIPS if paired, FID and KID if unpaired)."""
+class ComparedResults:
+    """The results of one method or several, and the data that they belong to."""
 
     data: HeldOutData = field(default_factory=HeldOutData)
     predictions: dict[str, str] = option(
@@ -22,6 +22,12 @@ class Evaluate:
         "paired: results with the worn garment; unpaired: results with the garment in the pair list",
         choices=("paired", "unpaired"),
     )
+
+
+@dataclass
+class Evaluate(ComparedResults):
+    """Score folders of results (paper §4.1: SSIM and LPIPS if paired, FID and KID if unpaired)."""
+
     limit: int | None = option(
         None, "number of pairs to use, from the start of the pair list; null: all", minimum=1, maximum=MANY
     )

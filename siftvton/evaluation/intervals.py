@@ -19,6 +19,8 @@ def wilson(hits: int, cases: int) -> tuple[float, float]:
 def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     """95 % interval of the mean by the percentile bootstrap (Efron 1979)."""
     array = np.asarray(values, np.float64)
+    if not np.isfinite(array).all():
+        return float("nan"), float("nan")
     if len(array) == 1:  # every resample is the same, and SciPy refuses a single value
         return float(array[0]), float(array[0])
     interval = stats.bootstrap(

@@ -14,7 +14,7 @@ class Experiment:
         "configs/experiment.yaml", "YAML file with keys for the commands that train and measure the arms", path=True
     )
     data: Data = field(default_factory=Data)
-    base_arm: str = option("", "keys of train.py for a base that arms can start from; empty: no base")
+    base_arm: str = option("", "keys of train.py with which a base for the arms is trained; empty: train no base")
     arms: dict[str, str] = option(
         {},
         "variants to train: arms.<name>=<keys of train.py>; {base} stands for the weights of the base, {matches} for "

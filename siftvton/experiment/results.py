@@ -80,9 +80,12 @@ def read_entry(path: Path) -> Entry:
     """
     entry = read_json(path)
     measures, errors = _part(entry, "measures"), _part(_part(entry, "per_image"), PRIMARY)
-    seed = int(path.stem.rpartition("-")[2])
+    arm, _, number = path.stem.rpartition("-seed-")
+    seed = int(number)
     if measures is None or errors is None:
         wrong = f"lacks measures or per_image.{PRIMARY}"
+    elif entry.get("arm") != arm:
+        wrong = f"arm is {entry.get('arm')!r}, not {arm!r} as in its name"
     elif entry.get("seed") != seed:
         wrong = f"seed is {entry.get('seed')!r}, not {seed} as in its name"
     else:

@@ -221,7 +221,7 @@ def _check_crop(config: TrainAutoencoder, stride: int) -> None:
     if config.data.height % stride or config.data.width % stride:
         raise UsageError(
             f"data.height={config.data.height} data.width={config.data.width} is not allowed; "
-            f"use multiples of {stride} for both"
+            f"use multiples of {stride} for both, or fewer levels of channels"
         )
 
 

@@ -106,7 +106,7 @@ def test_a_second_start_makes_only_what_is_missing(configuration):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_results_depend_on_the_seed_and_not_on_the_batch(configuration, batch_size: int):
     usual, other = configuration("usual", batch_size=2), configuration("other", batch_size=batch_size)
-    infer(usual)
+    assert infer(usual) == f"{usual.output}: 3 pictures"
     infer(other)
     for name, picture in results(usual).items():
         assert np.abs(picture.astype(int) - results(other)[name]).max() <= 1

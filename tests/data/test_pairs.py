@@ -76,8 +76,10 @@ def test_validation_is_read_from_train(root: Path) -> None:
 def test_unknown_split_and_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"data\.split=val is not allowed; use one of train, validation, test"):
         VitonHD(tmp_path).split("val")
-    with pytest.raises(InputError, match="train: no such folder; data/README"):
-        VitonHD(tmp_path / "nothing").split("train")
+    with pytest.raises(InputError, match=r"train: no such folder; data/README"):
+        VitonHD(tmp_path / "test").split("train")
+    with pytest.raises(InputError, match=r"^data\.root=.*nothing: no such folder; data/README"):
+        VitonHD(tmp_path / "nothing")
 
 
 def test_pair_list(tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def spoil(config: Evaluate, folder: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("what", "message", "exit_code"),
     [
-        ("no data folder", r"nowhere.test: no such folder", 1),
+        ("no data folder", r"data\.root=.*nowhere: no such folder", 1),
         ("no results folder", r"predictions\.other: .*nowhere: no such folder", 1),
         ("no results", r"predictions: no results are given", 2),
         ("a name that is a path", r"predictions\.\.\./other is not allowed; use a name of letters", 2),

@@ -98,7 +98,7 @@ def test_an_image_that_one_seed_lacks_is_left_out_for_all_seeds() -> None:
     assert "| a | r |" not in markdown({"a": arm, "r": [entry("r", 0, 0, {"z": 1.0})]}, {"a": "r", "r": "r"})
 
 
-WHOLE = {"seed": 0, "measures": {"ssim_paired": 1.0}, "per_image": {PRIMARY: {"x": 1.0}}}
+WHOLE = {"arm": "a", "seed": 0, "measures": {"ssim_paired": 1.0}, "per_image": {PRIMARY: {"x": 1.0}}}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,7 @@ WHOLE = {"seed": 0, "measures": {"ssim_paired": 1.0}, "per_image": {PRIMARY: {"x
         (WHOLE | {"per_image": {PRIMARY: {"x": None}}}, rf"per_image\.{PRIMARY}\.x is None"),
         (WHOLE | {"seed": "0"}, "seed is '0', not 0"),
         (WHOLE | {"seed": 1}, "seed is 1, not 0"),
+        (WHOLE | {"arm": "b"}, "arm is 'b', not 'a'"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -133,7 +134,7 @@ def test_broken_measures_are_one_line(tmp_path: Path, content: Any, message: str
 
 def test_files_of_arms_with_similar_names_are_ignored(tmp_path: Path) -> None:
     for name in ("a-seed-0", "a-seed-1-seed-0", "a-seed-0.part", "b-seed-0"):
-        (tmp_path / f"{name}.json").write_text(json.dumps(entry(name.rpartition("-")[0], 0, 1.0, {"x": 1.0})))
+        (tmp_path / f"{name}.json").write_text(json.dumps(entry(name.rpartition("-seed-")[0], 0, 1.0, {"x": 1.0})))
     table = write_report(Experiment(arms={"a": ""}, measures=str(tmp_path), report=str(tmp_path / "results")))
     assert "| a | 1 | 1.0000 |" in table
 

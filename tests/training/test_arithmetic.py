@@ -20,4 +20,4 @@ def test_data_that_cannot_be_counted_are_named(configuration):
     config.data.matches = "nowhere"
     assert "nowhere" in arithmetic(config).splitlines()[2]
     config.data.root = "elsewhere"
-    assert arithmetic(config).splitlines()[1].startswith("elsewhere/train: no such folder")
+    assert arithmetic(config).splitlines()[1].startswith("data.root=elsewhere: no such folder")

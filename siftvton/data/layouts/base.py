@@ -121,7 +121,12 @@ class Layout(ABC):
             root: the data set's folder.
             validation_pairs: least number of training pairs to hold out if the data set has no validation list.
             split_seed: seed for the draw of these pairs.
+
+        Raises:
+            InputError: the folder is missing.
         """
+        if not os.path.isdir(root):
+            raise InputError(f"data.root={root}: no such folder; data/README.md describes the folders")
         self.root = Path(root)
         self.validation_pairs = validation_pairs
         self.split_seed = split_seed
@@ -136,6 +141,10 @@ class Layout(ABC):
         if name not in SPLITS:
             raise UsageError(f"data.split={name} is not allowed; use one of {', '.join(SPLITS)}")
         return self._split(name)
+
+    @abstractmethod
+    def folder(self, name: str) -> Path:
+        """Return the folder with the files of the split ``name``, whether it exists or not."""
 
     @abstractmethod
     def _split(self, name: str) -> Split:

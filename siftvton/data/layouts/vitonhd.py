@@ -29,6 +29,9 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG", "
 class VitonHD(Layout):
     """A folder in VITON-HD's layout."""
 
+    def folder(self, name: str) -> Path:
+        return self.root / ("test" if name == "test" else "train")
+
     def _split(self, name: str) -> Split:
         return VitonHDSplit(self, name)
 
@@ -37,7 +40,7 @@ class VitonHDSplit(Split):
     """One split of a folder in VITON-HD's layout."""
 
     def __init__(self, layout: VitonHD, name: str) -> None:
-        super().__init__(name, layout.root / ("test" if name == "test" else "train"))
+        super().__init__(name, layout.folder(name))
         self._root = layout.root
         self._validation_pairs, self._seed = layout.validation_pairs, layout.split_seed
 

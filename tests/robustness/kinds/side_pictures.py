@@ -154,7 +154,7 @@ def _suffix(kind: str, suffix: str, bench: Bench) -> Verdict:
 
     def found() -> str:
         lines = (bench.output / "matches.md").read_text().splitlines()
-        sides = next(line for line in lines if line.startswith("Side pictures found"))
+        sides = next(line for line in lines if line.startswith("Optional pictures found"))
         return "" if kind == AGNOSTIC or sides.count(" 3") >= 4 else f"not found: {sides}"
 
     return judged(finished, [path.stem], found, refusable=False)
