@@ -72,7 +72,12 @@ class OptimisationConfig:
         minimum=0,
         maximum=1,
     )
-    min_snr_gamma: float = option(5.0, "γ of the min-SNR weighting of the diffusion loss", minimum=0, maximum=1e12)
+    min_snr_gamma: float | None = option(
+        5.0,
+        "γ of the min-SNR weighting of the diffusion loss; null: the error has the same weight at every timestep",
+        minimum=0,
+        maximum=1e12,
+    )
     dropout: float = option(
         0.1, "share of images that are trained without garment and image context", minimum=0, maximum=1
     )

@@ -21,8 +21,14 @@ def training_set(config: Train) -> TryOnDataset:
 
     Raises:
         InputError: a file is missing.
+        UsageError: the pairs are both augmented and encoded once.
     """
     data = config.data
+    if data.encoded and data.augment:
+        raise UsageError(
+            "data.encoded is not allowed with data.augment=true, because an augmented picture is new in every epoch; "
+            "set data.augment=false, or data.encoded=null"
+        )
     split = data.open().split("train")
     matches = None
     if config.supervision.weight:
