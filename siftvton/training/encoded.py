@@ -91,9 +91,8 @@ class EncodedDataset(Dataset[TryOnItem]):
         """
         own = range(accelerator.process_index, len(self), accelerator.num_processes)
         waiting = [index for index in own if self._stored_sizes(self.pairs[index]) != self._sizes(self.pairs[index])]
-        with tqdm(
-            total=len(waiting), desc="encoding", unit="pair", disable=not accelerator.is_local_main_process
-        ) as bar:
+        silent = not waiting or not accelerator.is_local_main_process
+        with tqdm(total=len(waiting), desc="encoding", unit="pair", disable=silent) as bar:
             for first in range(0, len(waiting), batch_size):
                 indices = waiting[first : first + batch_size]
                 self._encode(indices, vae, accelerator)

@@ -98,6 +98,12 @@ def test_the_min_snr_weight_of_each_image_is_the_paper_formula():
     assert weight[2:].tolist() == [1, 1]
 
 
+def test_without_gamma_every_timestep_has_the_same_weight():
+    alphas = torch.tensor([0.9, 0.5, 0.1])
+    for prediction_type in ("epsilon", "v_prediction"):
+        assert min_snr_weight(alphas, torch.tensor([0, 2]), None, prediction_type).tolist() == [1, 1]
+
+
 def test_the_min_snr_weight_for_v_has_its_own_formula():
     """Calculated by hand for ᾱ = 0.9, 0.5 and 0.2, which have an SNR of 9, 1 and 1/4, and γ = 5."""
     alphas, timesteps = torch.tensor([0.9, 0.5, 0.2]), torch.arange(3)

@@ -1,0 +1,92 @@
+"""Training pairs that are decoded and encoded only once."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from runs import metrics, run, same_weights
+
+from siftvton.errors import InputError, UsageError
+from siftvton.files import read_image, write_image
+from siftvton.model.inputs import ENCODED
+from siftvton.training.encoded import EncodedDataset
+from siftvton.training.parts import training_set
+
+
+@pytest.fixture
+def encoded(configuration, tmp_path: Path):
+    """``encoded(output, **train settings)``: a configuration without augmentation that encodes once."""
+
+    def build(output: str, folder: str | None = "encoded", supervision=None, **settings):
+        config = configuration(output, supervision, **settings)
+        path = None if folder is None else str(tmp_path / folder)
+        return replace(config, data=replace(config.data, augment=False, encoded=path))
+
+    return build
+
+
+def test_the_losses_are_those_of_pictures_encoded_in_every_epoch(encoded):
+    plain = metrics(run(encoded("plain", None, updates=4)))
+    kept = metrics(run(encoded("kept", updates=4)))
+    for ours, theirs in zip(kept, plain, strict=True):
+        assert ours == pytest.approx(theirs, rel=2e-3)  # posteriors are kept in float16
+
+
+def test_each_pair_is_encoded_once_and_a_second_run_reads_the_files(encoded, tmp_path: Path, monkeypatch):
+    first = run(encoded("first", updates=2))
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "encoded").iterdir()}
+    assert len([path for path in written if path.suffix == ".safetensors"]) == 4
+    monkeypatch.setattr(EncodedDataset, "_encode", lambda *_: pytest.fail("encoded again"))
+    second = run(encoded("second", updates=2))
+    assert same_weights(first, second)
+
+
+def test_a_changed_picture_or_a_damaged_file_is_encoded_again(encoded, tmp_path: Path, root: Path):
+    config = encoded("first", updates=1)
+    run(config)
+    pairs = training_set(config).pairs
+    changed, damaged, kept = (EncodedDataset(training_set(config), tmp_path / "encoded").path(p) for p in pairs[:3])
+    garment = root / "train" / "cloth" / pairs[0].garment
+    before, stamp = garment.read_bytes(), kept.stat().st_mtime_ns
+    stored, content = changed.read_bytes(), damaged.read_bytes()
+    try:
+        write_image(garment, 255 - read_image(garment) // 2)
+        damaged.write_bytes(content[:100])
+        run(encoded("second", updates=1))
+    finally:
+        garment.write_bytes(before)
+    assert changed.read_bytes() != stored
+    assert damaged.read_bytes() == content
+    assert kept.stat().st_mtime_ns == stamp
+
+
+def test_an_item_is_the_data_sets_with_its_posteriors(encoded, tmp_path: Path):
+    config = encoded("run", updates=1, supervision={"atv_weight": 0.001})
+    run(config)
+    plain = training_set(config)
+    ours, theirs = EncodedDataset(plain, tmp_path / "encoded")[0, 1], plain[0, 1]
+    for name in (*ENCODED, "keep_mask", "garment_224", "worn_mask"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+    assert ours.matches.person.tolist() == theirs.matches.person.tolist()
+    assert (ours.pair, ours.key) == (theirs.pair, theirs.key)
+    assert ours.posteriors is not None
+    assert ours.posteriors.shape == (4, 2, 4, 16, 12)
+
+
+def test_a_folder_of_another_size_or_with_augmentation_is_refused(encoded, tmp_path: Path):
+    run(encoded("run", updates=1))
+    config = encoded("other", updates=1)
+    with pytest.raises(UsageError, match="holds items of another size or of another autoencoder"):
+        run(replace(config, data=replace(config.data, height=32, width=32)))
+    with pytest.raises(UsageError, match=r"data\.encoded is not allowed with data\.augment=true"):
+        run(replace(config, data=replace(config.data, augment=True)))
+
+
+def test_a_file_that_is_removed_while_training_is_named(encoded, tmp_path: Path):
+    config = encoded("run", updates=1)
+    run(config)
+    items = EncodedDataset(training_set(config), tmp_path / "encoded")
+    items.path(items.pairs[0]).unlink()
+    with pytest.raises(InputError, match="delete it, and start again"):
+        items[0, 0]
