@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants, hf_api
 
+from siftvton import hub
 from siftvton.errors import InputError
-from siftvton.model import hub
-from siftvton.model.hub import claim, local, push
+from siftvton.hub import claim, local, push
 
 COMMIT = "0123456789" * 4
 REPOSITORIES = {
