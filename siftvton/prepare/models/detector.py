@@ -7,8 +7,7 @@ from transformers import RTDetrForObjectDetection, RTDetrImageProcessor
 from siftvton.errors import InputError
 from siftvton.prepare.models.files import broken
 from siftvton.prepare.models.transformers_model import Loaded, load
-
-Box = tuple[float, float, float, float]  # left, top, right and bottom edge in pixels
+from siftvton.prepare.rendering import Box
 
 LEAST_SCORE = 0.5
 
