@@ -184,6 +184,27 @@ def test_a_damaged_file_is_an_error_of_one_line(copy: Path, name: str, content: 
 
 
 @pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("config.json", "scale_factor", "x"),
+        ("config.json", "backbone_config", 0),
+        ("config.json", "id2label", 2.5),
+        ("preprocessor_config.json", "size", []),
+        ("preprocessor_config.json", "image_mean", {}),
+        ("preprocessor_config.json", "rescale_factor", 0),
+    ],
+)
+def test_a_wrong_setting_in_a_model_is_an_error_of_one_line(
+    copy: Path, config: ModelsConfig, photo: np.ndarray, name: str, key: str, value: object
+):
+    settings = json.loads((copy / name).read_text())
+    (copy / name).write_text(json.dumps({**settings, key: value}))
+    with pytest.raises(InputError, match=r"^models\.pose=.*copy: cannot be (loaded|run) \(.*; download") as caught:
+        use(Models(replace(config, pose=str(copy)), CPU), "pose", photo)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda state: state.pop("head.conv.bias"), r"has no tensor head\.conv\.bias; copy the folder again"),
