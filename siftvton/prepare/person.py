@@ -18,6 +18,9 @@ from siftvton.prepare.joints import Joints, largest
 from siftvton.prepare.mask import agnostic_mask, agnostic_picture
 from siftvton.prepare.rendering import draw_parts
 
+# What is beyond the outermost joints (hands; head and feet), as shares of the distance between the shoulders.
+SPACE = (0.5, 0.75)  # to the sides; above and below
+LEAST_BREADTH = 0.15  # share of the height from the highest to the lowest joint, for persons seen from the side
 SHARP = 256  # pixels; a photo with fewer rows looks blurred at the size of the network
 
 
@@ -164,7 +167,8 @@ def _box_around(joints: Joints, photo: np.ndarray) -> Box:
     if not joints.has("right_shoulder", "left_shoulder"):
         return _whole(photo)
     places = np.array(list(joints.points.values()))
-    space = float(np.linalg.norm(joints["right_shoulder"] - joints["left_shoulder"]))
+    breadth = float(np.linalg.norm(joints["right_shoulder"] - joints["left_shoulder"]))
+    space = np.array(SPACE) * max(breadth, LEAST_BREADTH * np.ptp(places[:, 1]))
     left, top = (places.min(axis=0) - space).tolist()
     right, bottom = (places.max(axis=0) + space).tolist()
     return left, top, right, bottom

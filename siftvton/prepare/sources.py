@@ -15,6 +15,7 @@ from siftvton.data.pairs import name_key, name_trouble
 from siftvton.errors import InputError, UsageError
 
 PARSING, POSE, PERSON_MASK = "image-parse-v3", "openpose_json", "person-mask"  # folders that training does not read
+RECORDS = "prepared"  # folder with what each item was made from; only prepared data has it
 POSE_ENDING = "_keypoints"  # end of OpenPose's names, before .json
 
 FORMS = {"flat": "", "test": "test", "train": "train"}  # form of the input -> its folder
@@ -125,7 +126,8 @@ def id_of(name: str) -> str:
 
 
 def _has_items(folder: Path) -> bool:
-    return any((folder / kind).is_dir() for kind in (IMAGE, GARMENT))
+    """Whether a folder holds photos or garments that are not themselves prepared."""
+    return not (folder / RECORDS).is_dir() and any((folder / kind).is_dir() for kind in (IMAGE, GARMENT))
 
 
 def _items(folder: Path, kind: str, sides: Mapping[str, SideFolder], faults: dict[Path, str]) -> list[Item]:

@@ -31,9 +31,8 @@ from siftvton.prepare.framing import Framing
 from siftvton.prepare.garment import PreparedGarment
 from siftvton.prepare.joints import BODY_25, Joints, read_openpose
 from siftvton.prepare.person import PreparedPerson
-from siftvton.prepare.sources import PARSING, POSE, POSE_ENDING, Item
+from siftvton.prepare.sources import PARSING, POSE, POSE_ENDING, RECORDS, Item
 
-RECORDS = "prepared"
 SUFFIX = ".jpg"  # of photos and garments, as in VITON-HD
 BODY_25_JOINTS = 25
 
