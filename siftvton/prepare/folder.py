@@ -13,10 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE
-from siftvton.data.pairs import Pair, listed_pairs
 from siftvton.drawing import SHEET_ROWS
 from siftvton.errors import InputError, first_line
-from siftvton.files import is_file, write_image, write_text
+from siftvton.files import write_image, write_text
 from siftvton.options import keys
 from siftvton.prepare.config import ModelsConfig, PhotoConfig
 from siftvton.prepare.finder import Finder
@@ -24,7 +23,7 @@ from siftvton.prepare.garment import PreparedGarment, prepare_garment
 from siftvton.prepare.given import read_garment_mask, read_given, read_photo
 from siftvton.prepare.person import PreparedPerson, prepare_person
 from siftvton.prepare.sheet import GARMENTS, garment_sheet, person_sheet
-from siftvton.prepare.sources import PARSING, PERSON_MASK, POSE, Item, Sources, id_of
+from siftvton.prepare.sources import PARSING, PERSON_MASK, POSE, Item, Sources
 from siftvton.prepare.store import SUFFIX, Record, Store, inputs_of
 
 T = TypeVar("T")
@@ -168,34 +167,21 @@ def write_pairs(sources: Sources, batch: Batch, path: Path) -> None:
     has the person's name; else the next one, and not the worn one if there is a choice.
 
     Raises:
-        InputError: the user's list is broken, or the new one cannot be written.
+        InputError: the list cannot be written.
     """
-    listed = _users_pairs(sources, batch)
-    seen = {pair.person_id for pair in listed}
+    pairs = [pair for pair in sources.pairs if pair[0] in batch.persons and pair[1] in batch.garments]
+    listed = {person for person, _ in pairs}
     for number, person in enumerate(batch.persons):
-        if person in seen:
+        if person in listed:
             continue
         if sources.split == "train":
             own = [person] if person in batch.garments else []
         else:
             own = [each for each in batch.garments if each != person] or list(batch.garments)
         if own:
-            listed.append(Pair(person + SUFFIX, own[number % len(own)] + SUFFIX))
-    if listed:
-        write_text(path, "".join(f"{pair.person} {pair.garment}\n" for pair in listed))
-
-
-def _users_pairs(sources: Sources, batch: Batch) -> list[Pair]:
-    """Return the pairs of the user's list of which both pictures are prepared."""
-    path = sources.root / f"{sources.split}_pairs.txt"
-    if not is_file(path):
-        return []
-    pairs = [(id_of(pair.person), id_of(pair.garment)) for pair in listed_pairs(path)]
-    return [
-        Pair(person + SUFFIX, garment + SUFFIX)
-        for person, garment in pairs
-        if person in batch.persons and garment in batch.garments
-    ]
+            pairs.append((person, own[number % len(own)]))
+    if pairs:
+        write_text(path, "".join(f"{person}{SUFFIX} {garment}{SUFFIX}\n" for person, garment in pairs))
 
 
 def write_sheets(store: Store, batch: Batch, folder: Path, count: int) -> list[Path]:

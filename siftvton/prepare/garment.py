@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -54,7 +55,7 @@ def prepare_garment(
         picture: (height, width, 3) or (height, width, 4) uint8; with four channels, the last one is the opacity, which
             is the garment's mask, and the picture is put on white.
         mask: (height, width) uint8 of the picture's size, 255 on the garment; None: it is found by the background.
-        finder: finds persons, to refuse a garment that is worn; None: this is not checked.
+        finder: finds persons, to refuse a garment that is worn and has no mask; None: this is not checked.
         largest: (height, width) of the largest prepared picture, see :class:`~siftvton.prepare.framing.Framing`.
 
     Raises:
@@ -62,8 +63,9 @@ def prepare_garment(
     """
     opaque = picture[:, :, 3] >= OPAQUE if picture.shape[2] == 4 else None
     picture = on_white(picture)
-    if finder is not None and _is_worn(picture, finder):
-        raise InputError(f"shows a person; {REMEDY}")
+    worn = finder is not None and _is_worn(picture, finder)
+    if worn and mask is None:
+        raise InputError(f"shows a person; {REMEDY}, or its mask (cloth-mask)")
     if mask is not None:
         garment = is_white(mask)
     elif opaque is not None and not opaque.all():
@@ -73,14 +75,14 @@ def prepare_garment(
     box = box_of(garment)
     if box is None or garment.mean() < SMALLEST_GARMENT:
         raise InputError(f"shows no garment (the mask is white in {garment.mean():.1%} of the picture); {REMEDY}")
-    remarks = _cut_off(garment)
+    remarks = [*([f"the garment's picture shows a person; {REMEDY}"] if worn else []), *_cut_off(garment)]
     left, top, right, bottom = box
     space = MARGIN * max(right - left, bottom - top)
     framing = Framing.around(picture.shape[:2], (left - space, top - space, right + space, bottom + space), largest)
     return PreparedGarment(
         framing.apply(picture, border_colour(picture)),
         np.where(is_white(framing.apply(garment.astype(np.uint8) * 255, 0)), np.uint8(255), np.uint8(0)),
-        remarks,
+        tuple(remarks),
     )
 
 
@@ -121,12 +123,12 @@ def _found(picture: np.ndarray) -> np.ndarray:
     if plain < PLAIN_SHARE:
         raise InputError(
             f"has no plain background ({1 - plain:.0%} of its border has another colour), or is worn or cut off; "
-            f"{REMEDY}, or its mask in cloth-mask/"
+            f"{REMEDY}, or its mask (cloth-mask)"
         )
     if colour.min() < LIGHT:
         raise InputError(
             f"has a dark or coloured background ({', '.join(f'{level:.0f}' for level in colour)} in red, green, blue); "
-            f"{REMEDY}, or its mask in cloth-mask/"
+            f"{REMEDY}, or its mask (cloth-mask)"
         )
     return garment_area(picture)
 
@@ -139,15 +141,12 @@ def _is_worn(picture: np.ndarray, finder: Finder) -> bool:
     return parsing is not None and bool(np.isin(parsing, PERSON_LABELS).mean() > WORN)
 
 
-def _cut_off(garment: np.ndarray) -> tuple[str, ...]:
-    """Return a remark if the garment reaches an edge of the picture."""
+def _cut_off(garment: np.ndarray) -> Iterator[str]:
+    """Yield a remark if the garment reaches an edge of the picture."""
     edges = {"top": garment[0], "bottom": garment[-1], "left": garment[:, 0], "right": garment[:, -1]}
     touched = [name for name, edge in edges.items() if edge.mean() > CUT_OFF]
-    if not touched:
-        return ()
-    return (
-        f"the garment is cut off at the {' and '.join(touched)} of its picture; if a person wears it there, {REMEDY}",
-    )
+    if touched:
+        yield f"the garment is cut off at the {' and '.join(touched)} of its picture; if a person wears it, {REMEDY}"
 
 
 def _reached_from_border(near: np.ndarray) -> np.ndarray:

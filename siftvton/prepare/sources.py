@@ -11,8 +11,9 @@ from pathlib import Path
 
 from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE
 from siftvton.data.layouts.vitonhd import MASK_ENDING, PICTURE_SUFFIXES
-from siftvton.data.pairs import name_key, name_trouble
+from siftvton.data.pairs import listed_pairs, name_key, name_trouble
 from siftvton.errors import InputError, UsageError
+from siftvton.files import is_file
 
 PARSING, POSE, PERSON_MASK = "image-parse-v3", "openpose_json", "person-mask"  # folders that training does not read
 RECORDS = "prepared"  # folder with what each item was made from; only prepared data has it
@@ -75,6 +76,7 @@ class Sources:
         folder: the folder that holds ``image`` and ``cloth``.
         split: ``test`` or ``train``, where the items belong.
         persons, garments: the items, in the order of their names.
+        pairs: ids of a person and a garment, for each pair of the user's own list; empty if there is no list.
         faults: file -> why it is no item.
     """
 
@@ -83,6 +85,7 @@ class Sources:
     split: str
     persons: list[Item]
     garments: list[Item]
+    pairs: list[tuple[str, str]]
     faults: dict[Path, str]
 
 
@@ -95,7 +98,7 @@ def open_sources(root: str | Path, form: str = "auto") -> Sources:
             ``auto``: recognise which of these it is.
 
     Raises:
-        InputError: the folder is missing, or has neither photos nor garments.
+        InputError: the folder is missing, or has neither photos nor garments; or its pair list is broken.
         UsageError: it has several forms, and ``form`` names none.
     """
     root = Path(root)
@@ -117,7 +120,9 @@ def open_sources(root: str | Path, form: str = "auto") -> Sources:
     if not persons and not garments and not faults:
         raise InputError(f"{folder}: its folders image and cloth are empty; put photos and garments into them")
     split = "train" if found[0] == "train" else "test"
-    return Sources(root, folder, split, persons, garments, faults)
+    path = root / f"{split}_pairs.txt"
+    pairs = [(id_of(pair.person), id_of(pair.garment)) for pair in (listed_pairs(path) if is_file(path) else ())]
+    return Sources(root, folder, split, persons, garments, pairs, faults)
 
 
 def id_of(name: str) -> str:

@@ -13,7 +13,6 @@ from drawn_person import drawn_joints, write_garment, write_person
 from PIL import Image
 from tiny_models import save_parsing, save_program
 
-from siftvton.commands import prepare as module
 from siftvton.commands.prepare import Prepare, prepare
 from siftvton.correspondence.regions import PART_COLOURS
 from siftvton.data.dataset import TryOnDataset
@@ -182,8 +181,9 @@ def test_the_way_back_is_kept_for_each_photo(run: Callable[..., str], photos: Pa
     assert framing.inside == framing.window
     mask = read_grey(tmp_path / "out" / "test" / "agnostic-mask" / "bert_mask.png")
     changed = (framing.undo(np.zeros((256, 192, 3), np.uint8), wide, mask) != wide).any(axis=(0, 2))
-    assert 300 < np.flatnonzero(changed)[0]
-    assert np.flatnonzero(changed)[-1] < 492
+    columns = np.flatnonzero(changed)
+    assert columns[0] > 300
+    assert columns[-1] < 492
 
 
 def test_a_photo_stored_lying_on_its_side_is_turned(run: Callable[..., str], photos: Path, tmp_path: Path):
@@ -207,6 +207,13 @@ def test_the_users_pairs_are_kept_and_others_are_added(run: Callable[..., str], 
         "anna.jpg anna_shirt.jpg",
         "carl.jpg anna_shirt.jpg",
     ]
+
+
+def test_a_broken_pair_list_is_refused_before_anything_is_made(run: Callable[..., str], photos: Path, tmp_path: Path):
+    (photos / "test_pairs.txt").write_text("bert.jpg\n")
+    with pytest.raises(InputError, match=r"test_pairs\.txt, line 1: 'bert\.jpg' is not two file names"):
+        run()
+    assert not (tmp_path / "out").exists()
 
 
 def test_nobody_is_paired_with_the_worn_garment_but_in_training(run: Callable[..., str], photos: Path, tmp_path: Path):
@@ -403,20 +410,10 @@ def test_the_output_may_be_in_the_input(run: Callable[..., str], photos: Path):
     assert "4 of them by an earlier run" in run(output=str(photos))
 
 
-def test_the_input_may_be_named_in_another_way(
-    run: Callable[..., str], photos: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_input_may_be_named_in_another_way(run: Callable[..., str], photos: Path, monkeypatch: pytest.MonkeyPatch):
     run()
     monkeypatch.chdir(photos.parent)
     assert "4 of them by an earlier run" in run(input=os.path.join(".", photos.name))
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_an_output_that_may_not_be_written_ends_the_run(run: Callable[..., str], tmp_path: Path):
-    run()
-    (tmp_path / "out" / "test" / "image").chmod(0o500)
-    with pytest.raises(InputError, match="cannot be written"):
-        run(height=128, width=96)
 
 
 def test_a_full_disk_ends_the_run_instead_of_failing_each_picture(
@@ -437,7 +434,3 @@ def test_garments_alone_and_photos_alone_can_be_prepared(run: Callable[..., str]
     only = tmp_path / "only"
     write_garment(only, "shirt")
     assert "0 persons and 1 garments are prepared" in run(input=str(only), output=str(tmp_path / "out2"))
-
-
-def test_the_command_is_among_the_commands():
-    assert module.COMMAND.schema is Prepare

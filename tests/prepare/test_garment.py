@@ -114,7 +114,7 @@ def test_a_garment_cut_off_at_an_edge_gets_a_remark():
     made = picture(area)
     made[100:, 70:90] = (180, 40, 60)
     (remark,) = prepare_garment(made).remarks
-    assert remark.startswith("the garment is cut off at the bottom of its picture; if a person wears it there, give a")
+    assert remark.startswith("the garment is cut off at the bottom of its picture; if a person wears it, give a")
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,13 @@ def test_a_garment_worn_by_a_person_is_refused():
     made = picture(shirt())
     with pytest.raises(InputError, match="shows a person; give a picture of the garment alone"):
         prepare_garment(made, finder=Finder(Worn(0.1)))  # type: ignore[arg-type]
+
+
+def test_a_given_mask_of_a_worn_garment_is_used_with_a_remark():
+    area = shirt()
+    prepared = prepare_garment(picture(area), area * np.uint8(255), Finder(Worn(0.1)))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(prepared.mask > 0, area)
+    assert prepared.remarks[0].startswith("the garment's picture shows a person; give a picture of the garment alone")
 
 
 @pytest.mark.parametrize("models", [Worn(0.1, persons=0), Worn(0.01), None])

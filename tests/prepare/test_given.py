@@ -1,4 +1,4 @@
-"""Files that a user has already: joints, parsing, DensePose and masks in the forms in which other programs write them."""
+"""Files that a user has already: joints, parsing, DensePose and masks as other programs write them."""
 
 from pathlib import Path
 

@@ -215,7 +215,10 @@ def placed(joints: Joints, **places: tuple[float, float]) -> Joints:
         (lambda joints: without(joints, "left_shoulder"), "left shoulder not found"),
         (lambda joints: without(joints, "right_hip", "left_hip"), "as in a photo that ends at the chest"),
         (lambda joints: placed(joints, left_hip=joints.points["right_hip"]), "both hips are in one place"),
-        (lambda joints: placed(joints, left_hip=(450, 420), right_hip=(320, 420)), "cropped at the chest, bends or lies"),
+        (
+            lambda joints: placed(joints, left_hip=(450, 420), right_hip=(320, 420)),
+            "cropped at the chest, bends or lies",
+        ),
         (lambda joints: joints.moved(lambda places: places * 0.1), "the shoulders are only 24 pixels apart"),
     ],
     ids=["shoulder", "chest", "hips", "bends", "small"],
@@ -256,7 +259,7 @@ def test_a_photo_without_a_person_or_without_any_knowledge_is_refused(photo: np.
 def test_a_densepose_picture_in_other_colours_is_refused(photo: np.ndarray, joints: Joints):
     densepose = np.zeros_like(photo)
     densepose[300:700, 280:500] = PART_COLOURS[2][::-1]
-    with pytest.raises(InputError, match="image-densepose is not in DensePose's colours.*red and blue"):
+    with pytest.raises(InputError, match=r"image-densepose is not in DensePose's colours.*red and blue"):
         prepare_person(photo, GivenSides(persons=(joints,), densepose=densepose))
 
 
