@@ -152,7 +152,7 @@ def body_of(joints: Joints, size: tuple[int, int]) -> Body:
     r = int(a / 16) + 1
     if r < LEAST_R:
         raise InputError(
-            f"the shoulders are only {a:.0f} pixels apart, and a mask needs {16 * (LEAST_R - 1)}; "
+            f"the shoulders are only {int(a)} pixels apart, and a mask needs {16 * (LEAST_R - 1)}; "
             "use a larger photo of the person, seen from the front"
         )
     apart = float(np.linalg.norm(left - right))
