@@ -34,13 +34,17 @@ class Joints:
     """The joints of one person.
 
     Attributes:
-        points: name -> (x, y) in pixels; names as in ``NAMES``; a missing joint has no entry.
+        points: name -> (x, y) in pixels; names as in ``NAMES``; a missing joint has no entry. A missing neck is the
+            middle of the shoulders, if both are there.
     """
 
     points: Mapping[str, Point]
 
     def __post_init__(self) -> None:
         assert set(self.points) <= set(NAMES), f"unknown joints {sorted(set(self.points) - set(NAMES))}"
+        if not self.has("neck") and self.has("right_shoulder", "left_shoulder"):
+            neck = (self["right_shoulder"] + self["left_shoulder"]) / 2
+            object.__setattr__(self, "points", {**self.points, **_named(["neck"], neck[None])})
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The (2,) float64 position of a joint that is there."""
@@ -137,7 +141,7 @@ def _numbers(path: str | Path, values: list[Any], where: str) -> np.ndarray:
 
 
 def _present(array: np.ndarray, numbers: Mapping[str, int], present: np.ndarray) -> Joints:
-    """Name the joints that are present; a missing neck is the middle of the shoulders.
+    """Return the joints that are present.
 
     Args:
         array: (N, 3) x, y, confidence.
@@ -146,11 +150,7 @@ def _present(array: np.ndarray, numbers: Mapping[str, int], present: np.ndarray)
     """
     present = present & np.isfinite(array[:, :2]).all(axis=1)
     found = [name for name, number in numbers.items() if present[number]]
-    points = _named(found, array[[numbers[name] for name in found], :2])
-    if "neck" not in points and "right_shoulder" in points and "left_shoulder" in points:
-        (right_x, right_y), (left_x, left_y) = points["right_shoulder"], points["left_shoulder"]
-        points["neck"] = ((right_x + left_x) / 2, (right_y + left_y) / 2)
-    return Joints(points)
+    return Joints(_named(found, array[[numbers[name] for name in found], :2]))
 
 
 def _named(names: Iterable[str], places: np.ndarray) -> dict[str, Point]:
