@@ -105,7 +105,7 @@ def on_hub(source: str | Path) -> HubSource | None:
             f"{source}: no such folder or file; for a repository of that name on the Hugging Face hub, give "
             f"hf://{source}"
         )
-    return HubSource(**{"file": None, **named.groupdict()})
+    return HubSource(named["repository"], named["revision"], named.groupdict().get("file"))
 
 
 def download(named: HubSource) -> Path:
@@ -114,6 +114,7 @@ def download(named: HubSource) -> Path:
     Raises:
         HubError: the file does not exist, or cannot be downloaded or stored.
     """
+    assert named.file is not None, "only one file can be downloaded"
     with _refusals(named):
         return Path(hf_hub_download(named.repository, named.file, revision=named.revision))
 
