@@ -1,7 +1,7 @@
 """The published models that prepare a photo: where their files come from, and under which licence.
 
-Each source names a commit, so the files cannot change. The commits and the SHA-256 are those that the hub's own pages
-show for these repositories.
+Each source names a commit, so the files cannot change. Other public projects pin the same commits; the SHA-256 is the
+one that the hub shows on the file's page.
 """
 
 from dataclasses import dataclass

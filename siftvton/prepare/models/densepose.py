@@ -2,7 +2,8 @@
 
 The program takes a picture (3, height, width) uint8, blue first, and returns for N persons, in this order: boxes
 (N, 4) of left, top, right and bottom edges in pixels; coarse segmentations (N, 2 or 15, h, w); fine segmentations
-(N, 25, h, w); and the coordinates on the body's surface, which are not used here.
+(N, 25, h, w); and the coordinates on the body's surface, which are not used here. Source: comfyui_controlnet_aux,
+which runs the same file.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from siftvton.prepare.published import DENSEPOSE, DENSEPOSE_SHA256
 from siftvton.prepare.rendering import Box, part_labels
 
 PARTS = 25  # the background and 24 body parts
-SIDE = 512  # pixels; the program works best with persons of about this height
+SIDE = 512  # pixels; others run this file at this size too
 MARGIN = 1 / 8  # space around the person's box, as a share of its longer side: VITON-HD's persons fill 80 % of a photo
 MEAN = (103, 116, 124)  # blue, green, red: detectron2 fills the space around a picture with this colour
 LEAST_OVERLAP = 0.3  # intersection over union of the person's box and the box that the program finds

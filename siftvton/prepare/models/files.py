@@ -1,5 +1,6 @@
 """Find a model's files on this machine or on the hub, and record which were used."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from siftvton.errors import InputError, first_line
+from siftvton.errors import InputError, UsageError, first_line
 from siftvton.files import is_file, read_json, sha256, write_json
 from siftvton.hub import HubError, download, on_hub
 from siftvton.prepare.published import PUBLISHED, licence_of
@@ -66,14 +67,14 @@ def find(part: str, source: str | None, names: tuple[str, ...] = ()) -> ModelFil
     Raises:
         MissingModelError: the model is switched off, or its files cannot be had.
         InputError: a local file is missing or is not a regular file.
+        UsageError: the source is neither a local path nor a name on the hub.
     """
     if source is None:
         raise MissingModelError(
             f"models.{part}=null: there is no model that finds {PUBLISHED[part].task}; give a path or a repository"
         )
-    path = Path(source)
-    if path.exists() or path.is_symlink():
-        paths = [path / name for name in names] or [path]
+    if os.path.lexists(source):
+        paths = [Path(source, name) for name in names] or [Path(source)]
         try:
             return ModelFiles(part, source, None, tuple(require_regular(each) for each in paths))
         except InputError as error:
@@ -85,21 +86,19 @@ def _fetched(part: str, source: str, names: tuple[str, ...]) -> ModelFiles:
     try:
         named = on_hub(source)
     except InputError as error:
-        raise MissingModelError(f"models.{part}: {error}") from error
+        raise UsageError(f"models.{part}: {error}") from error
     if named is None or bool(named.file) == bool(names):
         form = "owner/name@revision" if names else "hf://owner/name@revision/file"
-        raise MissingModelError(
-            f"models.{part}={source}: no such file or folder; for the Hugging Face hub, give {form}"
-        )
+        raise UsageError(f"models.{part}={source}: no such file or folder; for the Hugging Face hub, give {form}")
     wanted = [replace(named, file=name) for name in names] or [named]
     try:
         paths = tuple(download(each) for each in wanted)
     except HubError as error:
         files = ", ".join(str(each.file) for each in wanted)
-        place = "a folder and use models.{}=<folder>" if names else "any place and use models.{}=<file>"
+        own = "folder" if names else "file"
         raise MissingModelError(
-            f"models.{part}={source}: is not on this machine, and {error}; required: {files} from {named.address}, "
-            f"kept in {constants.HF_HUB_CACHE}; or put a copy into {place.format(part)}"
+            f"models.{part}={source}: is not on this machine, and {error} (required: {files}; from {named.address}; "
+            f"to {constants.HF_HUB_CACHE}, or to a {own} of your own that you name by models.{part}=<{own}>)"
         ) from error
     return ModelFiles(part, source, _commit(paths[0], str(wanted[0].file)), paths)
 

@@ -14,7 +14,7 @@ from hub_stand_in import COMMIT, REPOSITORIES, served
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from siftvton.errors import InputError
+from siftvton.errors import InputError, UsageError
 from siftvton.files import sha256
 from siftvton.prepare.config import ModelsConfig
 from siftvton.prepare.models import MissingModelError, Models
@@ -133,9 +133,9 @@ def test_without_a_connection_the_message_says_which_files_from_where_to_which_p
     name, _, rest = rest.partition("@")
     commit, _, file = rest.partition("/")
     page = f"blob/{commit}/{file}" if file else f"tree/{commit}"
-    assert f"required: {file or ', '.join(FILES)} from {constants.ENDPOINT}/{owner}/{name}/{page}" in message
-    assert f"kept in {tmp_path / 'cache'}; or put a copy into a" in message
-    assert message.endswith(f"and use models.{part}={'<file>' if file else '<folder>'}")
+    assert f"(required: {file or ', '.join(FILES)}; from {constants.ENDPOINT}/{owner}/{name}/{page}; " in message
+    assert f"; to {tmp_path / 'cache'}, or to a " in message
+    assert message.endswith(f"of your own that you name by models.{part}={'<file>' if file else '<folder>'})")
     assert "\n" not in message
 
 
@@ -145,19 +145,25 @@ def test_a_model_that_is_switched_off_says_so(part: str, photo: np.ndarray):
         use(Models(replace(ModelsConfig(), **{part: None}), CPU), part, photo)
 
 
-@pytest.mark.parametrize("part", PUBLISHED)
-def test_a_name_that_is_neither_a_path_nor_a_repository_is_an_error(part: str, photo: np.ndarray):
-    with pytest.raises(
-        MissingModelError, match=rf"^models\.{part}=a/b/c: no such file or folder; .* owner/name@rev|hf:"
-    ):
-        use(Models(replace(ModelsConfig(), **{part: "a/b/c"}), CPU), part, photo)
+@pytest.mark.parametrize(
+    ("part", "source", "form"),
+    [
+        ("pose", "a/b/c", "owner/name@revision"),
+        ("pose", "x" * 5000, "owner/name@revision"),
+        ("pose", "hf://owner/pose/model.safetensors", "owner/name@revision"),
+        ("densepose", "a/b/c", "hf://owner/name@revision/file"),
+        ("densepose", "owner/program", "hf://owner/name@revision/file"),
+    ],
+)
+def test_a_name_that_is_no_path_and_of_another_form_is_an_error(part: str, source: str, form: str, photo: np.ndarray):
+    with pytest.raises(UsageError, match=rf"^models\.{part}={source}: no such file or folder; .* give {form}$"):
+        use(Models(replace(ModelsConfig(), **{part: source}), CPU), part, photo)
 
 
-def test_a_repository_in_the_place_of_a_file_is_an_error(photo: np.ndarray):
-    with pytest.raises(MissingModelError, match=r"give hf://owner/name@revision/file$"):
-        find("densepose", "owner/program")
-    with pytest.raises(MissingModelError, match=r"give owner/name@revision$"):
-        find("pose", "hf://owner/pose/model.safetensors", FILES)
+def test_a_misspelt_name_in_an_existing_folder_is_not_looked_for_on_the_hub(copy: Path, monkeypatch):
+    monkeypatch.chdir(copy.parent)
+    with pytest.raises(UsageError, match=r"^models\.pose: copy/psoe: no such folder or file; .* give hf://copy/psoe$"):
+        find("pose", "copy/psoe", FILES)
 
 
 @pytest.fixture

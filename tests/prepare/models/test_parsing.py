@@ -1,5 +1,6 @@
 """Clothes and skin: labels of the photo's size, in CIHP's numbers."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,23 @@ def test_labels_of_a_large_photo_are_found_in_a_smaller_size(models: Models, pho
     assert small.shape == (200, 90)
     assert (small != whole).any()
     assert (small == whole).mean() > 0.9
+
+
+def test_settings_in_the_older_form_are_read(models: Models, photo: np.ndarray, tmp_path: Path):
+    """The published model's preprocessor_config.json is older than image processors."""
+    folder = save_parsing(tmp_path / "older")
+    settings = {
+        "do_normalize": True,
+        "do_resize": True,
+        "feature_extractor_type": "SegformerFeatureExtractor",
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "reduce_labels": False,
+        "resample": 2,
+        "size": 64,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    assert np.array_equal(Models(ModelsConfig(parsing=str(folder)), CPU).parsing(photo), models.parsing(photo))
 
 
 @pytest.mark.parametrize("labels", [ATR[:-1], (*ATR, "glove"), (*ATR[:12], "right-leg", "left-leg", *ATR[14:])])
