@@ -41,6 +41,8 @@ class ModelsConfig:
 
 @dataclass
 class PhotoConfig:
+    """The size and proportions of prepared pictures, and how the user's own files are read."""
+
     framing: str = option(
         "crop",
         "how a photo with other proportions is framed; crop: cut off as much as possible without cutting the person; "
