@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 
 from siftvton.files import write_image, write_json
-from siftvton.prepare.joints import Joints
+from siftvton.prepare.joints import Joints, openpose
 from siftvton.prepare.labels import CIHP
-from siftvton.prepare.store import openpose
 
 SIZE = (1024, 768)
 POINTS = {

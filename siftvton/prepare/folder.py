@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE
+from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE, PARSING, POSE
 from siftvton.drawing import SHEET_ROWS
 from siftvton.errors import InputError, first_line
 from siftvton.files import write_image, write_text
@@ -23,7 +23,7 @@ from siftvton.prepare.garment import PreparedGarment, prepare_garment
 from siftvton.prepare.given import read_garment_mask, read_given, read_photo
 from siftvton.prepare.person import PreparedPerson, prepare_person
 from siftvton.prepare.sheet import GARMENTS, garment_sheet, person_sheet
-from siftvton.prepare.sources import PARSING, PERSON_MASK, POSE, Item, Sources
+from siftvton.prepare.sources import PERSON_MASK, Item, Sources
 from siftvton.prepare.store import SUFFIX, Record, Store, inputs_of
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ OPAQUE = 128  # lowest level of transparency's channel that counts as the garmen
 PLAIN, PLAIN_SHARE = 16, 0.95  # levels; a plain background has this share of its border so close to its colour
 LIGHT = 160  # lowest level of a light background
 NEAR, NEARER = 8, 2  # levels; how far the background's pixels may be from its colour
-FLOODED = 0.9  # if filling at NEAR leaves less than this share of the garment, it flowed into a light garment
+RIM = 0.02  # share of the picture's shorter side; what is lost between the two is a shadow's rim if it is narrower
 SPECK = 0.002  # share of the picture; smaller areas are dust or shadows
 SMALLEST_GARMENT = 0.01  # share of the picture
 CUT_OFF = 0.1  # share of an edge of the picture that a garment may touch
@@ -106,9 +106,10 @@ def garment_area(picture: np.ndarray) -> np.ndarray:
     noise = np.percentile(border_pixels(distance), 99)
     if noise > NEARER:
         return garment
-    # A white garment on a background that is nearly white: fill again, more carefully.
+    # If the background flowed into a garment that is nearly as light, the garment is what a careful filling leaves.
     careful = _without_specks(~_reached_from_border(distance <= NEARER))
-    return careful if garment.sum() < FLOODED * careful.sum() else garment
+    rim = np.ones((1 + round(RIM * min(garment.shape)),) * 2, np.uint8)
+    return careful if cv2.erode((careful & ~garment).astype(np.uint8), rim).any() else garment
 
 
 def _found(picture: np.ndarray) -> np.ndarray:

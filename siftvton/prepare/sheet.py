@@ -11,7 +11,7 @@ from siftvton.data.layouts.polarity import MID_GREY, is_white
 from siftvton.drawing import contact_sheet, with_densepose, with_mask
 from siftvton.prepare.garment import PreparedGarment
 from siftvton.prepare.joints import Joints
-from siftvton.prepare.labels import CIHP
+from siftvton.prepare.labels import CIHP_COLOURS
 from siftvton.prepare.mask import bones
 from siftvton.prepare.person import PreparedPerson
 
@@ -73,15 +73,6 @@ def with_joints(photo: np.ndarray, joints: Joints) -> np.ndarray:
 
 
 def with_parsing(photo: np.ndarray, parsing: np.ndarray) -> np.ndarray:
-    """Blend a colour for each label over the photo; the background stays as it is."""
-    mixed = cv2.addWeighted(photo, 1 - OPACITY, _label_colours()[parsing], OPACITY, 0)
+    """Blend the colours of CIHP's labels over the photo; the background stays as it is."""
+    mixed = cv2.addWeighted(photo, 1 - OPACITY, CIHP_COLOURS[parsing], OPACITY, 0)
     return np.where(parsing[:, :, None] > 0, mixed, photo)
-
-
-def _label_colours() -> np.ndarray:
-    """(256, 3) uint8: colours of different hues for CIHP's labels."""
-    numbers = np.arange(256)
-    hues = (numbers * 180 * 0.618034 % 180).astype(np.uint8)  # golden ratio: far from the hues just before
-    values = np.where(numbers < len(CIHP), 255, 128).astype(np.uint8)
-    hsv = np.stack([hues, np.full_like(hues, 220), values], axis=1)
-    return cv2.cvtColor(hsv[:, None], cv2.COLOR_HSV2RGB)[:, 0]

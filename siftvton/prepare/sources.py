@@ -9,15 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE
-from siftvton.data.layouts.vitonhd import MASK_ENDING, PICTURE_SUFFIXES
+from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE, PARSING, POSE
+from siftvton.data.layouts.vitonhd import MASK_ENDING, PICTURE_SUFFIXES, POSE_ENDING
 from siftvton.data.pairs import listed_pairs, name_key, name_trouble
 from siftvton.errors import InputError, UsageError
 from siftvton.files import is_file
 
-PARSING, POSE, PERSON_MASK = "image-parse-v3", "openpose_json", "person-mask"  # folders that training does not read
+PERSON_MASK = "person-mask"  # the only folder of side files that VITON-HD does not have
 RECORDS = "prepared"  # folder with what each item was made from; only prepared data has it
-POSE_ENDING = "_keypoints"  # end of OpenPose's names, before .json
 
 FORMS = {"flat": "", "test": "test", "train": "train"}  # form of the input -> its folder
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # Windows writes them; files whose names begin with a dot are not seen

@@ -11,9 +11,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from siftvton.data.layouts.base import AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE, Split
+from siftvton.data.layouts.base import (
+    AGNOSTIC,
+    AGNOSTIC_MASK,
+    DENSEPOSE,
+    GARMENT,
+    GARMENT_MASK,
+    IMAGE,
+    PARSING,
+    POSE,
+    Split,
+)
 from siftvton.data.sides import read_densepose
 from siftvton.errors import InputError
 from siftvton.files import (
@@ -26,15 +34,16 @@ from siftvton.files import (
     sha256,
     write_image,
     write_json,
+    write_labels,
 )
 from siftvton.prepare.framing import Framing
 from siftvton.prepare.garment import PreparedGarment
-from siftvton.prepare.joints import BODY_25, Joints, read_openpose
+from siftvton.prepare.joints import openpose, read_openpose
+from siftvton.prepare.labels import CIHP_COLOURS
 from siftvton.prepare.person import PreparedPerson
-from siftvton.prepare.sources import PARSING, POSE, POSE_ENDING, RECORDS, Item
+from siftvton.prepare.sources import RECORDS, Item
 
 SUFFIX = ".jpg"  # of photos and garments, as in VITON-HD
-BODY_25_JOINTS = 25
 
 
 @dataclass(frozen=True)
@@ -75,10 +84,6 @@ class Store:
 
     def path(self, kind: str, item: str) -> Path:
         """Return the path of a file by its kind and its item's id."""
-        if kind == PARSING:
-            return self._split.folder / PARSING / f"{item}.png"
-        if kind == POSE:
-            return self._split.folder / POSE / f"{item}{POSE_ENDING}.json"
         return self._split.candidates(kind, f"{item}{SUFFIX}")[0]
 
     def record(self, kind: str, item: str) -> Record | None:
@@ -156,10 +161,12 @@ class Store:
             path = self.path(each, item)
             if content is None:
                 self._remove([path])
-            elif isinstance(content, np.ndarray):
-                write_image(path, content)
-            else:
+            elif each == POSE:
                 write_json(path, content)
+            elif each == PARSING:
+                write_labels(path, content, CIHP_COLOURS)
+            else:
+                write_image(path, content)
         value = asdict(record)
         value["framing"] = None if record.framing is None else record.framing.as_json()
         write_json(self._record_path(kind, item), value)
@@ -170,15 +177,6 @@ class Store:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise cannot_write(path, error) from error
-
-
-def openpose(joints: Joints) -> dict[str, Any]:
-    """Return joints as the value of an OpenPose file in BODY_25 form; a missing joint is at (0, 0)."""
-    rows = np.zeros((BODY_25_JOINTS, 3))
-    for name, number in BODY_25.items():
-        if joints.has(name):
-            rows[number] = (*joints[name], 1)
-    return {"version": 1.3, "people": [{"pose_keypoints_2d": rows.round(3).ravel().tolist()}]}
 
 
 def _record_of(value: Any, path: Path) -> Record:

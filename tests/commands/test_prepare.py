@@ -21,7 +21,7 @@ from siftvton.errors import InputError, UsageError
 from siftvton.files import read_grey, read_image, read_json, sha256, write_image, write_json
 from siftvton.prepare.config import ModelsConfig
 from siftvton.prepare.framing import Framing
-from siftvton.prepare.store import openpose
+from siftvton.prepare.joints import Joints, openpose
 
 NO_MODELS = {"detector": None, "pose": None, "parsing": None, "densepose": None}
 
@@ -288,10 +288,10 @@ def break_person(photos: Path, change: str) -> None:
         write_json(pose, {"people": []})
     elif change == "joints missing":
         points = {name: place for name, place in drawn_joints(0.25).points.items() if "left_shoulder" not in name}
-        write_json(pose, openpose(type(drawn_joints())(points)))
+        write_json(pose, openpose(Joints(points)))
     elif change == "cropped at the chest":
         points = {name: place for name, place in drawn_joints(0.25).points.items() if "hip" not in name}
-        write_json(pose, openpose(type(drawn_joints())(points)))
+        write_json(pose, openpose(Joints(points)))
     elif change == "panorama with a small person":
         wide = np.full((100, 1000, 3), 225, np.uint8)
         wide[:, 400:475] = cv2.resize(whole, (75, 100))

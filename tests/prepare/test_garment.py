@@ -64,6 +64,14 @@ def test_dust_and_noise_of_the_background_are_no_garment():
     assert overlap(garment_area(made), area) > 0.99
 
 
+def test_a_soft_shadow_around_a_garment_is_background():
+    area = shirt(512, 384)
+    shadow = cv2.GaussianBlur(area.astype(np.float32), None, 4) * 12
+    made = np.rint(255 - shadow)[:, :, None].repeat(3, axis=2).astype(np.uint8)
+    made[area] = (180, 40, 60)
+    assert overlap(garment_area(made), area) > 0.95
+
+
 def test_the_transparency_is_the_mask_and_the_picture_is_put_on_white():
     area = shirt()
     made = np.dstack([picture(area, 0), area * np.uint8(255)])

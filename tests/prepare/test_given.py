@@ -12,9 +12,8 @@ from siftvton.correspondence.regions import PART_COLOURS
 from siftvton.errors import InputError
 from siftvton.files import write_image, write_json
 from siftvton.prepare.given import read_garment_mask, read_given, read_mask, read_photo
-from siftvton.prepare.joints import Joints
+from siftvton.prepare.joints import Joints, openpose
 from siftvton.prepare.labels import CIHP
-from siftvton.prepare.store import openpose
 
 ATR_FACE, ATR_CLOTHES = 11, 4
 
