@@ -72,8 +72,10 @@ def prepare(config: Prepare) -> str:
     store = Store(layout.split(sources.split))
     models = Models(config.models, device_of(config.device))
     finder = Finder(models)
-    batch = prepare_folder(sources, store, finder, config, config.models, config.strict)
-    models.record(output)
+    try:
+        batch = prepare_folder(sources, store, finder, config, config.models, config.strict)
+    finally:
+        models.record(output)
     write_pairs(sources, batch, output / f"{sources.split}_pairs.txt")
     sheets = write_sheets(store, batch, output / SHEETS, config.preview)
 

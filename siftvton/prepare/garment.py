@@ -14,7 +14,6 @@ from siftvton.prepare.finder import Finder
 from siftvton.prepare.framing import VITONHD_SIZE, Framing, border_colour, border_pixels, box_of
 
 WHITE = 255
-OPAQUE = 128  # lowest level of transparency's channel that counts as the garment
 PLAIN, PLAIN_SHARE = 16, 0.95  # levels; a plain background has this share of its border so close to its colour
 LIGHT = 160  # lowest level of a light background
 NEAR, NEARER = 8, 2  # levels; how far the background's pixels may be from its colour
@@ -22,6 +21,7 @@ RIM = 0.02  # share of the picture's shorter side; what is lost between the two 
 SPECK = 0.002  # share of the picture; smaller areas are dust or shadows
 SMALLEST_GARMENT = 0.01  # share of the picture
 CUT_OFF = 0.1  # share of an edge of the picture that a garment may touch
+MORE = 2  # a picture is first shrunk to this multiple of the prepared one, which leaves room around the garment
 MARGIN = 0.04  # space around the garment, as a share of its longer side
 PERSON_LABELS = (2, 10, 13, 14, 15, 16, 17)  # CIHP's hair, skin of the torso, face, arms and legs
 WORN = 0.03  # share of the picture; with more skin and hair, the garment is worn
@@ -61,17 +61,15 @@ def prepare_garment(
     Raises:
         InputError: the garment cannot be told from its background, or is worn. The message names no file.
     """
-    opaque = picture[:, :, 3] >= OPAQUE if picture.shape[2] == 4 else None
-    picture = on_white(picture)
+    given = mask is not None
+    if mask is None and picture.shape[2] == 4 and not is_white(picture[:, :, 3]).all():
+        mask = picture[:, :, 3]
+    longest = MORE * max(largest)
+    picture = _shrunk(on_white(picture), longest)
     worn = finder is not None and _is_worn(picture, finder)
-    if worn and mask is None:
+    if worn and not given:
         raise InputError(f"shows a person; {REMEDY}, or its mask (cloth-mask)")
-    if mask is not None:
-        garment = is_white(mask)
-    elif opaque is not None and not opaque.all():
-        garment = opaque
-    else:
-        garment = _found(picture)
+    garment = _found(picture) if mask is None else is_white(_shrunk(mask, longest))
     box = box_of(garment)
     if box is None or garment.mean() < SMALLEST_GARMENT:
         raise InputError(f"shows no garment (the mask is white in {garment.mean():.1%} of the picture); {REMEDY}")
@@ -81,7 +79,7 @@ def prepare_garment(
     framing = Framing.around(picture.shape[:2], (left - space, top - space, right + space, bottom + space), largest)
     return PreparedGarment(
         framing.apply(picture, border_colour(picture)),
-        np.where(is_white(framing.apply(garment.astype(np.uint8) * 255, 0)), np.uint8(255), np.uint8(0)),
+        is_white(framing.apply(garment.astype(np.uint8) * 255, 0)).astype(np.uint8) * 255,
         tuple(remarks),
     )
 
@@ -92,6 +90,15 @@ def on_white(picture: np.ndarray) -> np.ndarray:
         return picture
     opacity = picture[:, :, 3:].astype(np.float32) / 255
     return np.rint(picture[:, :, :3] * opacity + WHITE * (1 - opacity)).astype(np.uint8)
+
+
+def _shrunk(picture: np.ndarray, longest: int) -> np.ndarray:
+    """Return the picture with a longer side of at most ``longest`` pixels."""
+    scale = longest / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def garment_area(picture: np.ndarray) -> np.ndarray:

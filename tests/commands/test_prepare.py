@@ -81,7 +81,7 @@ def test_a_folder_becomes_data_in_viton_hds_layout(run: Callable[..., str], phot
             f"prepared/cloth/{person}_shirt.json",
         )
     }
-    others = {"prepare.yaml", "models.json", "test_pairs.txt", "sheets/persons-001.jpg", "sheets/garments-001.jpg"}
+    others = {"prepare.yaml", "test_pairs.txt", "sheets/persons-001.jpg", "sheets/garments-001.jpg"}
     assert set(contents(out)) == names | others | {"test/image-densepose/anna.jpg"}
     assert (out / "test_pairs.txt").read_text() == "anna.jpg anna_shirt.jpg\nbert.jpg bert_shirt.jpg\n"
     assert text.startswith(f"{out / 'test'}: 2 persons and 2 garments are prepared\n")

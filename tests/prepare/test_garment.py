@@ -114,7 +114,11 @@ def test_a_picture_of_any_shape_gets_the_networks_proportions_and_keeps_the_whol
 
 
 def test_a_large_picture_is_shrunk():
-    assert prepare_garment(picture(shirt(1200, 900)), largest=(512, 384)).mask.shape == (512, 384)
+    area = shirt(1200, 900)
+    for mask in (None, area * np.uint8(255)):
+        prepared = prepare_garment(picture(area), mask, largest=(512, 384))
+        small = cv2.resize(area.astype(np.uint8), (384, 512), interpolation=cv2.INTER_AREA) > 0
+        assert overlap(prepared.mask > 0, small) > 0.97
 
 
 def test_a_garment_cut_off_at_an_edge_gets_a_remark():

@@ -148,4 +148,5 @@ def record(folder: Path, used: Iterable[ModelFiles]) -> None:
             "licence": licence_of(files.part, files.source),
             "sha256": {each.name: sha256(each) for each in files.paths},
         }
-    write_json(path, known)
+    if known:
+        write_json(path, known)
