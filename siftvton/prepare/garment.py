@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from siftvton.data.layouts.polarity import is_white
+from siftvton.data.sides import garment_faults
 from siftvton.errors import InputError
 from siftvton.prepare.finder import Finder
 from siftvton.prepare.framing import VITONHD_SIZE, Framing, border_colour, border_pixels, box_of
+from siftvton.prepare.labels import CIHP
 
 WHITE = 255
 PLAIN, PLAIN_SHARE = 16, 0.95  # levels; a plain background has this share of its border so close to its colour
@@ -23,7 +26,9 @@ SMALLEST_GARMENT = 0.01  # share of the picture
 CUT_OFF = 0.1  # share of an edge of the picture that a garment may touch
 MORE = 2  # a picture is first shrunk to this multiple of the prepared one, which leaves room around the garment
 MARGIN = 0.04  # space around the garment, as a share of its longer side
-PERSON_LABELS = (2, 10, 13, 14, 15, 16, 17)  # CIHP's hair, skin of the torso, face, arms and legs
+PERSON_LABELS = [
+    CIHP[name] for name in ("hair", "torso_skin", "face", "left_arm", "right_arm", "left_leg", "right_leg")
+]
 WORN = 0.03  # share of the picture; with more skin and hair, the garment is worn
 REMEDY = "give a picture of the garment alone, flat, on a light background"
 
@@ -70,16 +75,18 @@ def prepare_garment(
     if worn and not given:
         raise InputError(f"shows a person; {REMEDY}, or its mask (cloth-mask)")
     garment = _found(picture) if mask is None else is_white(_shrunk(mask, longest))
-    box = box_of(garment)
+    box, grey = box_of(garment), garment.astype(np.uint8) * 255
     if box is None or garment.mean() < SMALLEST_GARMENT:
         raise InputError(f"shows no garment (the mask is white in {garment.mean():.1%} of the picture); {REMEDY}")
+    for fault in garment_faults(picture, garment_mask=grey):
+        raise fault.of(Path(fault.kind))
     remarks = [*([f"the garment's picture shows a person; {REMEDY}"] if worn else []), *_cut_off(garment)]
     left, top, right, bottom = box
     space = MARGIN * max(right - left, bottom - top)
     framing = Framing.around(picture.shape[:2], (left - space, top - space, right + space, bottom + space), largest)
     return PreparedGarment(
         framing.apply(picture, border_colour(picture)),
-        is_white(framing.apply(garment.astype(np.uint8) * 255, 0)).astype(np.uint8) * 255,
+        is_white(framing.apply(grey, 0)).astype(np.uint8) * 255,
         tuple(remarks),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -95,10 +96,9 @@ def prepare_person(
     densepose, more = _densepose(shown, framing, box, given, finder)
     remarks += more
     for fault in person_faults(shown, agnostic=agnostic, agnostic_mask=mask, densepose=densepose):
-        said = f"{fault.kind} {fault.title}{fault.detail and f' ({fault.detail})'}; {fault.remedy}"
         if not fault.remark:
-            raise InputError(said)
-        remarks.append(said)
+            raise fault.of(Path(fault.kind))
+        remarks.append(str(fault.of(Path(fault.kind))))
     return PreparedPerson(shown, mask, agnostic, densepose, joints, parsing, framing, tuple(remarks))
 
 

@@ -99,6 +99,12 @@ def test_a_given_mask_is_used_whatever_the_background():
     np.testing.assert_array_equal(prepared.picture, made)
 
 
+def test_a_given_mask_of_the_wrong_polarity_is_refused():
+    area = shirt()
+    with pytest.raises(InputError, match=r"cloth-mask: has the wrong polarity .* invert the mask"):
+        prepare_garment(picture(area), ~area * np.uint8(255))
+
+
 @pytest.mark.parametrize("shape", [(200, 600), (600, 200), (333, 333)])
 def test_a_picture_of_any_shape_gets_the_networks_proportions_and_keeps_the_whole_garment(shape: tuple[int, int]):
     area = shirt(*shape)

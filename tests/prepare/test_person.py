@@ -259,7 +259,7 @@ def test_a_photo_without_a_person_or_without_any_knowledge_is_refused(photo: np.
 def test_a_densepose_picture_in_other_colours_is_refused(photo: np.ndarray, joints: Joints):
     densepose = np.zeros_like(photo)
     densepose[300:700, 280:500] = PART_COLOURS[2][::-1]
-    with pytest.raises(InputError, match=r"image-densepose is not in DensePose's colours.*red and blue"):
+    with pytest.raises(InputError, match=r"image-densepose: is not in DensePose's colours.*red and blue"):
         prepare_person(photo, GivenSides(persons=(joints,), densepose=densepose))
 
 
