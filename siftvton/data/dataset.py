@@ -170,21 +170,7 @@ class TryOnDataset(Dataset[TryOnItem]):
         if self.augmented:
             generator = torch_generator(self.seed, epoch, index, "augmentation")
             pictures = augment(pictures, AugmentationDraws.draw(generator))
-        garment = _signed(pictures.garment)
-        return TryOnItem(
-            image=_signed(pictures.image),
-            agnostic=_signed(pictures.agnostic),
-            densepose=_signed(pictures.densepose),
-            keep_mask=1 - _share(pictures.paint_mask),
-            garment=garment,
-            garment_224=functional.interpolate(
-                garment[None], size=(CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True
-            )[0],
-            worn_mask=None if pictures.worn_mask is None else _share(pictures.worn_mask),
-            matches=inside(pictures.matches),
-            pair=pair,
-            key=(epoch, index),
-        )
+        return item_of(pictures, pair, (epoch, index))
 
     def require_files(self) -> None:
         """Check that every file exists, before hours of work depend on it.
@@ -219,12 +205,12 @@ class TryOnDataset(Dataset[TryOnItem]):
             if not fault.remark:
                 raise fault.of(path[fault.kind])
         return ItemPictures(
-            image=self._resized(image),
-            agnostic=self._resized(agnostic),
-            densepose=self._resized(densepose),
-            garment=self._resized(garment),
-            paint_mask=self._resized_mask(mask),
-            worn_mask=None if worn is None else self._resized_mask(worn),
+            image=resized(image, self.size),
+            agnostic=resized(agnostic, self.size),
+            densepose=resized(densepose, self.size),
+            garment=resized(garment, self.size),
+            paint_mask=resized_mask(mask, self.size),
+            worn_mask=None if worn is None else resized_mask(worn, self.size),
             matches=self._read_matches(pair.person),
         )
 
@@ -234,12 +220,34 @@ class TryOnDataset(Dataset[TryOnItem]):
             return Correspondences.empty(self.size)
         return read_matches(matches_path(self.matches, person), self.matches_frame).rounded().resized(self.size)
 
-    def _resized(self, picture: np.ndarray) -> np.ndarray:
-        return cv2.resize(picture, (self.size[1], self.size[0]), interpolation=cv2.INTER_LINEAR)
 
-    def _resized_mask(self, grey: np.ndarray) -> np.ndarray:
-        """Threshold a mask to black and white at its own size, then resize it, so that its edges are soft."""
-        return self._resized(is_white(grey).astype(np.uint8) * 255)
+def item_of(pictures: ItemPictures, pair: Pair, key: Key = (0, 0)) -> TryOnItem:
+    """Make an item of pictures that have the network's size."""
+    garment = _signed(pictures.garment)
+    return TryOnItem(
+        image=_signed(pictures.image),
+        agnostic=_signed(pictures.agnostic),
+        densepose=_signed(pictures.densepose),
+        keep_mask=1 - _share(pictures.paint_mask),
+        garment=garment,
+        garment_224=functional.interpolate(
+            garment[None], size=(CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True
+        )[0],
+        worn_mask=None if pictures.worn_mask is None else _share(pictures.worn_mask),
+        matches=inside(pictures.matches),
+        pair=pair,
+        key=key,
+    )
+
+
+def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a picture to (height, width), bilinear."""
+    return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def resized_mask(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Threshold a mask to black and white at its own size, then resize it, so that its edges are soft."""
+    return resized(is_white(grey).astype(np.uint8) * 255, size)
 
 
 def _signed(picture: np.ndarray) -> Tensor:
