@@ -18,6 +18,7 @@ ORDER = (
     "drawing",
     "supervision",
     "data",
+    "prepare",
     "model",
     "sampling",
     "evaluation",

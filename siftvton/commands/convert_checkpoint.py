@@ -45,7 +45,7 @@ def convert_checkpoint(config: ConvertCheckpoint) -> str:
         UsageError: the output exists, or its name or ``like`` does not fit the form.
         InputError: ``input`` or ``like`` cannot be read, or they are not of the same model.
     """
-    from siftvton.model.hub import local
+    from siftvton.hub import local
     from siftvton.sampling.conversion import disk_errors, write_published
     from siftvton.sampling.loading import load, save
 

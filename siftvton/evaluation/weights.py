@@ -27,9 +27,9 @@ from torchvision.models import AlexNet_Weights
 
 from siftvton.errors import InputError, first_line
 from siftvton.files import sha256
-from siftvton.model.finite import first_not_finite
+from siftvton.finite import first_not_finite
 from siftvton.model.unpickling import BROKEN, read_tensors
-from siftvton.model.weight_files import require_floats, require_regular, shown
+from siftvton.weight_files import require_floats, require_regular, shown
 
 CLEAN_FID_CACHE = Path("/tmp")  # clean-fid's own functions store Inception here
 CONNECTION_TIMEOUT = 20  # seconds

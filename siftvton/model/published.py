@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from siftvton.model.weight_files import shown
+from siftvton.weight_files import shown
 
 PREFIXES = {
     "unet": "model.diffusion_model.",

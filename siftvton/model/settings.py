@@ -19,7 +19,7 @@ from siftvton.errors import InputError
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
 from siftvton.model.unet import TryOnUNet
-from siftvton.model.weight_files import read_json, shown
+from siftvton.weight_files import read_json, shown
 
 
 class Rule(NamedTuple):

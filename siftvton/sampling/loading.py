@@ -20,15 +20,16 @@ from transformers.utils.logging import disable_progress_bar
 
 from siftvton.errors import InputError, first_line
 from siftvton.files import sha256, write_json, written_whole
+from siftvton.finite import first_not_finite
+from siftvton.hub import local
 from siftvton.model import build, published
-from siftvton.model.finite import first_not_finite
 from siftvton.model.garment_encoder import GarmentEncoder
-from siftvton.model.hub import local
 from siftvton.model.image_context import ImageContext
 from siftvton.model.settings import NETWORK, read_settings
 from siftvton.model.unet import TryOnUNet
 from siftvton.model.unpickling import read_tensors
-from siftvton.model.weight_files import (
+from siftvton.sampling.pipeline import TryOnPipeline
+from siftvton.weight_files import (
     SAFETENSORS,
     read_json,
     read_safetensors,
@@ -37,7 +38,6 @@ from siftvton.model.weight_files import (
     require_regular,
     shown,
 )
-from siftvton.sampling.pipeline import TryOnPipeline
 
 PARTS: dict[str, Any] = {
     "vae": AutoencoderKL,
@@ -64,7 +64,7 @@ def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOn
 
     Args:
         source: a folder written by :func:`save`, or a published ``.ckpt`` or ``.safetensors`` file; either a path or a
-            name on the hub, see :func:`siftvton.model.hub.local`.
+            name on the hub, see :func:`siftvton.hub.local`.
         dtype: converts the weights to this data type; None: keeps the stored one.
 
     Raises:

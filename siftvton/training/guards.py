@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from siftvton.errors import DivergedError, InputError, first_line
-from siftvton.model.finite import is_finite
+from siftvton.finite import is_finite
 
 # On Ctrl-C, torchrun sends SIGINT to its processes although the terminal has already sent it to them.
 PASSED_ON = 2.0  # seconds within which torchrun repeats it

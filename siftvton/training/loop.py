@@ -13,11 +13,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from siftvton import hub
 from siftvton.data.dataset import TryOnBatch, collate
 from siftvton.devices import errors_shared, on_main
 from siftvton.errors import DivergedError, InputError
 from siftvton.files import read_image
-from siftvton.model import hub
 from siftvton.model.inputs import Noised, noised
 from siftvton.pool import loader_workers
 from siftvton.sampling.loading import save

@@ -21,3 +21,11 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str], Path]:
         return request.param / name
 
     return path
+
+
+@pytest.fixture
+def photos() -> Path:
+    """The folder of real pictures that ``SIFTVTON_PHOTOS`` names, which are licensed and not kept here."""
+    if "SIFTVTON_PHOTOS" not in os.environ:
+        pytest.skip("real pictures are not kept here; set SIFTVTON_PHOTOS to the folder that has them")
+    return Path(os.environ["SIFTVTON_PHOTOS"])

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from siftvton.errors import InputError
-from siftvton.model.weight_files import read_safetensors, read_sharded, require_regular
+from siftvton.weight_files import read_safetensors, read_sharded, require_regular
 
 NAME = "model.safetensors"
 ENTRY = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}

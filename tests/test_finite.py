@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from siftvton.model.finite import first_not_finite
+from siftvton.finite import first_not_finite
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
 

@@ -5,6 +5,9 @@ Files from the hub are downloaded once and kept in its cache.
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import constants, create_repo, errors, hf_hub_download, snapshot_download, upload_folder
@@ -33,8 +36,32 @@ HUB_ERRORS: tuple[type[Exception], ...] = (
 )
 
 PUBLISHED_FILE = "model.ckpt"  # the file name in the published releases
-_REPOSITORY = re.compile(r"(?:hf://)?(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@]+))?")
-_FILE = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^/@]+))?/(?P<file>.+)")
+_REPOSITORY = re.compile(r"(?:hf://)?(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@]+))?")
+_FILE = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^/@]+))?/(?P<file>.+)")
+
+
+class HubError(InputError):
+    """The hub does not give a file. The message begins with "the Hugging Face hub" and does not name the source."""
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """What a source on the hub names: a repository, or one file of it.
+
+    Attributes:
+        revision: a commit, branch or tag; None: the newest.
+        file: the file's path in the repository; None: the repository.
+    """
+
+    repository: str
+    revision: str | None
+    file: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The address of its web page."""
+        kind, file = ("blob", f"/{self.file}") if self.file else ("tree", "")
+        return f"{constants.ENDPOINT}/{self.repository}/{kind}/{self.revision or 'main'}{file}"
 
 
 def local(source: str | Path) -> Path:
@@ -52,25 +79,55 @@ def local(source: str | Path) -> Path:
     """
     if os.path.lexists(source):
         return Path(source)
-    one_file = _FILE.fullmatch(str(source))
-    named = one_file or _REPOSITORY.fullmatch(str(source))
-    missing = f"{source}: no such folder or file"
+    named = on_hub(source)
     if named is None:
-        raise InputError(f"{missing}; checkpoints/README.md says where to get weights")
-    if not str(source).startswith("hf://") and os.path.exists(Path(source).parent):
-        raise InputError(f"{missing}; for a repository of that name on the Hugging Face hub, give hf://{source}")
-    repository, revision = named["name"], named["revision"]
-    file = one_file["file"] if one_file else None
+        raise InputError(f"{source}: no such folder or file; checkpoints/README.md says where to get weights")
     try:
-        if file:
-            return Path(hf_hub_download(repository, file, revision=revision))
-        return _pipeline_or_checkpoint(repository, revision)
+        if named.file:
+            return download(named)
+        with _refusals(named):
+            return _pipeline_or_checkpoint(named.repository, named.revision)
+    except HubError as error:
+        raise InputError(f"{source}: no such folder or file, and {error}") from error
+
+
+def on_hub(source: str | Path) -> HubSource | None:
+    """What ``source``, which is not a local path, names on the hub; None if it cannot be a name there.
+
+    Raises:
+        InputError: the source may be a misspelt path, because its first part is a local folder.
+    """
+    named = _FILE.fullmatch(str(source)) or _REPOSITORY.fullmatch(str(source))
+    if named is None:
+        return None
+    if not str(source).startswith("hf://") and os.path.exists(Path(source).parent):
+        raise InputError(
+            f"{source}: no such folder or file; for a repository of that name on the Hugging Face hub, give "
+            f"hf://{source}"
+        )
+    return HubSource(named["repository"], named["revision"], named.groupdict().get("file"))
+
+
+def download(named: HubSource) -> Path:
+    """The local path of one file of a repository; downloads it if it is not in the cache.
+
+    Raises:
+        HubError: the file does not exist, or cannot be downloaded or stored.
+    """
+    assert named.file is not None, "only one file can be downloaded"
+    with _refusals(named):
+        return Path(hf_hub_download(named.repository, named.file, revision=named.revision))
+
+
+@contextmanager
+def _refusals(named: HubSource) -> Iterator[None]:
+    try:
+        yield
     except HUB_ERRORS as error:
-        reason = _why_not(error, repository, revision, file)
-        raise InputError(f"{missing}, and the Hugging Face hub {reason}") from error
+        raise HubError(f"the Hugging Face hub {_why_not(error, named)}") from error
 
 
-def _why_not(error: Exception, repository: str, revision: str | None, file: str | None) -> str:
+def _why_not(error: Exception, named: HubSource) -> str:
     """Why the download failed, as a phrase that continues "the Hugging Face hub …"."""
     if isinstance(error, LocalEntryNotFoundError):
         cause: BaseException | None = error  # the first error is the reason; the library then looked into the cache
@@ -80,12 +137,13 @@ def _why_not(error: Exception, repository: str, revision: str | None, file: str 
             return _status(cause)
         return "cannot be reached; give a path, or download the weights on a machine with a connection"
     if isinstance(error, EntryNotFoundError):
-        found = f"no {file}" if file else f"neither model_index.json nor {PUBLISHED_FILE}"
+        found = f"no {named.file}" if named.file else f"neither model_index.json nor {PUBLISHED_FILE}"
         return f"has {found} in that repository"
     if isinstance(error, RevisionNotFoundError):
-        return f"has no revision {revision} of that repository"
+        return f"has no revision {named.revision} of that repository"
     if isinstance(error, GatedRepoError):
-        return f"requires that you accept terms: do so at {constants.ENDPOINT}/{repository}, then run: hf auth login"
+        repository = f"{constants.ENDPOINT}/{named.repository}"
+        return f"requires that you accept terms: do so at {repository}, then run: hf auth login"
     if isinstance(error, RepositoryNotFoundError):
         return "has no public repository of that name; to read a private one, run: hf auth login"
     if isinstance(error, HFValidationError):

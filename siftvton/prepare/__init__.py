@@ -1,0 +1,1 @@
+"""A photo -> what the network needs: joints, parsing, DensePose, masks."""
