@@ -27,6 +27,7 @@ from siftvton.errors import InputError
 from siftvton.evaluation.attention_maps import mean_maps
 from siftvton.prepare.config import ModelsConfig, PhotoConfig
 from siftvton.prepare.finder import Finder
+from siftvton.prepare.framing import border_colour
 from siftvton.prepare.garment import PreparedGarment, prepare_garment
 from siftvton.prepare.given import read_garment_mask, read_given, read_photo
 from siftvton.prepare.mask import agnostic_picture
@@ -75,47 +76,25 @@ class Garment:
     prepared: PreparedGarment
 
 
-class TryOn:
-    """A try-on network with the models that prepare photos for it.
+class Preparation:
+    """Prepares photos and garments for the network, by given files and by models.
 
     Attributes:
-        size: (height, width) at which the network runs, pixels.
+        finder: the models.
     """
 
     def __init__(
-        self,
-        checkpoint: str | Path,
-        height: int = 512,
-        width: int = 384,
-        *,
-        scheduler: str = SamplingConfig.scheduler,
-        execution: ExecutionConfig | None = None,
-        photo: PhotoConfig | None = None,
-        models: ModelsConfig | None = None,
+        self, photo: PhotoConfig | None = None, models: ModelsConfig | None = None, device: torch.device | None = None
     ) -> None:
         """
         Args:
-            checkpoint: a saved pipeline's folder, a published ``.ckpt`` or ``.safetensors`` file, or a Hugging Face
-                repository.
-            height, width: the size of the pictures with which the network was trained.
-            scheduler: diffusers class of the sampler.
-            execution: where and how the network runs; None: in float32, on the GPU if there is one.
             photo: how photos are framed; None: as VITON-HD's.
-            models: the models that prepare photos; None: none, so all side files must be given.
-
-        Raises:
-            InputError: the checkpoint cannot be read.
-            UsageError: the size, the sampler or the device is not allowed.
+            models: the models that find what is not given; None: none, so all side files must be given.
+            device: where the models run; None: the CPU.
         """
-        execution = execution or ExecutionConfig()
-        self.size = height, width
-        self.pipeline: TryOnPipeline = load(checkpoint, getattr(torch, execution.dtype))
-        self.pipeline.require_size(height, width)
-        use_scheduler(self.pipeline, scheduler)
-        self.pipeline.set_progress_bar_config(disable=True)
-        place(self.pipeline, execution)
         self._photo = photo or PhotoConfig()
-        self.finder = Finder(None if models is None else Models(models, self.pipeline.device))
+        self._models = None if models is None else Models(models, device or torch.device("cpu"))
+        self.finder = Finder(self._models)
 
     def person(
         self,
@@ -162,36 +141,92 @@ class TryOn:
             prepared = prepare_garment(pixels, given, self.finder, self._photo.largest)
         return Garment(Path(picture).stem, prepared)
 
+    def record(self, folder: Path) -> None:
+        """Record in a folder which models were used, if any."""
+        if self._models is not None:
+            self._models.record(folder)
+
+
+class TryOn:
+    """A try-on network, with the preparation of photos for it.
+
+    Attributes:
+        size: (height, width) at which the network runs, pixels.
+        sampling: how results are sampled, unless a call says otherwise.
+        person, garment: read and prepare a photo and a garment, see :class:`Preparation`.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        height: int = 512,
+        width: int = 384,
+        *,
+        sampling: SamplingConfig | None = None,
+        execution: ExecutionConfig | None = None,
+        photo: PhotoConfig | None = None,
+        models: ModelsConfig | None = None,
+    ) -> None:
+        """
+        Args:
+            checkpoint: a saved pipeline's folder, a published ``.ckpt`` or ``.safetensors`` file, or a Hugging Face
+                repository.
+            height, width: the size of the pictures with which the network was trained.
+            sampling: how results are sampled, unless a call says otherwise; None: as in the paper.
+            execution: where and how the network runs; None: in float32, on the GPU if there is one.
+            photo, models: as in :class:`Preparation`.
+
+        Raises:
+            InputError: the checkpoint cannot be read.
+            UsageError: the size, the sampler or the device is not allowed.
+        """
+        execution = execution or ExecutionConfig()
+        self.sampling = sampling or SamplingConfig()
+        self.size = height, width
+        self.pipeline: TryOnPipeline = load(checkpoint, getattr(torch, execution.dtype))
+        self.pipeline.require_size(height, width)
+        use_scheduler(self.pipeline, self.sampling.scheduler)
+        self.pipeline.set_progress_bar_config(disable=True)
+        place(self.pipeline, execution)
+        preparation = Preparation(photo, models, self.pipeline.device)
+        self.person, self.garment = preparation.person, preparation.garment
+
     def __call__(
         self,
         person: Person,
         garment: Garment,
         *,
-        seed: int = 0,
-        steps: int = SamplingConfig.steps,
-        guidance: float = SamplingConfig.guidance,
+        seed: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
         progress: Progress | None = None,
     ) -> Result:
         """Dress the person in the garment.
 
         Args:
-            seed: seed for the noise; the noise depends on seed, person and garment alone.
-            steps: number of sampling steps.
-            guidance: strength of classifier-free guidance.
+            seed: seed for the noise, which depends on seed, person and garment alone. steps: number of sampling steps.
+                guidance: strength of classifier-free guidance. None: as in :attr:`sampling`.
             progress: is called after each step; it may raise, which ends the sampling.
 
         Raises:
             InputError: the person has no DensePose, or the result is NaN or infinite.
             UsageError: the sampler does not allow this number of steps.
         """
-        batch = self._batch(person, garment)
+        asked = {"seed": seed, "steps": steps, "guidance": guidance}
+        used = replace(self.sampling, **{key: value for key, value in asked.items() if value is not None})
         generated = generate(
-            self.pipeline, batch, seed, steps, guidance, progress=None if progress is None else _reporting(progress)
+            self.pipeline,
+            self._batch(person, garment),
+            used.seed,
+            used.steps,
+            used.guidance,
+            used.start,
+            used.paste_back,
+            progress=None if progress is None else _reporting(progress),
         )[0]
-        prepared = person.prepared
-        paint = resized_mask(prepared.mask, self.size)
-        picture = prepared.framing.undo(generated, person.photo[:, :, :3], paint)
-        return Result(self, person, garment, picture, generated, seed, steps, guidance)
+        paint = resized_mask(person.prepared.mask, self.size) if used.paste_back else np.full(self.size, 255, np.uint8)
+        picture = person.prepared.framing.undo(generated, person.photo[:, :, :3], paint)
+        return Result(self, person, garment, picture, generated, used)
 
     def _batch(self, person: Person, garment: Garment, image: np.ndarray | None = None) -> TryOnBatch:
         """A batch of one item.
@@ -227,7 +262,7 @@ class TryOn:
         """
         batch = self._batch(result.person, result.garment, result.generated)
         layers = self.pipeline.network().hooked_layers("all")
-        return mean_maps(self.pipeline, batch, points, layers, TIMESTEPS, result.seed)
+        return mean_maps(self.pipeline, batch, points, layers, TIMESTEPS, result.sampling.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +272,7 @@ class Result:
     Attributes:
         picture: (height, width, 3) uint8 in the photo's own size and frame.
         generated: (h, w, 3) uint8 at the network's size, framed as the network sees the photo.
+        sampling: how it was sampled.
     """
 
     tryon: TryOn
@@ -244,9 +280,12 @@ class Result:
     garment: Garment
     picture: np.ndarray
     generated: np.ndarray
-    seed: int
-    steps: int
-    guidance: float
+    sampling: SamplingConfig
+
+    def framed(self) -> np.ndarray:
+        """The part of ``picture`` that the network sees, in the size of the framed photo."""
+        framing = self.person.prepared.framing
+        return framing.apply(self.picture, border_colour(self.picture))
 
     def looked_at(self, x: float, y: float) -> np.ndarray:
         """Where a point of the result looks on the garment.

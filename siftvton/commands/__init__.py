@@ -19,6 +19,7 @@ NAMES = (
     "preprocess_sift",
     "train",
     "infer",
+    "tryon",
     "evaluate",
     "check_data",
     "convert_checkpoint",

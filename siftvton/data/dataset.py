@@ -230,9 +230,9 @@ def item_of(pictures: ItemPictures, pair: Pair, key: Key = (0, 0)) -> TryOnItem:
         densepose=_signed(pictures.densepose),
         keep_mask=1 - _share(pictures.paint_mask),
         garment=garment,
-        garment_224=functional.interpolate(
-            garment[None], size=(CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True
-        )[0],
+        garment_224=functional.interpolate(garment[None], size=(CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True)[
+            0
+        ],
         worn_mask=None if pictures.worn_mask is None else _share(pictures.worn_mask),
         matches=inside(pictures.matches),
         pair=pair,
