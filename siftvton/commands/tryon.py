@@ -1,6 +1,6 @@
 """Try one garment on one person: ``python scripts/tryon.py person=photo.jpg garment=garment.jpg key=value …``"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +97,8 @@ def tryon(config: TryOnOne) -> str:
     if config.preview:
         return "\n".join([f"{output / 'sheet.png'}: is the mask right?", *remarks])
 
-    dresser = TryOn(config.checkpoint, *config.data.size, sampling=config, execution=config.execution)
+    sampling = SamplingConfig(**{entry.name: getattr(config, entry.name) for entry in fields(SamplingConfig)})
+    dresser = TryOn(config.checkpoint, *config.data.size, sampling=sampling, execution=config.execution)
     found: list[Result] = []
     lines = []
     for seed in range(config.seed, config.seed + config.results):
