@@ -16,6 +16,7 @@ from siftvton.locks import only_writer
 from siftvton.options import require_ranges
 
 NAMES = (
+    "prepare",
     "preprocess_sift",
     "train",
     "infer",

@@ -71,35 +71,30 @@ def listed_pairs(path: Path) -> dict[Pair, str]:
             raise InputError(f"{place}: {found!r} is not two file names; write 'person.jpg garment.jpg'")
         pair = Pair(*names)
         for name in names:
-            _check_name(name, place)
+            if trouble := name_trouble(name):
+                raise InputError(f"{place}: {name!r:.80} {trouble}; rename the file")
         pairs.setdefault(pair, place)
     if not pairs:
         raise InputError(f"{path}: contains no pair; write one 'person.jpg garment.jpg' on each line")
     return pairs
 
 
-def _check_name(name: str, place: str) -> None:
-    """Refuse a name that some file system does not allow, or that contains invisible characters.
-
-    Raises:
-        InputError: the name is refused; the message says where it is listed.
-    """
-    trouble = None
+def name_trouble(name: str) -> str | None:
+    """Return why some file system does not allow a file name, or why it cannot be seen; None if it is fine."""
     if not name.isprintable():
-        trouble = f"has an invisible character (U+{ord(next(c for c in name if not c.isprintable())):04X})"
-    elif "\\" in name:
-        trouble = "has a backslash (list names without their folders)"
-    elif Path(name).stem.endswith((".", " ")):
-        trouble = "has a dot before its suffix, which Windows drops"
-    elif name.partition(".")[0].casefold() in DEVICES:
-        trouble = "is the name of a device on Windows"
-    elif len(os.fsencode(Path(name).stem)) + len(MATCHES_ENDING) > LONGEST_NAME:
-        trouble = "is too long"
-    if trouble:
-        raise InputError(f"{place}: {name!r:.80} {trouble}; rename the file")
+        return f"has an invisible character (U+{ord(next(c for c in name if not c.isprintable())):04X})"
+    if "\\" in name:
+        return "has a backslash (list names without their folders)"
+    if Path(name).stem.endswith((".", " ")):
+        return "has a dot before its suffix, which Windows drops"
+    if name.partition(".")[0].casefold() in DEVICES:
+        return "is the name of a device on Windows"
+    if len(os.fsencode(Path(name).stem)) + len(MATCHES_ENDING) > LONGEST_NAME:
+        return "is too long"
+    return None
 
 
-def _key(name: str) -> str:
+def name_key(name: str) -> str:
     """Return a name in the form that file systems may compare: without case, and with accents in one encoding."""
     return unicodedata.normalize("NFC", name).casefold()
 
@@ -132,7 +127,7 @@ def require_unique_names(listed: Mapping[Pair, str]) -> list[Pair]:
             (ids, pair.garment_id, pair.garment_id),
             (results, f"{pair.person} {pair.garment}", pair.result_id),
         ):
-            other, before = seen.setdefault(_key(name), (owner, place))
+            other, before = seen.setdefault(name_key(name), (owner, place))
             if other != owner:
                 what = "result name" if seen is results else "name if suffix and case are ignored"
                 raise InputError(f"{place}: {owner} and {other} ({before}) have the same {what}; rename one")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from siftvton.options import option
+from siftvton.options import LARGEST_SIDE, option
 from siftvton.prepare.published import DENSEPOSE, DETECTOR, PARSING, POSE
 
 
@@ -37,3 +37,32 @@ class ModelsConfig:
     densepose_sha256: str | None = option(
         None, "SHA-256 of another `densepose` file to allow; that file can run code, so you must trust it; null: none"
     )
+
+
+@dataclass
+class PhotoConfig:
+    framing: str = option(
+        "crop",
+        "how a photo with other proportions is framed; crop: cut off as much as possible without cutting the person; "
+        "pad: keep all of it and add space",
+        choices=("crop", "pad"),
+    )
+    height: int = option(
+        1024, "height in pixels of the largest prepared picture; smaller ones are not enlarged", minimum=64,
+        maximum=LARGEST_SIDE,
+    )  # fmt: skip
+    width: int = option(
+        768, "width in pixels of the largest prepared picture; with height, it gives the proportions", minimum=48,
+        maximum=LARGEST_SIDE,
+    )  # fmt: skip
+    parsing_labels: str = option(
+        "auto",
+        "numbers of the labels in your parsing pictures; auto: recognise them where this is certain, else take CIHP's, "
+        "which VITON-HD uses",
+        choices=("auto", "cihp", "lip", "atr"),
+    )
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """(height, width) of the largest prepared picture, pixels."""
+        return self.height, self.width

@@ -206,7 +206,7 @@ def box_of(white: np.ndarray) -> Rectangle | None:
 
 
 def border_pixels(picture: np.ndarray) -> np.ndarray:
-    """Return the (N, 3) outermost pixels of a picture."""
+    """Return the outermost pixels of (height, width[, channels]) as (N[, channels]); those of corners occur twice."""
     return np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
 
 

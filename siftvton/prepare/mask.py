@@ -120,7 +120,7 @@ def agnostic_mask(
         if person_mask is not None:
             painted &= _grown(person_mask > 0, body.r)
     if not painted.any():
-        raise InputError(f"the mask is empty, since the person's torso is outside the photo; {WHOLE_PHOTO}")
+        raise InputError(f"the mask is empty: the torso is outside the photo, or where no person is; {WHOLE_PHOTO}")
     return AgnosticMask(painted.astype(np.uint8) * 255, tuple(_remarks(body, parsing, person_mask)))
 
 
@@ -287,8 +287,8 @@ def _torso_corners(joints: Joints) -> list[np.ndarray]:
 
 
 def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
-    return cv2.dilate(mask.astype(np.uint8), disc) > 0
+    """Return a boolean mask with everything that is at most ``pixels`` away from it."""
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= pixels
 
 
 def _words(name: str) -> str:

@@ -240,6 +240,11 @@ def test_joints_without_a_mask_are_refused_in_one_line(
     assert "; " in str(caught.value)  # what to do
 
 
+def test_a_person_s_mask_elsewhere_is_refused(joints: Joints) -> None:
+    with pytest.raises(InputError, match="the mask is empty"):
+        agnostic_mask(joints, None, SIZE, np.zeros(SIZE, np.uint8))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -12,8 +12,8 @@ from siftvton.prepare.config import ModelsConfig
 from siftvton.prepare.joints import Joints
 from siftvton.prepare.models import densepose, detector, files, parsing, pose
 from siftvton.prepare.models.densepose import Program
-from siftvton.prepare.models.detector import Box
 from siftvton.prepare.models.transformers_model import Loaded
+from siftvton.prepare.rendering import Box
 
 AnyModel = TypeVar("AnyModel", Loaded, Program)
 

@@ -16,15 +16,13 @@ import numpy as np
 import torch
 import torchvision  # noqa: F401, it registers operators that the program calls
 from torch import Tensor
-from torch.nn import functional
 from torchvision.ops import box_iou
 
 from siftvton.errors import InputError
 from siftvton.files import read_bytes
-from siftvton.prepare.models.detector import Box
 from siftvton.prepare.models.files import ModelFiles, broken, find
-from siftvton.prepare.models.large_photos import enlarged, limited
 from siftvton.prepare.published import DENSEPOSE, DENSEPOSE_SHA256
+from siftvton.prepare.rendering import Box, part_labels
 
 PARTS = 25  # the background and 24 body parts
 SIDE = 512  # pixels; the program works best with persons of about this height
@@ -85,32 +83,9 @@ def densepose(program: Program, photo: np.ndarray, box: Box) -> np.ndarray:
             "DensePose finds no person where the detector finds one; use a photo that shows the whole body"
         )
     best = int(overlaps.argmax())
-    found = boxes[best].numpy() / scale + offset
-    return part_labels(coarse[best], fine[best], found, photo.shape[:2])
-
-
-def part_labels(coarse: Tensor, fine: Tensor, box: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """The body part with the largest value of the fine segmentation, where the coarse one shows a person.
-
-    Args:
-        coarse, fine: (2 or 15, h, w) and (25, h, w), which fill the box.
-        box: (4,) left, top, right and bottom edge in the photo.
-        size: (height, width) of the photo.
-
-    Returns:
-        (height, width) uint8, 0 outside the box.
-    """
-    left, top = (int(edge) for edge in box[:2])  # detectron2 also rounds down
-    width, height = (max(1, int(side)) for side in box[2:] - box[:2])
-    coarse, fine = (
-        functional.interpolate(maps[None], limited((height, width)), mode="bilinear", align_corners=False)[0]
-        for maps in (coarse, fine)
-    )
-    inside = (fine.argmax(dim=0) * (coarse.argmax(dim=0) > 0)).numpy().astype(np.uint8)
-    labels = np.zeros(size, np.uint8)
-    place = labels[top : top + height, left : left + width]
-    place[:] = enlarged(inside, (height, width))[: place.shape[0], : place.shape[1]]
-    return labels
+    left, top, right, bottom = (boxes[best].numpy() / scale + offset).tolist()
+    height, width = photo.shape[:2]
+    return part_labels(coarse[best].numpy(), fine[best].numpy(), (left, top, right, bottom), (height, width))
 
 
 def _around(photo: np.ndarray, box: Box) -> tuple[np.ndarray, tuple[int, int]]:

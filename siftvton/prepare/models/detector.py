@@ -7,8 +7,7 @@ from transformers import RTDetrForObjectDetection, RTDetrImageProcessor
 from siftvton.errors import InputError
 from siftvton.prepare.models.files import broken
 from siftvton.prepare.models.transformers_model import Loaded, load
-
-Box = tuple[float, float, float, float]  # left, top, right and bottom edge in pixels
+from siftvton.prepare.rendering import Box
 
 LEAST_SCORE = 0.5
 
@@ -20,7 +19,7 @@ def load_detector(source: str | None, device: torch.device) -> Loaded:
         InputError: also if none of the model's classes is a person.
     """
     model = load("detector", source, RTDetrForObjectDetection, RTDetrImageProcessor, device)
-    if "person" not in model.network.config.label2id:
+    if _person(model) is None:
         raise InputError(f"{model.files.key}: none of its classes is called person; give a model trained on COCO")
     return model
 
@@ -39,8 +38,7 @@ def person_boxes(model: Loaded, photo: np.ndarray) -> list[Box]:
         (found,) = model.processor.post_process_object_detection(
             outputs, threshold=LEAST_SCORE, target_sizes=[(height, width)]
         )
-    person = model.network.config.label2id["person"]
-    boxes = found["boxes"][found["labels"] == person].cpu().double().numpy()  #     (persons, 4)
+    boxes = found["boxes"][found["labels"] == _person(model)].cpu().double().numpy()  #     (persons, 4)
     boxes = boxes.clip(0, [width, height, width, height])
     sides = boxes[:, 2:] - boxes[:, :2]
     boxes = boxes[(sides >= 1).all(axis=1)]
@@ -48,3 +46,8 @@ def person_boxes(model: Loaded, photo: np.ndarray) -> list[Box]:
     return [
         (left, top, right, bottom) for left, top, right, bottom in boxes[np.argsort(-areas, kind="stable")].tolist()
     ]
+
+
+def _person(model: Loaded) -> int | None:
+    """The number of the class of persons."""
+    return next((number for number, name in model.network.config.id2label.items() if name == "person"), None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import constants
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from siftvton.errors import InputError, first_line
@@ -18,7 +19,10 @@ from siftvton.weight_files import require_regular, shown
 RECORD = "models.json"
 
 # What the libraries raise for a file, or a configuration beside it, that is damaged or of another model.
-_BROKEN = (OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, ImportError, SafetensorError)
+_BROKEN = (
+    *(OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, ImportError, ArithmeticError),
+    *(SafetensorError, StrictDataclassError),
+)
 
 
 class MissingModelError(InputError):

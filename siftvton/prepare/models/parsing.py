@@ -1,5 +1,6 @@
 """Clothes and skin: SegFormer with ATR's labels, returned in CIHP's numbers."""
 
+import cv2
 import numpy as np
 import torch
 from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
@@ -7,7 +8,6 @@ from transformers import SegformerForSemanticSegmentation, SegformerImageProcess
 from siftvton.errors import InputError
 from siftvton.prepare.labels import to_cihp
 from siftvton.prepare.models.files import broken
-from siftvton.prepare.models.large_photos import enlarged, limited
 from siftvton.prepare.models.transformers_model import Loaded, load
 from siftvton.weight_files import shown
 
@@ -15,6 +15,9 @@ ATR = (
     *("background", "hat", "hair", "sunglasses", "upper-clothes", "skirt", "pants", "dress", "belt"),
     *("left-shoe", "right-shoe", "face", "left-leg", "right-leg", "left-arm", "right-arm", "bag", "scarf"),
 )
+# Pixels. The network's own map has at most a few hundred a side. In a larger photo, labels of this size are enlarged:
+# 18 maps of a 40-megapixel photo would take 3 GB.
+LONGEST = 2048
 
 
 def load_parsing(source: str | None, device: torch.device) -> Loaded:
@@ -40,10 +43,11 @@ def parsing(model: Loaded, photo: np.ndarray) -> np.ndarray:
     Args:
         photo: (height, width, 3) uint8, red first.
     """
-    size = photo.shape[:2]
+    height, width = photo.shape[:2]
+    scale = min(1.0, LONGEST / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
     with broken(model.files, "run"):
         inputs = model.processor(photo, return_tensors="pt", input_data_format="channels_last").to(model.device)
-        (labels,) = model.processor.post_process_semantic_segmentation(
-            model.network(**inputs), target_sizes=[limited(size)]
-        )
-    return to_cihp(enlarged(labels.cpu().numpy().astype(np.uint8), size), "atr")
+        (labels,) = model.processor.post_process_semantic_segmentation(model.network(**inputs), target_sizes=[size])
+    atr = labels.cpu().numpy().astype(np.uint8)
+    return to_cihp(cv2.resize(atr, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), "atr")

@@ -6,9 +6,9 @@ from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 
 from siftvton.errors import InputError
 from siftvton.prepare.joints import Joints, from_coco17
-from siftvton.prepare.models.detector import Box
 from siftvton.prepare.models.files import broken
 from siftvton.prepare.models.transformers_model import Loaded, load
+from siftvton.prepare.rendering import Box
 
 COCO_JOINTS = 17
 LEAST_CONFIDENCE = 0.3  # the height of a joint's peak in its heat map; below it, the joint counts as missing

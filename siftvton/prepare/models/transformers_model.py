@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from siftvton.errors import InputError
 from siftvton.finite import first_not_finite
@@ -14,6 +14,7 @@ from siftvton.weight_files import read_json, shown
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 
 disable_progress_bar()  # each model is one file
+set_verbosity_error()  # otherwise a table of all tensors that do not fit is printed before the error
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tiny_models import Boxes, save_program
 from siftvton.errors import InputError
 from siftvton.files import sha256
 from siftvton.prepare.config import ModelsConfig
-from siftvton.prepare.models import Models, densepose, large_photos
+from siftvton.prepare.models import Models, densepose
 from siftvton.prepare.models.densepose import load_densepose
 
 CPU = torch.device("cpu")
@@ -71,14 +71,6 @@ def test_a_person_that_the_program_does_not_find_is_an_error_of_one_line(models:
     for photo, box in ((photo_of(PERSON, (60, 60, 60)), PERSON), (photo_of(PERSON), (0.0, 0.0, 40.0, 60.0))):
         with pytest.raises(InputError, match=r"^DensePose finds no person where the detector finds one; use a photo"):
             models.densepose(photo, box)
-
-
-def test_parts_of_a_large_photo_are_found_in_a_smaller_size(models: Models, monkeypatch):
-    whole = models.densepose(photo_of(PERSON), PERSON)
-    monkeypatch.setattr(large_photos, "LONGEST", 50)
-    small = models.densepose(photo_of(PERSON), PERSON)
-    assert (small != whole).any()
-    assert (small == whole).mean() > 0.97
 
 
 def test_an_unknown_program_is_not_run(config: ModelsConfig, monkeypatch: pytest.MonkeyPatch):

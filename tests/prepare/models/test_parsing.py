@@ -11,7 +11,7 @@ from torch.nn import functional
 from siftvton.errors import InputError
 from siftvton.prepare.config import ModelsConfig
 from siftvton.prepare.labels import to_cihp
-from siftvton.prepare.models import Models, large_photos
+from siftvton.prepare.models import Models, parsing
 from siftvton.prepare.models.parsing import ATR, load_parsing
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def test_labels_have_the_photos_size_and_cihps_numbers(config: ModelsConfig, mod
 
 def test_labels_of_a_large_photo_are_found_in_a_smaller_size(models: Models, photo: np.ndarray, monkeypatch):
     whole = models.parsing(photo)
-    monkeypatch.setattr(large_photos, "LONGEST", 100)
+    monkeypatch.setattr(parsing, "LONGEST", 100)
     small = models.parsing(photo)
     assert small.shape == (200, 90)
     assert (small != whole).any()
