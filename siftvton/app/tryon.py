@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,19 @@ class Person:
     name: str
     photo: np.ndarray
     prepared: PreparedPerson
+
+    def require_densepose(self) -> np.ndarray:
+        """Return the framed DensePose rendering.
+
+        Raises:
+            InputError: it is not known.
+        """
+        if self.prepared.densepose is None:
+            raise InputError(
+                f"{self.name}: its DensePose is not known, and the network requires it; give a DensePose rendering, or "
+                "a model that makes one (models.densepose)"
+            )
+        return self.prepared.densepose
 
     def with_mask(self, mask: np.ndarray) -> Person:
         """Return the person with another agnostic mask.
@@ -122,7 +136,7 @@ class Preparation:
         sides = {"pose": pose, "parsing": parsing, "densepose": densepose, "mask": mask, "person_mask": person_mask}
         paths = {name: Path(path) for name, path in sides.items() if path is not None}
         given = read_given(pixels, **paths, scheme=self._photo.parsing_labels)
-        with _naming(photo):
+        with self._naming(photo):
             prepared = prepare_person(pixels, given, self.finder, self._photo)
         return Person(Path(photo).stem, pixels, prepared)
 
@@ -137,9 +151,17 @@ class Preparation:
         """
         pixels = read_photo(picture)
         given = None if mask is None else read_garment_mask(mask, pixels)
-        with _naming(picture):
+        with self._naming(picture):
             prepared = prepare_garment(pixels, given, self.finder, self._photo.largest)
         return Garment(Path(picture).stem, prepared)
+
+    @contextmanager
+    def _naming(self, path: str | Path) -> Iterator[None]:
+        """Put the file's name before the message of an error, and after it why models are missing."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError("\n  ".join([f"{path}: {error}", *self.finder.missing.values()])) from error
 
     def record(self, folder: Path) -> None:
         """Record in a folder which models were used, if any."""
@@ -212,7 +234,7 @@ class TryOn:
             InputError: the person has no DensePose, or the result is NaN or infinite.
             UsageError: the sampler does not allow this number of steps.
         """
-        asked = {"seed": seed, "steps": steps, "guidance": guidance}
+        asked: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance}
         used = replace(self.sampling, **{key: value for key, value in asked.items() if value is not None})
         generated = generate(
             self.pipeline,
@@ -235,15 +257,10 @@ class TryOn:
             image: (height, width, 3) uint8 at the network's size, instead of the person's photo.
         """
         prepared = person.prepared
-        if prepared.densepose is None:
-            raise InputError(
-                f"{person.name}: has no DensePose, which the network requires; give a DensePose rendering, or the "
-                "model (models.densepose)"
-            )
         pictures = ItemPictures(
             image=resized(prepared.photo, self.size) if image is None else image,
             agnostic=resized(prepared.agnostic, self.size),
-            densepose=resized(prepared.densepose, self.size),
+            densepose=resized(person.require_densepose(), self.size),
             garment=resized(garment.prepared.picture, self.size),
             paint_mask=resized_mask(prepared.mask, self.size),
             worn_mask=None,
@@ -323,12 +340,3 @@ def _reporting(progress: Progress) -> Callable[[Iterable], Iterable]:
             progress(done, len(steps))
 
     return wrapped
-
-
-@contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
-    """Put the file's name before the message of an error."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error

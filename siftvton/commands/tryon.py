@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from siftvton.commands import Command
 from siftvton.data.config import PictureSize
-from siftvton.errors import UsageError
+from siftvton.errors import InputError, UsageError
 from siftvton.options import option
 from siftvton.prepare.config import ModelsConfig, PhotoConfig
 from siftvton.sampling.config import ExecutionConfig, SamplingConfig
@@ -97,6 +97,10 @@ def tryon(config: TryOnOne) -> str:
     if config.preview:
         return "\n".join([f"{output / 'sheet.png'}: is the mask right?", *remarks])
 
+    try:
+        person.require_densepose()
+    except InputError as error:
+        raise InputError("\n  ".join([str(error), *preparation.finder.missing.values()])) from error
     sampling = SamplingConfig(**{entry.name: getattr(config, entry.name) for entry in fields(SamplingConfig)})
     dresser = TryOn(config.checkpoint, *config.data.size, sampling=sampling, execution=config.execution)
     found: list[Result] = []
