@@ -20,6 +20,7 @@ NAMES = (
     "preprocess_sift",
     "train",
     "infer",
+    "tryon",
     "evaluate",
     "check_data",
     "convert_checkpoint",

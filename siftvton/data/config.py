@@ -21,15 +21,7 @@ class Data:
 
 
 @dataclass
-class SplitData(Data):
-    validation_pairs: int = option(
-        1000,
-        "least number of pairs of train_pairs.txt to hold out for validation; unused if the authors' pair lists exist "
-        "(paper §4.1)",
-        minimum=0,
-        maximum=MANY,
-    )
-    split_seed: int = option(0, "seed for the draw of the validation pairs", minimum=0, maximum=LARGEST_SEED)
+class PictureSize:
     height: int = option(
         512,
         "height of every picture in pixels; a multiple of the network's stride (64 for the full model)",
@@ -43,13 +35,25 @@ class SplitData(Data):
         maximum=LARGEST_SIDE,
     )
 
-    def open(self) -> "Layout":
-        return layout_of(self.layout, self.root, self.validation_pairs, self.split_seed)
-
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of every picture, pixels."""
         return self.height, self.width
+
+
+@dataclass
+class SplitData(PictureSize, Data):
+    validation_pairs: int = option(
+        1000,
+        "least number of pairs of train_pairs.txt to hold out for validation; unused if the authors' pair lists exist "
+        "(paper §4.1)",
+        minimum=0,
+        maximum=MANY,
+    )
+    split_seed: int = option(0, "seed for the draw of the validation pairs", minimum=0, maximum=LARGEST_SEED)
+
+    def open(self) -> "Layout":
+        return layout_of(self.layout, self.root, self.validation_pairs, self.split_seed)
 
 
 @dataclass

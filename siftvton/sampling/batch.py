@@ -1,5 +1,7 @@
 """Sampling of a batch of try-on items, each with its own noise."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import torch
 
@@ -16,8 +18,12 @@ def generate(
     guidance: float,
     start: str = "agnostic",
     paste_back: bool = True,
+    progress: Callable[[Iterable], Iterable] | None = None,
 ) -> list[np.ndarray]:
     """Sample a batch; the noise of each image is keyed by (seed, person, garment).
+
+    Args:
+        progress: wraps the iterable of timesteps, as tqdm does; None: the pipeline's own progress bar.
 
     Returns:
         The results, (height, width, 3) uint8 each.
@@ -39,6 +45,7 @@ def generate(
             guidance=guidance,
             start=start,
             paste_back=paste_back,
+            progress=progress,
         )
     except NotFiniteError as error:
         names = [batch.pair[image].result_id for image in error.images]

@@ -4,7 +4,7 @@ Letters: B images, H × W pixels, h × w latent cells.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -125,6 +125,7 @@ class TryOnPipeline(DiffusionPipeline):
         guidance: float = 1.5,
         start: str = "agnostic",
         paste_back: bool = True,
+        progress: Callable[[Iterable], Iterable] | None = None,
     ) -> Tensor:
         """Dress the persons of a batch.
 
@@ -137,6 +138,7 @@ class TryOnPipeline(DiffusionPipeline):
             guidance: ε = ε_u + guidance·(ε_c − ε_u); with 1 there is no unconditional pass.
             start: ``agnostic``, the noised latent of the agnostic image; or ``noise``.
             paste_back: copy the photo's pixels where the keep-mask is 1, and blend on its soft edge.
+            progress: wraps the iterable of timesteps, as tqdm does; None: the pipeline's own progress bar.
 
         Returns:
             (B, 3, H, W) uint8.
@@ -181,7 +183,8 @@ class TryOnPipeline(DiffusionPipeline):
             return conditional, bare
 
         with token_constant(self.garment_encoder, self.unet):
-            latents = guided_sampling(self.scheduler, predict, noise, steps, guidance, generators, self.progress_bar)
+            shown = progress or self.progress_bar
+            latents = guided_sampling(self.scheduler, predict, noise, steps, guidance, generators, shown)
         decoded = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample.float()
         failed = not_finite(decoded)
         result = decoded.clamp(-1, 1)
