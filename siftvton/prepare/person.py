@@ -112,7 +112,7 @@ def _person(photo: np.ndarray, given: GivenSides, finder: Finder) -> tuple[Joint
         joints = largest(given.persons)
         return joints, _box_around(joints, photo), _several(len(given.persons))
     if given.mask is not None and given.densepose is not None:
-        return None, box_of(given.densepose.any(axis=2)), []
+        return None, box_of(np.any(given.densepose, axis=2)), []
     boxes = finder.persons(photo)
     if boxes == [] and given.mask is None:
         raise InputError("shows no person; use a photo of one person from head to hips")
