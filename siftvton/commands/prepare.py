@@ -62,6 +62,7 @@ def prepare(config: Prepare) -> str:
 
     config = replace(config, input=os.path.abspath(config.input))
     sources, output = open_sources(config.input, config.layout), Path(config.output)
+    models = Models(config.models, device_of(config.device))
     if _claim(config, sources, output) and any(vars(config.models).values()):
         print(f"Models that are fetched when they are needed, and their licences:\n\n{licences()}\n", flush=True)
     save_configuration(config, output / CONFIGURATION)
@@ -70,7 +71,6 @@ def prepare(config: Prepare) -> str:
 
     layout = layout_of("vitonhd", output)
     store = Store(layout.split(sources.split))
-    models = Models(config.models, device_of(config.device))
     finder = Finder(models)
     try:
         batch = prepare_folder(sources, store, finder, config, config.models, config.strict)

@@ -30,8 +30,8 @@ class ModelsConfig:
     )
     densepose: str | None = option(
         DENSEPOSE.source,
-        "TorchScript file of DensePose that finds the body's parts: a file, or hf://owner/name@revision/file on the "
-        "Hugging Face hub; null: none",
+        "TorchScript file of DensePose that finds the body's parts: the path of a file, or "
+        "hf://owner/name@revision/file on the Hugging Face hub; null: none",
         path=True,
     )
     densepose_sha256: str | None = option(

@@ -103,7 +103,7 @@ def _settings(kind: str, item: Item, photos: PhotoConfig, models: ModelsConfig) 
     """Return the settings that change an item: how it is framed, and the sources of the models that it may need."""
     given, asked = item.sides, []
     if kind == GARMENT:
-        asked = ["detector", "parsing"]
+        asked = [] if GARMENT_MASK in given else ["detector", "parsing"]
     else:
         if POSE not in given:
             asked += ["detector"] if AGNOSTIC_MASK in given else ["detector", "pose"]

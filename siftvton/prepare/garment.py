@@ -66,28 +66,25 @@ def prepare_garment(
     Raises:
         InputError: the garment cannot be told from its background, or is worn. The message names no file.
     """
-    given = mask is not None
-    if mask is None and picture.shape[2] == 4 and not is_white(picture[:, :, 3]).all():
-        mask = picture[:, :, 3]
+    opacity = picture[:, :, 3] if picture.shape[2] == 4 and not is_white(picture[:, :, 3]).all() else None
     longest = MORE * max(largest)
     picture = _shrunk(on_white(picture), longest)
-    worn = finder is not None and _is_worn(picture, finder)
-    if worn and not given:
+    if mask is None and finder is not None and _is_worn(picture, finder):
         raise InputError(f"shows a person; {REMEDY}, or its mask (cloth-mask)")
+    mask = opacity if mask is None else mask
     garment = _found(picture) if mask is None else is_white(_shrunk(mask, longest))
     box, grey = box_of(garment), garment.astype(np.uint8) * 255
     if box is None or garment.mean() < SMALLEST_GARMENT:
         raise InputError(f"shows no garment (the mask is white in {garment.mean():.1%} of the picture); {REMEDY}")
     for fault in garment_faults(picture, garment_mask=grey):
         raise fault.of(Path(fault.kind))
-    remarks = [*([f"the garment's picture shows a person; {REMEDY}"] if worn else []), *_cut_off(garment)]
     left, top, right, bottom = box
     space = MARGIN * max(right - left, bottom - top)
     framing = Framing.around(picture.shape[:2], (left - space, top - space, right + space, bottom + space), largest)
     return PreparedGarment(
         framing.apply(picture, border_colour(picture)),
         is_white(framing.apply(grey, 0)).astype(np.uint8) * 255,
-        tuple(remarks),
+        tuple(_cut_off(garment)),
     )
 
 

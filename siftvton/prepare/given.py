@@ -90,7 +90,8 @@ def read_photo(path: str | Path) -> np.ndarray:
     """
     image = decoded(path, COLOUR_MODES, "RGB (three 8-bit channels)")
     has_transparency = image.mode.endswith("A") or "transparency" in image.info
-    return np.asarray(image.convert("RGBA" if has_transparency else "RGB"))
+    mode = "RGBA" if has_transparency else "RGB"
+    return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def read_mask(path: str | Path) -> np.ndarray:

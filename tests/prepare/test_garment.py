@@ -173,11 +173,10 @@ def test_a_garment_worn_by_a_person_is_refused():
         prepare_garment(made, finder=Finder(Worn(0.1)))  # type: ignore[arg-type]
 
 
-def test_a_given_mask_of_a_worn_garment_is_used_with_a_remark():
+def test_a_worn_garment_with_a_mask_of_its_own_is_used():
     area = shirt()
     prepared = prepare_garment(picture(area), area * np.uint8(255), Finder(Worn(0.1)))  # type: ignore[arg-type]
     np.testing.assert_array_equal(prepared.mask > 0, area)
-    assert prepared.remarks[0].startswith("the garment's picture shows a person; give a picture of the garment alone")
 
 
 @pytest.mark.parametrize("models", [Worn(0.1, persons=0), Worn(0.01), None])
