@@ -78,7 +78,7 @@ class EncodedDataset(Dataset[TryOnItem]):
         path = self.folder / RECORD
         if is_file(path) and read_json(path) != record:
             raise UsageError(
-                f"data.encoded={self.folder}: holds items of another size or of another autoencoder; use another "
+                f"data.cache_latents={self.folder}: holds items of another size or of another autoencoder; use another "
                 "folder, or delete this one"
             )
         write_json(path, record)

@@ -91,8 +91,8 @@ class _Run:
             self.inner.enable_gradient_checkpointing()
         self.vae.requires_grad_(False).to(accelerator.device)
         self.items: Dataset[TryOnItem] = self.dataset
-        if config.data.encoded:
-            self.items = encoded = EncodedDataset(self.dataset, Path(config.data.encoded))
+        if config.data.cache_latents:
+            self.items = encoded = EncodedDataset(self.dataset, Path(config.data.cache_latents))
             on_main(lambda: encoded.claim(self.vae))
             with errors_shared():
                 encoded.encode(self.vae, accelerator, settings.batch_size)

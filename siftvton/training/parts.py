@@ -24,10 +24,10 @@ def training_set(config: Train) -> TryOnDataset:
         UsageError: the pairs are both augmented and encoded once.
     """
     data = config.data
-    if data.encoded and data.augment:
+    if data.cache_latents and data.augment:
         raise UsageError(
-            "data.encoded is not allowed with data.augment=true, because an augmented picture is new in every epoch; "
-            "set data.augment=false, or data.encoded=null"
+            "data.cache_latents is not allowed with data.augment=true, because an augmented picture is new in every epoch; "
+            "set data.augment=false, or data.cache_latents=null"
         )
     split = data.open().split("train")
     matches = None

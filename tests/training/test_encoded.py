@@ -21,7 +21,7 @@ def encoded(configuration, tmp_path: Path):
     def build(output: str, folder: str | None = "encoded", supervision=None, **settings):
         config = configuration(output, supervision, **settings)
         path = None if folder is None else str(tmp_path / folder)
-        return replace(config, data=replace(config.data, augment=False, encoded=path))
+        return replace(config, data=replace(config.data, augment=False, cache_latents=path))
 
     return build
 
