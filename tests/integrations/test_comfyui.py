@@ -21,7 +21,7 @@ from siftvton.correspondence.regions import PART_COLOURS
 from siftvton.drawing import with_attention
 from siftvton.draws import numpy_generator
 from siftvton.errors import InputError
-from siftvton.files import write_image
+from siftvton.files import sha256, write_image
 from siftvton.prepare.published import PUBLISHED
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.loading import save
@@ -300,21 +300,26 @@ def test_the_mask_of_a_person_can_be_given_again(comfy, pictures, framing: str):
     assert np.array_equal(first.prepared.mask, second.prepared.mask)
 
 
-def test_a_pose_and_a_parsing_file_draw_the_mask(comfy, tmp_path: Path):
+def drawn_person(folder: Path) -> tuple[np.ndarray, dict[str, Path]]:
+    """A photo of 256×192 pixels, also written to ``person.png``, and the files of its joints and labels."""
     joints = {
         0: (96, 40), 1: (96, 64), 2: (70, 66), 3: (60, 108), 4: (56, 150),
         5: (122, 66), 6: (132, 108), 7: (136, 150), 9: (82, 150), 12: (110, 150),
     }  # fmt: skip
     flat = [float(value) for number in range(25) for value in (*joints.get(number, (0, 0)), 1.0)]
-    (tmp_path / "pose.json").write_text(json.dumps({"people": [{"pose_keypoints_2d": flat}]}))
+    paths = {"pose": folder / "pose.json", "parsing": folder / "parsing.png"}
+    paths["pose"].write_text(json.dumps({"people": [{"pose_keypoints_2d": flat}]}))
     labels = np.zeros((256, 192), np.uint8)
     labels[20:56, 84:108], labels[60:160, 64:128] = 13, 5  # CIHP's face and upper clothes
-    write_image(tmp_path / "parsing.png", labels)
+    write_image(paths["parsing"], labels)
     photo = numpy_generator(0, "photo").integers(0, 256, (256, 192, 3), dtype=np.uint8)
-    write_image(tmp_path / "person.png", photo)
+    write_image(folder / "person.png", photo)
+    return photo, paths
 
+
+def test_a_pose_and_a_parsing_file_draw_the_mask(comfy, tmp_path: Path):
+    photo, paths = drawn_person(tmp_path)
     node = comfy.nodes["SiftvtonPreparePerson"]
-    paths = {"pose": tmp_path / "pose.json", "parsing": tmp_path / "parsing.png"}
     typed = {name: f" {path}" for name, path in paths.items()}
     person, _, mask, remarks = node().prepare(as_image(photo), "crop", **typed)
     expected = Preparation().person(tmp_path / "person.png", **paths)
@@ -324,7 +329,7 @@ def test_a_pose_and_a_parsing_file_draw_the_mask(comfy, tmp_path: Path):
     assert remarks == "\n".join(expected.prepared.remarks)
 
     unchanged = node.IS_CHANGED(photo=None, framing="crop", **typed)
-    write_image(tmp_path / "parsing.png", labels[::-1])
+    write_image(paths["parsing"], np.zeros((256, 192), np.uint8))
     assert node.IS_CHANGED(photo=None, framing="crop", **typed) != unchanged
     assert node.IS_CHANGED(photo=None, framing="crop") == node.IS_CHANGED(photo=None, framing="pad")
 
@@ -371,32 +376,53 @@ def test_a_picture_or_mask_of_the_wrong_form_is_refused_in_one_sentence(comfy, p
     assert "is not in DensePose's colours" in sentence(prepare, photo, "crop", mask=mask, densepose=viridis)
 
 
-def test_what_is_missing_is_said_with_the_reason_in_one_sentence(comfy, pictures, workflow):
-    load = comfy.nodes["SiftvtonLoadModels"]().load
-    sources = {name: f"/no/such/{name}" for name in ("detector", "pose", "parsing", "densepose")}
-    (models,) = load(**sources, densepose_sha256="", device="cpu")
-    prepare = comfy.nodes["SiftvtonPreparePerson"]().prepare
-    photo, mask = as_image(pictures["person.jpg"]), as_image(pictures["mask.png"])[..., 0]
-    said = sentence(prepare, photo, "crop", models=models)
+NO_MODELS = {"detector": "", "pose": "", "parsing": "", "densepose": "", "densepose_sha256": "", "device": ""}
+
+
+def test_what_is_missing_is_said_with_the_reason_in_one_sentence(comfy, pictures):
+    (models,) = comfy.nodes["SiftvtonLoadModels"]().load(**NO_MODELS)
+    said = sentence(
+        comfy.nodes["SiftvtonPreparePerson"]().prepare, as_image(pictures["person.jpg"]), "crop", models=models
+    )
     assert said.startswith("photo: its joints are not known; give ")
-    assert "models.detector=/no/such/detector: no such file" in said
-    assert "models.pose=/no/such/pose: no such file" in said
+    assert "; models.pose=null: there is no model that finds joints" in said
     assert "\n" not in said
 
-    person, _, _, remarks = prepare(photo, "crop", mask=mask, models=models)
-    assert "models.densepose=/no/such/densepose: no such file" in remarks
+
+def test_a_person_without_densepose_can_be_looked_at_but_not_dressed(comfy, pictures, workflow):
+    photo, mask = as_image(pictures["person.jpg"]), as_image(pictures["mask.png"])[..., 0]
+    person, agnostic, *_ = comfy.nodes["SiftvtonPreparePerson"]().prepare(photo, "crop", mask=mask)
+    assert agnostic.shape == (1, 214, 160, 3)  # nothing tells where the person is, so the whole photo is framed
     (network,) = executed({"5": workflow["5"]}, comfy.nodes)["5"]
     garment, *_ = comfy.nodes["SiftvtonPrepareGarment"]().prepare(as_image(pictures["garment.jpg"]))
     run = comfy.nodes["SiftvtonTryOn"]().run
     assert "its DensePose is not known" in sentence(run, network, person, garment, 0, 2, 1.5)
 
 
-def test_a_model_with_an_empty_source_is_not_used(comfy, pictures):
-    (models,) = comfy.nodes["SiftvtonLoadModels"]().load("", "", "", "", "", "")
-    said = sentence(
-        comfy.nodes["SiftvtonPreparePerson"]().prepare, as_image(pictures["person.jpg"]), "crop", models=models
-    )
-    assert "models.pose=null: there is no model that finds joints" in said
+@pytest.mark.parametrize("part", ["detector", "pose", "parsing", "densepose"])
+def test_each_model_comes_from_its_own_input(comfy, tmp_path: Path, part: str):
+    (models,) = comfy.nodes["SiftvtonLoadModels"]().load(**NO_MODELS | {part: "/no/such/file"})
+    photo, paths = drawn_person(tmp_path)
+    given = {"pose": str(paths["pose"])} if part in ("parsing", "densepose") else {}
+    try:
+        said = comfy.nodes["SiftvtonPreparePerson"]().prepare(as_image(photo), "crop", models=models, **given)[-1]
+    except InputError as error:
+        said = str(error)
+    assert f"models.{part}=/no/such/file: no such file" in said
+
+
+def test_a_densepose_file_is_run_only_if_its_digest_is_given(comfy, pictures, tmp_path: Path):
+    file = tmp_path / "any.torchscript"
+    file.write_bytes(b"no program")
+    photo, mask = as_image(pictures["person.jpg"]), as_image(pictures["mask.png"])[..., 0]
+    said = []
+    for digest in ("", sha256(file)):
+        sources = NO_MODELS | {"densepose": str(file), "densepose_sha256": digest}
+        (models,) = comfy.nodes["SiftvtonLoadModels"]().load(**sources)
+        said.append(comfy.nodes["SiftvtonPreparePerson"]().prepare(photo, "crop", mask=mask, models=models)[-1])
+    assert f"models.densepose_sha256={sha256(file)}" in said[0]
+    assert "cannot be" in said[1]
+    assert "sha256" not in said[1]
 
 
 def test_a_network_or_a_device_that_does_not_exist_is_refused_in_one_sentence(comfy):
