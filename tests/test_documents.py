@@ -20,7 +20,14 @@ from siftvton.toy.world.write import write_world
 ROOT = Path(__file__).parents[1]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for pattern in ("*.md", "docs/**/*.md", "data/*.md", "checkpoints/*.md", "checkpoints/toy/*.md")
+    for pattern in (
+        "*.md",
+        "docs/**/*.md",
+        "data/*.md",
+        "checkpoints/*.md",
+        "checkpoints/toy/*.md",
+        "integrations/*/*.md",
+    )
     for path in sorted(ROOT.glob(pattern))
 }
 README = PAGES["README.md"]

@@ -23,7 +23,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy, so that nothing is left in the checkout."""
     copy, built = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "siftvton", "configs", "checkpoints"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "siftvton", "configs", "checkpoints", "integrations"):
         source = CHECKOUT / name
         run("cp", "-r", source, copy, cwd=copy)
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", built, copy, cwd=copy)
@@ -64,7 +64,7 @@ def test_the_wheel_holds_every_package_the_configurations_and_the_toy_weights(wh
     weights = (CHECKOUT / "checkpoints" / "toy").rglob("*.safetensors")
     expected |= {f"siftvton/{path.relative_to(CHECKOUT)}" for path in weights}
     assert expected <= held
-    assert not [name for name in held if name.startswith(("tests", "siftvton/checkpoints/README"))]
+    assert not [name for name in held if name.startswith(("tests", "integrations", "siftvton/checkpoints/README"))]
 
 
 def test_a_wheel_works_outside_the_checkout(environment: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from siftvton.prepare.config import ModelsConfig, PhotoConfig
 from siftvton.prepare.finder import Finder
 from siftvton.prepare.framing import border_colour
 from siftvton.prepare.garment import PreparedGarment, prepare_garment
-from siftvton.prepare.given import read_garment_mask, read_given, read_photo
+from siftvton.prepare.given import GivenSides, read_garment_mask, read_given, read_photo
 from siftvton.prepare.mask import agnostic_picture
 from siftvton.prepare.models import Models
 from siftvton.prepare.person import PreparedPerson, prepare_person
@@ -98,16 +98,19 @@ class Preparation:
     """
 
     def __init__(
-        self, photo: PhotoConfig | None = None, models: ModelsConfig | None = None, device: torch.device | None = None
+        self,
+        photo: PhotoConfig | None = None,
+        models: ModelsConfig | Models | None = None,
+        device: torch.device | None = None,
     ) -> None:
         """
         Args:
             photo: how photos are framed; None: as VITON-HD's.
             models: the models that find what is not given; None: none, so all side files must be given.
-            device: where the models run; None: the CPU.
+            device: where the models of a ModelsConfig run; None: the CPU.
         """
         self._photo = photo or PhotoConfig()
-        self._models = None if models is None else Models(models, device or torch.device("cpu"))
+        self._models = Models(models, device or torch.device("cpu")) if isinstance(models, ModelsConfig) else models
         self.finder = Finder(self._models)
 
     def person(
@@ -136,9 +139,22 @@ class Preparation:
         sides = {"pose": pose, "parsing": parsing, "densepose": densepose, "mask": mask, "person_mask": person_mask}
         paths = {name: Path(path) for name, path in sides.items() if path is not None}
         given = read_given(pixels, **paths, scheme=self._photo.parsing_labels)
-        with self._naming(photo):
+        return self.person_of(pixels, given, Path(photo).stem, photo)
+
+    def person_of(self, pixels: np.ndarray, given: GivenSides, name: str, source: str | Path | None = None) -> Person:
+        """Prepare a photo that is in memory; what is not given is found by the models.
+
+        Args:
+            pixels: (height, width, 3) or, with opacity, (height, width, 4) uint8, red first.
+            name: see :class:`Person`.
+            source: where the photo comes from, for messages; None: the name.
+
+        Raises:
+            InputError: the photo cannot be prepared.
+        """
+        with self._naming(source or name):
             prepared = prepare_person(pixels, given, self.finder, self._photo)
-        return Person(Path(photo).stem, pixels, prepared)
+        return Person(name, pixels, prepared)
 
     def garment(self, picture: str | Path, *, mask: str | Path | None = None) -> Garment:
         """Read and prepare the picture of a flat garment.
@@ -151,17 +167,32 @@ class Preparation:
         """
         pixels = read_photo(picture)
         given = None if mask is None else read_garment_mask(mask, pixels)
-        with self._naming(picture):
-            prepared = prepare_garment(pixels, given, self.finder, self._photo.largest)
-        return Garment(Path(picture).stem, prepared)
+        return self.garment_of(pixels, given, Path(picture).stem, picture)
+
+    def garment_of(
+        self, pixels: np.ndarray, mask: np.ndarray | None, name: str, source: str | Path | None = None
+    ) -> Garment:
+        """Prepare the picture of a flat garment that is in memory.
+
+        Args:
+            pixels, source: as for :meth:`person_of`.
+            mask: (height, width) uint8, 255 on the garment; None: it is found by the opacity or the background.
+            name: see :class:`Garment`.
+
+        Raises:
+            InputError: the picture shows no flat garment.
+        """
+        with self._naming(source or name):
+            prepared = prepare_garment(pixels, mask, self.finder, self._photo.largest)
+        return Garment(name, prepared)
 
     @contextmanager
-    def _naming(self, path: str | Path) -> Iterator[None]:
-        """Put the file's name before the message of an error, and after it why models are missing."""
+    def _naming(self, source: str | Path) -> Iterator[None]:
+        """Put the picture's source before the message of an error, and after it why models are missing."""
         try:
             yield
         except InputError as error:
-            raise InputError("\n  ".join([f"{path}: {error}", *self.finder.missing.values()])) from error
+            raise InputError("\n  ".join([f"{source}: {error}", *self.finder.missing.values()])) from error
 
     def record(self, folder: Path) -> None:
         """Record in a folder which models were used, if any."""

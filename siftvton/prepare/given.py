@@ -100,10 +100,37 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises:
         InputError: also if nothing in it is white.
     """
-    white = is_white(read_grey(path))
+    return white_mask(read_grey(path), path)
+
+
+def white_mask(grey: np.ndarray, source: str | Path) -> np.ndarray:
+    """Return a mask of the same size as its grey levels (height, width) uint8: 255 where they are white, else 0.
+
+    Args:
+        source: where the levels come from, for the message.
+
+    Raises:
+        InputError: nothing is white.
+    """
+    white = is_white(grey)
     if not white.any():
-        raise InputError(f"{path}: has no white region; scale its levels to 0 and 255, or make it again")
+        raise InputError(f"{source}: has no white region; scale its levels to 0 and 255, or make it again")
     return white.astype(np.uint8) * 255
+
+
+def paint_mask(grey: np.ndarray, source: str | Path) -> np.ndarray:
+    """Return an agnostic mask; arguments and result as for :func:`white_mask`.
+
+    Raises:
+        InputError: nothing is white, or most of the border is.
+    """
+    mask = white_mask(grey, source)
+    if is_white(border_pixels(mask)).mean() > 0.5 and not is_white(mask).all():
+        raise InputError(
+            f"{source}: is white along most of its border, so it seems to have the wrong polarity; white means the "
+            "region to paint: invert the mask"
+        )
+    return mask
 
 
 def read_garment_mask(path: str | Path, picture: np.ndarray) -> np.ndarray:
@@ -112,15 +139,16 @@ def read_garment_mask(path: str | Path, picture: np.ndarray) -> np.ndarray:
     Raises:
         InputError: also if it has other proportions than the picture.
     """
-    return _fitted(read_mask(path), picture, Path(path), "garment picture")
+    return fitted(read_mask(path), picture, path, "garment picture")
 
 
-def _read(path: Path | None, photo: np.ndarray, read: Callable[[Path], np.ndarray]) -> np.ndarray | None:
-    return None if path is None else _fitted(read(path), photo, path, "photo")
-
-
-def _fitted(side: np.ndarray, picture: np.ndarray, path: Path, name: str) -> np.ndarray:
+def fitted(side: np.ndarray, picture: np.ndarray, source: str | Path, name: str) -> np.ndarray:
     """Resize a side picture to its picture's size, by nearest pixels.
+
+    Args:
+        side, picture: (height, width[, channels]) uint8.
+        source: where the side picture comes from, for the message.
+        name: what the picture is, for the message.
 
     Raises:
         InputError: their proportions differ.
@@ -130,15 +158,19 @@ def _fitted(side: np.ndarray, picture: np.ndarray, path: Path, name: str) -> np.
         return side
     if proportions_differ(side, height, width):
         raise InputError(
-            f"{path}: has different proportions from its {name} (it is {size_text(side)}, the {name} is "
+            f"{source}: has different proportions from its {name} (it is {size_text(side)}, the {name} is "
             f"{size_text(picture)}, height × width); make it again from this {name}"
         )
     return cv2.resize(side, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
+def _read(path: Path | None, photo: np.ndarray, read: Callable[[Path], np.ndarray]) -> np.ndarray | None:
+    return None if path is None else fitted(read(path), photo, path, "photo")
+
+
 def _read_parsing(path: Path, photo: np.ndarray, scheme: str, persons: tuple[Joints, ...] | None) -> np.ndarray:
     """Read a parsing picture as labels in CIHP's numbers."""
-    labels = _fitted(read_labels(path), photo, path, "photo")
+    labels = fitted(read_labels(path), photo, path, "photo")
     if scheme == "auto":
         scheme = guess_scheme(labels, largest(persons) if persons else None) or "cihp"
     try:
@@ -148,13 +180,7 @@ def _read_parsing(path: Path, photo: np.ndarray, scheme: str, persons: tuple[Joi
 
 
 def _read_agnostic_mask(path: Path) -> np.ndarray:
-    mask = read_mask(path)
-    if is_white(border_pixels(mask)).mean() > 0.5 and not is_white(mask).all():
-        raise InputError(
-            f"{path}: is white along most of its border, so it seems to have the wrong polarity; white means the "
-            "region to paint: invert the mask"
-        )
-    return mask
+    return paint_mask(read_grey(path), path)
 
 
 def _read_joints(path: Path, photo: np.ndarray) -> tuple[Joints, ...]:
