@@ -29,7 +29,7 @@ from siftvton.evaluation.attention_maps import mean_maps
 from siftvton.prepare.config import ModelsConfig, PhotoConfig
 from siftvton.prepare.finder import Finder
 from siftvton.prepare.framing import border_colour
-from siftvton.prepare.garment import PreparedGarment, prepare_garment
+from siftvton.prepare.garment import PreparedGarment, on_white, prepare_garment
 from siftvton.prepare.given import GivenSides, read_garment_mask, read_given, read_photo
 from siftvton.prepare.mask import agnostic_picture
 from siftvton.prepare.models import Models
@@ -51,7 +51,7 @@ class Person:
 
     Attributes:
         name: tells persons apart; the noise of a result depends on it.
-        photo: (height, width, 3) uint8, the whole photo.
+        photo: (height, width, 3) uint8, the whole photo; transparent pixels are white.
         prepared: what the network gets, framed.
     """
 
@@ -154,7 +154,7 @@ class Preparation:
         """
         with self._naming(source or name):
             prepared = prepare_person(pixels, given, self.finder, self._photo)
-        return Person(name, pixels, prepared)
+        return Person(name, on_white(pixels), prepared)
 
     def garment(self, picture: str | Path, *, mask: str | Path | None = None) -> Garment:
         """Read and prepare the picture of a flat garment.
@@ -278,7 +278,7 @@ class TryOn:
             progress=None if progress is None else _reporting(progress),
         )[0]
         paint = resized_mask(person.prepared.mask, self.size) if used.paste_back else np.full(self.size, 255, np.uint8)
-        picture = person.prepared.framing.undo(generated, person.photo[:, :, :3], paint)
+        picture = person.prepared.framing.undo(generated, person.photo, paint)
         return Result(self, person, garment, picture, generated, used)
 
     def _batch(self, person: Person, garment: Garment, image: np.ndarray | None = None) -> TryOnBatch:

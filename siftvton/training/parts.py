@@ -26,8 +26,8 @@ def training_set(config: Train) -> TryOnDataset:
     data = config.data
     if data.cache_latents and data.augment:
         raise UsageError(
-            "data.cache_latents is not allowed with data.augment=true, because an augmented picture is new in every epoch; "
-            "set data.augment=false, or data.cache_latents=null"
+            "data.cache_latents is not allowed with data.augment=true, because an augmented picture is new in every "
+            "epoch; set data.augment=false, or data.cache_latents=null"
         )
     split = data.open().split("train")
     matches = None

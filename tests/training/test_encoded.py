@@ -79,7 +79,7 @@ def test_a_folder_of_another_size_or_with_augmentation_is_refused(encoded, tmp_p
     config = encoded("other", updates=1)
     with pytest.raises(UsageError, match="holds items of another size or of another autoencoder"):
         run(replace(config, data=replace(config.data, height=32, width=32)))
-    with pytest.raises(UsageError, match=r"data\.encoded is not allowed with data\.augment=true"):
+    with pytest.raises(UsageError, match=r"data\.cache_latents is not allowed with data\.augment=true"):
         run(replace(config, data=replace(config.data, augment=True)))
 
 
