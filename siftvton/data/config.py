@@ -91,6 +91,12 @@ class PictureData(SplitData):
 @dataclass
 class TrainData(MatchesFrame, PictureData):
     matches: str | None = option(None, "folder of match files; null: <root>/train/sift_matching", path=True)
+    encoded: str | None = option(
+        None,
+        "folder in which each training pair is kept with its latents, so that its files are decoded and encoded only "
+        "once; requires augment=false; several runs can share it; null: encode in every epoch",
+        path=True,
+    )
 
 
 @dataclass

@@ -45,6 +45,8 @@ class TryOnItem:
         matches: between ``image`` and ``garment``, in their pixels, all inside; empty if no matches are read.
         pair: the file names.
         key: the epoch and the index, which determined the random draws.
+        posteriors: (4, 2, c, h, w) float32, means and deviations of the encoded pictures in the order of
+            ``siftvton.model.inputs.ENCODED``; None: the pictures are encoded when they are needed.
     """
 
     image: Tensor
@@ -57,6 +59,7 @@ class TryOnItem:
     matches: Correspondences
     pair: Pair
     key: Key
+    posteriors: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,7 @@ class TryOnBatch:
     matches: list[Correspondences]
     pair: list[Pair]
     key: list[Key]
+    posteriors: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pair)
@@ -96,7 +100,7 @@ def collate(items: Sequence[TryOnItem]) -> TryOnBatch:
     for name, values in columns.items():
         if isinstance(values[0], Tensor):
             columns[name] = torch.stack(values)
-        elif name == "worn_mask":
+        elif values[0] is None:
             columns[name] = None
     return TryOnBatch(**columns)
 
@@ -166,25 +170,11 @@ class TryOnDataset(Dataset[TryOnItem]):
         """
         epoch, index = (0, key) if isinstance(key, int) else key
         pair = self.pairs[index]
-        pictures = self._read(pair)
+        pictures = self.read(pair)
         if self.augmented:
             generator = torch_generator(self.seed, epoch, index, "augmentation")
             pictures = augment(pictures, AugmentationDraws.draw(generator))
-        garment = _signed(pictures.garment)
-        return TryOnItem(
-            image=_signed(pictures.image),
-            agnostic=_signed(pictures.agnostic),
-            densepose=_signed(pictures.densepose),
-            keep_mask=1 - _share(pictures.paint_mask),
-            garment=garment,
-            garment_224=functional.interpolate(
-                garment[None], size=(CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True
-            )[0],
-            worn_mask=None if pictures.worn_mask is None else _share(pictures.worn_mask),
-            matches=inside(pictures.matches),
-            pair=pair,
-            key=(epoch, index),
-        )
+        return item_of(pictures, pair, (epoch, index))
 
     def require_files(self) -> None:
         """Check that every file exists, before hours of work depend on it.
@@ -192,10 +182,9 @@ class TryOnDataset(Dataset[TryOnItem]):
         Raises:
             InputError: files are missing; the message names the first and counts the others.
         """
-        person_kinds = (*PERSON_KINDS, WORN_MASK) if self.worn_mask else PERSON_KINDS
         missing = []
         for pair in self.pairs:
-            wanted = [(kind, pair.person) for kind in person_kinds] + [(GARMENT, pair.garment)]
+            wanted = [(kind, pair.person) for kind in self.person_kinds] + [(GARMENT, pair.garment)]
             missing += [
                 self.split.candidates(kind, name)[0] for kind, name in wanted if self.split.find(kind, name) is None
             ]
@@ -205,10 +194,18 @@ class TryOnDataset(Dataset[TryOnItem]):
             more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
             raise InputError(f"{missing[0]}{more}: no such file; scripts/check_data.py lists all missing files")
 
-    def _read(self, pair: Pair) -> ItemPictures:
-        """Read the item's files, check that they fit each other, and resize them to the training size."""
-        kinds = (*PERSON_KINDS, WORN_MASK) if self.worn_mask else PERSON_KINDS
-        path = {kind: self.split.require(kind, pair.person) for kind in kinds}
+    @property
+    def person_kinds(self) -> tuple[str, ...]:
+        """The kinds of files that are read for a person."""
+        return (*PERSON_KINDS, WORN_MASK) if self.worn_mask else PERSON_KINDS
+
+    def read(self, pair: Pair) -> ItemPictures:
+        """Read a pair's files, check that they fit each other, and resize them to the training size.
+
+        Raises:
+            InputError: a file is missing or wrong.
+        """
+        path = {kind: self.split.require(kind, pair.person) for kind in self.person_kinds}
         image, agnostic = read_image(path[IMAGE]), read_image(path[AGNOSTIC])
         densepose, mask = read_densepose(path[DENSEPOSE]), read_grey(path[AGNOSTIC_MASK])
         worn = read_grey(path[WORN_MASK]) if self.worn_mask else None
@@ -219,27 +216,49 @@ class TryOnDataset(Dataset[TryOnItem]):
             if not fault.remark:
                 raise fault.of(path[fault.kind])
         return ItemPictures(
-            image=self._resized(image),
-            agnostic=self._resized(agnostic),
-            densepose=self._resized(densepose),
-            garment=self._resized(garment),
-            paint_mask=self._resized_mask(mask),
-            worn_mask=None if worn is None else self._resized_mask(worn),
-            matches=self._read_matches(pair.person),
+            image=resized(image, self.size),
+            agnostic=resized(agnostic, self.size),
+            densepose=resized(densepose, self.size),
+            garment=resized(garment, self.size),
+            paint_mask=resized_mask(mask, self.size),
+            worn_mask=None if worn is None else resized_mask(worn, self.size),
+            matches=self.read_matches(pair.person),
         )
 
-    def _read_matches(self, person: str) -> Correspondences:
+    def read_matches(self, person: str) -> Correspondences:
         """Read matches, round them in their own frame and then map them to the training size (as published)."""
         if self.matches is None:
             return Correspondences.empty(self.size)
         return read_matches(matches_path(self.matches, person), self.matches_frame).rounded().resized(self.size)
 
-    def _resized(self, picture: np.ndarray) -> np.ndarray:
-        return cv2.resize(picture, (self.size[1], self.size[0]), interpolation=cv2.INTER_LINEAR)
 
-    def _resized_mask(self, grey: np.ndarray) -> np.ndarray:
-        """Threshold a mask to black and white at its own size, then resize it, so that its edges are soft."""
-        return self._resized(is_white(grey).astype(np.uint8) * 255)
+def item_of(pictures: ItemPictures, pair: Pair, key: Key = (0, 0)) -> TryOnItem:
+    """Make an item of pictures that have the network's size."""
+    garment = _signed(pictures.garment)
+    return TryOnItem(
+        image=_signed(pictures.image),
+        agnostic=_signed(pictures.agnostic),
+        densepose=_signed(pictures.densepose),
+        keep_mask=1 - _share(pictures.paint_mask),
+        garment=garment,
+        garment_224=functional.interpolate(garment[None], size=(CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True)[
+            0
+        ],
+        worn_mask=None if pictures.worn_mask is None else _share(pictures.worn_mask),
+        matches=inside(pictures.matches),
+        pair=pair,
+        key=key,
+    )
+
+
+def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a picture to (height, width), bilinear."""
+    return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def resized_mask(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Threshold a mask to black and white at its own size, then resize it, so that its edges are soft."""
+    return resized(is_white(grey).astype(np.uint8) * 255, size)
 
 
 def _signed(picture: np.ndarray) -> Tensor:

@@ -28,7 +28,9 @@ def scheduler(prediction_type: str = "epsilon") -> PNDMScheduler:
     )
 
 
-def autoencoder(channels: list[int], blocks_per_level: int, norm_groups: int) -> AutoencoderKL:
+def autoencoder(
+    channels: list[int], blocks_per_level: int, norm_groups: int, latent_channels: int = 4
+) -> AutoencoderKL:
     """Stable Diffusion's autoencoder at the given sizes; each level except the last halves the picture."""
     return AutoencoderKL(
         block_out_channels=tuple(channels),
@@ -36,7 +38,7 @@ def autoencoder(channels: list[int], blocks_per_level: int, norm_groups: int) ->
         norm_num_groups=norm_groups,
         down_block_types=("DownEncoderBlock2D",) * len(channels),
         up_block_types=("UpDecoderBlock2D",) * len(channels),
-        latent_channels=4,
+        latent_channels=latent_channels,
         sample_size=SAMPLE_SIZE,
         scaling_factor=0.18215,
     )
@@ -49,11 +51,15 @@ def full_autoencoder() -> AutoencoderKL:
 
 def full_parts() -> dict[str, Any]:
     """The parts of the published model, by their names in the pipeline, without the scheduler."""
-    return {"vae": full_autoencoder(), **network_parts(ModelConfig())}
+    vae = full_autoencoder()
+    return {"vae": vae, **network_parts(ModelConfig(), vae.config.latent_channels)}
 
 
-def network_parts(sizes: ModelConfig) -> dict[str, Any]:
+def network_parts(sizes: ModelConfig, latent_channels: int = 4) -> dict[str, Any]:
     """All parts except the autoencoder and the scheduler, by their names in the pipeline.
+
+    Args:
+        latent_channels: those of the autoencoder.
 
     Raises:
         UsageError: the sizes do not fit each other.
@@ -72,6 +78,8 @@ def network_parts(sizes: ModelConfig) -> dict[str, Any]:
             f"model.image_heads={sizes.image_heads}"
         )
     shared = {
+        "in_channels": 3 * latent_channels + 1,  # noisy, agnostic and DensePose latent, and the keep-mask
+        "latent_channels": latent_channels,
         "channels": sizes.channels,
         "blocks_per_level": sizes.blocks_per_level,
         "heads": sizes.heads,

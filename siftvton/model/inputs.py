@@ -17,6 +17,7 @@ from siftvton.draws import torch_generator
 # Mean and standard deviation of CLIP's pixels (Radford et al. 2021, the paper's [24]), in RGB order, on [0, 1].
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+ENCODED = ("image", "agnostic", "densepose", "garment")  # the pictures of an item that the network sees as latents
 
 
 def draw_latents(vae: AutoencoderKL, pictures: Tensor, generators: Sequence[Generator]) -> Tensor:
@@ -28,9 +29,23 @@ def draw_latents(vae: AutoencoderKL, pictures: Tensor, generators: Sequence[Gene
     Returns:
         (B, 4, h, w) float32.
     """
-    posterior = vae.encode(pictures.to(vae.dtype)).latent_dist
-    noise = draw_noise(posterior.mean, generators)
-    return (posterior.mean.float() + posterior.std.float() * noise) * vae.config.scaling_factor
+    return _drawn(posterior(vae, pictures), vae, generators)
+
+
+def posterior(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+    """Encode pictures (B, 3, H, W) in [−1, 1]; returns (B, 2, 4, h, w) float32, means and standard deviations."""
+    found = vae.encode(pictures.to(vae.dtype)).latent_dist
+    return torch.stack([found.mean.float(), found.std.float()], dim=1)
+
+
+def posteriors(vae: AutoencoderKL, batch: TryOnBatch) -> Tensor:
+    """Encode the pictures ``ENCODED`` of a batch; returns (B, 4, 2, 4, h, w) as :func:`posterior`."""
+    return torch.stack([posterior(vae, getattr(batch, name)) for name in ENCODED], dim=1)
+
+
+def _drawn(encoded: Tensor, vae: AutoencoderKL, generators: Sequence[Generator]) -> Tensor:
+    mean, deviation = encoded.unbind(dim=1)
+    return (mean + deviation * draw_noise(mean, generators)) * vae.config.scaling_factor
 
 
 def draw_noise(like: Tensor, generators: Sequence[Generator]) -> Tensor:
@@ -87,10 +102,8 @@ def noised_at(
     """Noise a batch to given timesteps (B,); each image's latents and noise come from its own generator."""
     timestep, conditioned = (values.to(batch.image.device) for values in (timestep, conditioned))
     with torch.no_grad():
-        latent, agnostic, densepose, garment = (
-            draw_latents(vae, pictures, generators)
-            for pictures in (batch.image, batch.agnostic, batch.densepose, batch.garment)
-        )
+        encoded = posteriors(vae, batch) if batch.posteriors is None else batch.posteriors
+        latent, agnostic, densepose, garment = (_drawn(each, vae, generators) for each in encoded.unbind(dim=1))
     noise = draw_noise(latent, generators)
     noisy = scheduler.add_noise(latent, noise, timestep)
     keep_mask = keep_mask_at(batch.keep_mask, latent.shape[-2:])  #                   (B, 1, h, w)

@@ -109,7 +109,9 @@ def attention_total_variation(
     return result
 
 
-def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float, prediction_type: str = "epsilon") -> Tensor:
+def min_snr_weight(
+    alphas_cumprod: Tensor, timesteps: Tensor, gamma: float | None, prediction_type: str = "epsilon"
+) -> Tensor:
     """ω(t) of Eq. 3, min-SNR (Hang et al. 2023, the paper's [9]), with SNR = ᾱ/(1 − ᾱ).
 
     The weight is min(SNR, γ)/SNR for the error of ε, and min(SNR, γ)/(SNR + 1) for the error of v. Both weight the
@@ -118,12 +120,15 @@ def min_snr_weight(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float, pred
     Args:
         alphas_cumprod: (T,) ᾱ of the noise schedule.
         timesteps: (B,).
+        gamma: None: the weight is 1 everywhere.
         prediction_type: ``epsilon`` or ``v_prediction``.
 
     Returns:
         (B,).
     """
     alpha = alphas_cumprod.to(timesteps.device)[timesteps]
+    if gamma is None:
+        return torch.ones_like(alpha)
     snr = alpha / (1 - alpha)
     return snr.clamp(max=gamma) / (snr + 1 if prediction_type == "v_prediction" else snr)
 

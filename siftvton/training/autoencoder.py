@@ -204,7 +204,9 @@ def _untrained(config: TrainAutoencoder) -> AutoencoderKL:
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(config.seed, "weights"))
         try:
-            vae = build.autoencoder(config.channels, config.blocks_per_level, config.norm_groups)
+            vae = build.autoencoder(
+                config.channels, config.blocks_per_level, config.norm_groups, config.latent_channels
+            )
         except ValueError as error:
             raise UsageError(f"channels={config.channels} norm_groups={config.norm_groups}: {error}") from error
     with torch.no_grad():

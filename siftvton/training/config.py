@@ -72,7 +72,12 @@ class OptimisationConfig:
         minimum=0,
         maximum=1,
     )
-    min_snr_gamma: float = option(5.0, "γ of the min-SNR weighting of the diffusion loss", minimum=0, maximum=1e12)
+    min_snr_gamma: float | None = option(
+        5.0,
+        "γ of the min-SNR weighting of the diffusion loss; null: the error has the same weight at every timestep",
+        minimum=0,
+        maximum=1e12,
+    )
     dropout: float = option(
         0.1, "share of images that are trained without garment and image context", minimum=0, maximum=1
     )
@@ -146,6 +151,9 @@ class TrainAutoencoder:
         "number of channels in each level, finest level first; each level but the last halves height and width",
         minimum=1,
         maximum=16384,
+    )
+    latent_channels: int = option(
+        4, "channels of the latent; the first three hold the cells' mean colours", minimum=3, maximum=64
     )
     blocks_per_level: int = option(1, "number of residual blocks in each level", minimum=1, maximum=64)
     norm_groups: int = option(8, "number of groups in group normalisation", minimum=1, maximum=4096)

@@ -10,10 +10,10 @@ import torch
 from accelerate.utils import gather_object
 from diffusers.training_utils import EMAModel
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from siftvton.data.dataset import TryOnBatch, collate
+from siftvton.data.dataset import TryOnBatch, TryOnItem, collate
 from siftvton.devices import errors_shared, on_main
 from siftvton.errors import DivergedError, InputError
 from siftvton.files import read_image
@@ -26,6 +26,7 @@ from siftvton.settings import save_configuration
 from siftvton.training import checkpoints, identity, records
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
+from siftvton.training.encoded import EncodedDataset
 from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
 from siftvton.training.identity import Identity, RunData
 from siftvton.training.launch import accelerator_of
@@ -89,6 +90,12 @@ class _Run:
         if settings.gradient_checkpointing:
             self.inner.enable_gradient_checkpointing()
         self.vae.requires_grad_(False).to(accelerator.device)
+        self.items: Dataset[TryOnItem] = self.dataset
+        if config.data.encoded:
+            self.items = encoded = EncodedDataset(self.dataset, Path(config.data.encoded))
+            on_main(lambda: encoded.claim(self.vae))
+            with errors_shared():
+                encoded.encode(self.vae, accelerator, settings.batch_size)
         self.trained = select_trainable(self.inner, settings.trainable)
         optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
@@ -143,7 +150,7 @@ class _Run:
         start, stop = self.progress.update * self.images, self.updates * self.images
         return self.accelerator.prepare(
             DataLoader(
-                self.dataset,
+                self.items,
                 batch_size=self.config.train.batch_size,
                 sampler=StreamSampler(len(self.dataset), self.config.train.seed, start, stop),
                 collate_fn=collate,

@@ -21,8 +21,14 @@ def training_set(config: Train) -> TryOnDataset:
 
     Raises:
         InputError: a file is missing.
+        UsageError: the pairs are both augmented and encoded once.
     """
     data = config.data
+    if data.encoded and data.augment:
+        raise UsageError(
+            "data.encoded is not allowed with data.augment=true, because an augmented picture is new in every epoch; "
+            "set data.augment=false, or data.encoded=null"
+        )
     split = data.open().split("train")
     matches = None
     if config.supervision.weight:
@@ -57,10 +63,10 @@ def model_parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMSchedul
             "model.autoencoder=null is not allowed without model.pretrained; set model.autoencoder to the folder of a "
             "trained autoencoder (scripts/train_autoencoder.py makes one), or model.pretrained to weights to start from"
         )
+    vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(config.train.seed, "weights"))
-        network = TryOnNetwork(**build.network_parts(config.model))
-    vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
+        network = TryOnNetwork(**build.network_parts(config.model, vae.config.latent_channels))
     return vae, network, build.scheduler(config.model.prediction_type)
 
 

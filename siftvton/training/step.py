@@ -92,7 +92,7 @@ def step_losses(
     batch: TryOnBatch,
     inputs: Noised,
     supervision: SupervisionConfig,
-    min_snr_gamma: float,
+    min_snr_gamma: float | None,
 ) -> Iterator[StepLosses]:
     """Run the network and yield Eq. 3 for each image; run the backward pass inside the block.
 
