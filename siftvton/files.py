@@ -342,3 +342,17 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     assert encodes, f"no picture for {path}"
     with written_whole(path) as beside:
         beside.write_bytes(content.tobytes())
+
+
+def write_labels(path: str | Path, labels: np.ndarray, colours: np.ndarray) -> None:
+    """Write a label map as a palette PNG, which :func:`read_labels` reads.
+
+    Args:
+        path: the file.
+        labels: (height, width) uint8.
+        colours: (up to 256, 3) uint8, red first, the colour of each label.
+    """
+    image = Image.fromarray(labels)
+    image.putpalette(colours.tobytes())
+    with written_whole(path) as beside:
+        image.save(beside, format="PNG")

@@ -25,6 +25,7 @@ from siftvton.files import (
     sha256,
     write_image,
     write_json,
+    write_labels,
     write_text,
     written_whole,
 )
@@ -133,6 +134,16 @@ def test_labels_are_indices_levels_or_red(tmp_path: Path) -> None:
     Image.fromarray(np.stack([labels, labels + 50, labels + 90], axis=2)).save(tmp_path / "colour.png")
     for name in ("palette.png", "grey.png", "colour.png"):
         np.testing.assert_array_equal(read_labels(tmp_path / name), labels)
+
+
+def test_written_labels_are_a_palette_in_their_colours(tmp_path: Path) -> None:
+    labels = np.arange(12, dtype=np.uint8).reshape(4, 3) % 5
+    colours = np.random.default_rng(0).integers(0, 256, (5, 3), dtype=np.uint8)
+    write_labels(tmp_path / "a.png", labels, colours)
+    image = Image.open(tmp_path / "a.png")
+    assert image.mode == "P"
+    np.testing.assert_array_equal(np.asarray(image.convert("RGB")), colours[labels])
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), labels)
 
 
 def test_truncated_pictures_are_refused(tmp_path: Path) -> None:

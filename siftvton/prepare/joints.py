@@ -80,6 +80,14 @@ def from_coco17(array: np.ndarray, least_confidence: float) -> Joints:
     return _present(array, COCO_17, array[:, 2] >= least_confidence)
 
 
+def openpose(joints: Joints) -> dict[str, Any]:
+    """Return the content of an OpenPose file in BODY_25 form with one person; a missing joint is at (0, 0)."""
+    rows = np.zeros((25, 3))
+    for name, (x, y) in joints.points.items():
+        rows[BODY_25[name]] = x, y, 1
+    return {"version": 1.3, "people": [{"pose_keypoints_2d": rows.round(3).ravel().tolist()}]}
+
+
 def largest(persons: Sequence[Joints]) -> Joints:
     """Return the person whose joints span the largest box."""
     assert persons, "there is no person to choose"

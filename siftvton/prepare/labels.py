@@ -19,6 +19,15 @@ _CIHP_NAMES = (
     *("left_shoe", "right_shoe"),
 )
 CIHP = {name: number for number, name in enumerate(_CIHP_NAMES)}
+# (20, 3) the colours in which CIHP's and VITON-HD's files show the labels, red first.
+CIHP_COLOURS = np.array(
+    [
+        *((0, 0, 0), (128, 0, 0), (254, 0, 0), (0, 85, 0), (169, 0, 51), (254, 85, 0), (0, 0, 85), (0, 119, 220)),
+        *((85, 85, 0), (0, 85, 85), (85, 51, 0), (52, 86, 128), (0, 128, 0), (0, 0, 254), (51, 169, 220)),
+        *((0, 254, 254), (85, 254, 169), (169, 254, 85), (254, 254, 0), (254, 169, 0)),
+    ],
+    np.uint8,
+)
 # The CIHP label of each label of a scheme, in the scheme's order.
 _CIHP_OF = {
     "cihp": _CIHP_NAMES,

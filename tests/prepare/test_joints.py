@@ -15,6 +15,7 @@ from siftvton.prepare.joints import (
     from_coco17,
     from_coco18,
     largest,
+    openpose,
     read_openpose,
 )
 
@@ -104,6 +105,11 @@ def test_the_largest_person_spans_the_largest_box() -> None:
 def test_openpose_files_are_read_by_their_number_of_joints(tmp_path: Path, order: list[str]) -> None:
     path = written(tmp_path / "a_keypoints.json", people(rows(order), 3 * rows(order)))
     assert read_openpose(path) == [Joints(PLACES), Joints(PLACES).moved(lambda places: 3 * places)]
+
+
+def test_written_joints_read_back(tmp_path: Path) -> None:
+    joints = Joints({name: place for name, place in PLACES.items() if name != "left_knee"})
+    assert read_openpose(written(tmp_path / "a_keypoints.json", openpose(joints))) == [joints]
 
 
 def test_dresscode_s_file_is_read(tmp_path: Path) -> None:

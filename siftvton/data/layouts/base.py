@@ -18,6 +18,8 @@ GARMENT = "cloth"
 GARMENT_MASK = "cloth-mask"
 GARMENT_PARSING = "cloth_parse-bytedance"
 WORN_MASK = "gt_cloth_warped_mask"
+PARSING = "image-parse-v3"
+POSE = "openpose_json"
 MATCHES = "sift_matching"
 
 SPLITS = ("train", "validation", "test")

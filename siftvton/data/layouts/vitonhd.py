@@ -10,7 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from siftvton.data.layouts.base import AGNOSTIC_MASK, GARMENT_PARSING, IMAGE, MATCHES, Layout, Split
+from siftvton.data.layouts.base import (
+    AGNOSTIC_MASK,
+    GARMENT_PARSING,
+    IMAGE,
+    MATCHES,
+    PARSING,
+    POSE,
+    Layout,
+    Split,
+)
 from siftvton.data.match_folder import matches_path
 from siftvton.data.pairs import Pair, listed_pairs, read_pairs, require_unique_names
 from siftvton.draws import numpy_generator
@@ -23,6 +32,7 @@ AUTHORS_LISTS = {
     "test": "siftvton_test_pairs.txt",
 }
 MASK_ENDING = "_mask"  # end of an agnostic mask's name, before the suffix
+POSE_ENDING = "_keypoints"  # end of OpenPose's names, before .json
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG", ".WEBP")
 
 
@@ -74,10 +84,12 @@ class VitonHDSplit(Split):
         stem = Path(file_name).stem
         if kind == MATCHES:
             return [matches_path(self.matches, file_name)]
+        if kind == POSE:
+            return [self.folder / kind / f"{stem}{POSE_ENDING}.json"]
         if kind == AGNOSTIC_MASK:
             stem, usual = f"{stem}{MASK_ENDING}", f"{stem}{MASK_ENDING}.png"
         else:
-            usual = f"{stem}.png" if kind == GARMENT_PARSING else file_name
+            usual = f"{stem}.png" if kind in (GARMENT_PARSING, PARSING) else file_name
         others = [] if kind == IMAGE else [f"{stem}{suffix}" for suffix in PICTURE_SUFFIXES]
         return [self.folder / kind / name for name in dict.fromkeys([usual, *others])]
 
