@@ -1,13 +1,18 @@
 """Try garments on persons: ``python scripts/infer.py --config configs/vitonhd.yaml key=value …``"""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from siftvton.commands import Command
 from siftvton.data.config import HeldOutData
 from siftvton.errors import InputError, UsageError
 from siftvton.options import MANY, option
 from siftvton.sampling.config import ExecutionConfig, SamplingConfig
+
+if TYPE_CHECKING:
+    from siftvton.data.dataset import TryOnDataset
 
 
 @dataclass
@@ -39,13 +44,18 @@ class Infer(SamplingConfig):
 
 
 SAME_RESULT = ("device", "compile", "channels_last", "vae_slicing", "offload")  # keys that change results by rounding
+SAVED = "infer.yaml"  # file in the output folder: the configuration of the results
 WEIGHTS = "weights.sha256"  # file in the output folder: the digest of the weights that made the results
 
 
-def infer(config: Infer) -> str:
+def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = None) -> str:
     """Write ``<person id>_<garment id>.<format>`` for each pair; skip pairs that already have a whole picture.
 
     Several processes share the list. An error of one process ends all of them.
+
+    Args:
+        config: the configuration.
+        dataset_type: makes the items, with the arguments of ``TryOnDataset``; None: ``TryOnDataset``.
 
     Returns:
         The number of pictures and their folder; empty in all processes but the main one.
@@ -69,11 +79,11 @@ def infer(config: Infer) -> str:
     state = process_state()
     output, (height, width) = Path(config.output), config.data.size
     results = Results(output, config.format, config.data.size)
-    digest = on_main(lambda: _require_same_results(config, output))
+    digest = on_main(lambda: require_same_results(config, output))
     with errors_shared():
         split = config.data.open().split(config.data.split)
         pairs = split.pairs(config.setting)[: config.limit]
-        dataset = TryOnDataset(split, pairs, height, width)
+        dataset = (dataset_type or TryOnDataset)(split, pairs, height, width)
         pipeline = load(config.checkpoint, getattr(torch, config.execution.dtype))
         use_scheduler(pipeline, config.scheduler)
         pipeline.require_size(height, width)
@@ -82,7 +92,7 @@ def infer(config: Infer) -> str:
         place(pipeline, config.execution)
 
     def record() -> None:
-        save_configuration(config, output / "infer.yaml")
+        save_configuration(config, output / SAVED)
         write_text(output / WEIGHTS, digest)
 
     on_main(record)
@@ -97,14 +107,23 @@ def infer(config: Infer) -> str:
     return f"{output}: {len(pairs)} pictures" if state.is_main_process else ""
 
 
-def _require_same_results(config: Infer, output: Path) -> str:
-    """Return the digest of the weights; refuse an ``output`` with results of other weights or another configuration."""
+def require_same_results(config: Infer, folder: Path, key: str = "output") -> str:
+    """Return the digest of the weights; refuse a folder with results of other weights or another configuration.
+
+    Args:
+        config: the configuration of the results that are expected there.
+        folder: the folder; it may be empty or missing.
+        key: the key that names the folder, for the message.
+
+    Raises:
+        UsageError: the folder holds other results.
+    """
     from siftvton.files import read_bytes
     from siftvton.sampling.loading import weights_digest
     from siftvton.settings import differences
 
     digest = weights_digest(config.checkpoint)
-    saved, weights = output / "infer.yaml", output / WEIGHTS
+    saved, weights = folder / SAVED, folder / WEIGHTS
     free = ("limit", "batch_size", "strict", "output", *(f"execution.{key}" for key in SAME_RESULT))
     changed = differences(config, saved) if saved.is_file() else []
     changed = [line for line in changed if line.partition(":")[0] not in free]
@@ -112,7 +131,7 @@ def _require_same_results(config: Infer, output: Path) -> str:
         changed.append(f"checkpoint={config.checkpoint}: other weights")
     if changed:
         raise UsageError(
-            f"output={output}: holds results of another configuration ({'; '.join(changed)}); use another folder"
+            f"{key}={folder}: holds results of another configuration ({'; '.join(changed)}); use another folder"
         )
     return digest
 

@@ -118,7 +118,7 @@ def agnostic_mask(
     else:
         painted &= ~estimated_face(body)
         if person_mask is not None:
-            painted &= _grown(person_mask > 0, body.r)
+            painted &= grown(person_mask > 0, body.r)
     if not painted.any():
         raise InputError(f"the mask is empty: the torso is outside the photo, or where no person is; {WHOLE_PHOTO}")
     return AgnosticMask(painted.astype(np.uint8) * 255, tuple(_remarks(body, parsing, person_mask)))
@@ -286,7 +286,7 @@ def _torso_corners(joints: Joints) -> list[np.ndarray]:
     return [joints[name] for name in ("right_shoulder", "left_shoulder", "left_hip", "right_hip")]
 
 
-def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+def grown(mask: np.ndarray, pixels: float) -> np.ndarray:
     """Return a boolean mask with everything that is at most ``pixels`` away from it."""
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= pixels
 

@@ -49,6 +49,33 @@ class Case:
     size: tuple[int, int]
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known about a pair, whatever its result is. Pictures are (H, W, 3) uint8, areas (H, W) bool.
+
+    Attributes:
+        pair: person and garment.
+        print: the kind of print.
+        truth: the right photo: the person in the garment.
+        worn: where the truth shows the garment.
+        printed: where the truth shows the garment's print.
+        others: photos of the person in the other garments; none if the garment has no print.
+        reprinted: photos of the person in this garment with the prints of the others.
+        photo: the person's own photo.
+        kept: where the data's mask says that the photo stays as it is.
+    """
+
+    pair: Pair
+    print: str
+    truth: np.ndarray
+    worn: np.ndarray
+    printed: np.ndarray
+    others: list[np.ndarray]
+    reprinted: list[np.ndarray]
+    photo: np.ndarray
+    kept: np.ndarray
+
+
 @dataclass(frozen=True)
 class ToyScore:
     """The scores of one result. The print's scores are None if the garment has no print.
@@ -167,7 +194,13 @@ def truth_sheet(cases: Sequence[Case]) -> np.ndarray:
 
 
 def score(case: Case) -> ToyScore:
-    """Render the truth and the other garments, and compare the result with them.
+    """Render the truth and the other garments, and compare the result with them; raises as :func:`read_result`."""
+    result = read_result(case)  # before the work of rendering
+    return compared(result, known_of(case))
+
+
+def read_result(case: Case) -> np.ndarray:
+    """Read a result, (H, W, 3) uint8.
 
     Raises:
         InputError: the result cannot be read, or has another size than the data.
@@ -178,32 +211,53 @@ def score(case: Case) -> ToyScore:
             f"{case.result}: has {result.shape[0]}×{result.shape[1]} pixels (height × width), but the data have "
             f"{case.size[0]}×{case.size[1]}; set data.height and data.width to the size of the results"
         )
+    return result
+
+
+def known_of(case: Case) -> Known:
+    """Render the truth and what a result is compared with."""
     seed = case.world["seed"]
     garment = sample_garment(seed, _world_split(case.split), _number(case.pair.garment_id))
     others = [sample_garment(seed, _world_split(case.split), index) for index in case.others]
     truth, worn, printed = _truth(case, garment)
-    own = _compare(result, truth, printed) if printed.sum() >= SMALLEST_PRINT else None
-    closest = similar = on_same_cloth = None
-    if own is not None and others:
-        error, similarity = own
-        compared = [_compare(result, _photo(case, other), printed) for other in others]
-        closest = all(error < other for other, _ in compared)
-        similar = all(similarity > other for _, other in compared)
-        reprinted = [replace(garment, seed=other.seed, print=other.print) for other in others]
-        on_same_cloth = all(error < _compare(result, _photo(case, other), printed)[0] for other in reprinted)
+    if printed.sum() < SMALLEST_PRINT:
+        others = []
+    reprinted = [replace(garment, seed=other.seed, print=other.print) for other in others]
     item = _item(case)
-    photo = ((item.image.permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(int)
-    kept = item.keep_mask[0].numpy() == 1
-    return ToyScore(
-        result=case.pair.result_id,
+    return Known(
+        pair=case.pair,
         print=garment.print,
+        truth=truth,
+        worn=worn,
+        printed=printed,
+        others=[_photo(case, other) for other in others],
+        reprinted=[_photo(case, other) for other in reprinted],
+        photo=as_picture(item.image),
+        kept=item.keep_mask[0].numpy() == 1,
+    )
+
+
+def compared(result: np.ndarray, known: Known) -> ToyScore:
+    """Compare a result, (H, W, 3) uint8, with what is known about its pair."""
+    own = _compare(result, known.truth, known.printed) if known.printed.sum() >= SMALLEST_PRINT else None
+    closest = similar = on_same_cloth = None
+    if own is not None and known.others:
+        error, similarity = own
+        others = [_compare(result, other, known.printed) for other in known.others]
+        closest = all(error < other for other, _ in others)
+        similar = all(similarity > other for _, other in others)
+        on_same_cloth = all(error < _compare(result, other, known.printed)[0] for other in known.reprinted)
+    change = np.abs(known.photo.astype(int) - result)
+    return ToyScore(
+        result=known.pair.result_id,
+        print=known.print,
         print_error=own and own[0],
         print_similarity=own and own[1],
         closest_by_error=closest,
         closest_by_similarity=similar,
         closest_on_same_cloth=on_same_cloth,
-        colour_distance=_colour_distance(result, truth, worn),
-        changed=int(np.abs(photo - result)[kept].max()) if kept.any() else None,
+        colour_distance=_colour_distance(result, known.truth, known.worn),
+        changed=int(change[known.kept].max()) if known.kept.any() else None,
     )
 
 
@@ -289,8 +343,13 @@ def summary(scores: Sequence[ToyScore]) -> dict[str, Any]:
     for name in MEANS:
         numbers = [value for entry in scores if (value := getattr(entry, name)) is not None]
         if numbers:
-            report[name] = _entry(float(np.mean(numbers)), bootstrap(numbers), len(numbers))
+            report[name] = mean_entry(numbers)
     return report
+
+
+def mean_entry(numbers: Sequence[float]) -> dict[str, Any]:
+    """A mean with its 95 % interval and the number of cases, as in a report."""
+    return _entry(float(np.mean(numbers)), bootstrap(numbers), len(numbers))
 
 
 def _entry(value: float, interval: tuple[float, float], cases: int) -> dict[str, Any]:

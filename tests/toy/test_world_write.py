@@ -1,5 +1,6 @@
 """The toy world on disk, read as training and preprocessing read it."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from siftvton.data.layouts.base import (
     GARMENT_MASK,
     GARMENT_PARSING,
     IMAGE,
+    PARSING,
+    POSE,
     WORN_MASK,
 )
 from siftvton.data.layouts.polarity import is_white
@@ -23,7 +26,9 @@ from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.pairs import read_pairs
 from siftvton.errors import UsageError
 from siftvton.files import read_grey, read_image, read_labels
+from siftvton.prepare.joints import NAMES, read_openpose
 from siftvton.toy.world.garments import sample_garment
+from siftvton.toy.world.joints import joints_of
 from siftvton.toy.world.persons import sample_person
 from siftvton.toy.world.render import render
 from siftvton.toy.world.write import derangement, write_world
@@ -47,7 +52,7 @@ def test_every_file_reads_back_by_the_layout(world: Path) -> None:
             expected = render(sample_person(5, split, index), sample_garment(5, split, index), **SIZE)
             files = {kind: folder.require(kind, pair.person) for kind in (
                 IMAGE, DENSEPOSE, AGNOSTIC, AGNOSTIC_MASK, GARMENT,
-                GARMENT_MASK, GARMENT_PARSING, WORN_MASK,
+                GARMENT_MASK, GARMENT_PARSING, WORN_MASK, PARSING, POSE,
             )}  # fmt: skip
             for kind, picture in ((IMAGE, expected.photo), (GARMENT, expected.garment)):
                 assert np.abs(read_image(files[kind]).astype(int) - picture).mean() < 6
@@ -58,6 +63,12 @@ def test_every_file_reads_back_by_the_layout(world: Path) -> None:
             ):
                 np.testing.assert_array_equal(is_white(read_grey(files[kind])), mask)
             np.testing.assert_array_equal(read_labels(files[GARMENT_PARSING]), expected.garment_parsing)
+            np.testing.assert_array_equal(read_labels(files[PARSING]), expected.parsing)
+            (joints,) = read_openpose(files[POSE])
+            drawn = joints_of(sample_person(5, split, index), (SIZE["height"], SIZE["width"]))
+            assert list(joints.points) == sorted(drawn.points, key=NAMES.index)
+            for name, place in joints.points.items():
+                assert place == pytest.approx(drawn.points[name], abs=1e-3)
             parts = densepose_labels(read_image(files[DENSEPOSE]))
             assert (parts == expected.densepose_labels).mean() > 0.9  # JPEG blurs the borders of parts this small
 
@@ -98,10 +109,19 @@ def test_what_exists_is_kept_and_what_is_missing_is_written(tmp_path: Path) -> N
     assert not (tmp_path / "train" / "exact_map").exists()
 
 
+def test_a_world_of_an_earlier_version_gets_its_joints_and_parsing(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world, tmp_path / "world")
+    for kind in (PARSING, POSE):
+        shutil.rmtree(tmp_path / "world" / "test" / kind)
+    write_world(tmp_path / "world", train_pairs=2, test_pairs=3, seed=5, exact_map=True, workers=1, **SIZE)
+    for name in (f"{PARSING}/00001_00.png", f"{POSE}/00001_00_keypoints.json"):
+        assert (tmp_path / "world" / "test" / name).read_bytes() == (world / "test" / name).read_bytes()
+
+
 def test_processes_write_the_same_files(world: Path, tmp_path: Path) -> None:
     write_world(tmp_path, train_pairs=2, test_pairs=3, seed=5, exact_map=True, workers=2, **SIZE)
     files = sorted(path.relative_to(world) for path in world.rglob("*") if path.is_file())
-    assert len(files) == 5 * 9 + 3
+    assert len(files) == 5 * 11 + 3
     assert all((tmp_path / path).read_bytes() == (world / path).read_bytes() for path in files)
 
 

@@ -40,8 +40,8 @@ class Rendering:
         densepose: (height, width, 3), the labels in DensePose's colours on black.
         agnostic: (height, width, 3), the photo with mid-grey where the mask is true.
         agnostic_mask: (height, width), true where the network paints; it does not depend on the garment.
-        parsing: (height, width) uint8, what is visible: 2 hair, 5 garment, 9 trousers, 10 neck and bare torso,
-            13 face, 14 left arm, 15 right arm, 0 background.
+        parsing: (height, width) uint8, what is visible in CIHP's numbers: 2 hair, 5 garment, 9 trousers, 10 neck and
+            bare torso, 13 face, 14 left arm, 15 right arm, 0 background.
         worn_mask: (height, width), true where the garment is visible.
         garment: (height, width, 3), the flat garment on white.
         garment_mask: (height, width), true on the flat garment.

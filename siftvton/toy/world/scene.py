@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from siftvton.prepare.labels import CIHP
 from siftvton.toy.world.frame import WORLD_SIZE, to_pixels, to_world
 from siftvton.toy.world.prints import SHIFT, Points, fill, stroke
 
 FINEST_LINE = 0.4  # pixels; a finer line is left out, because OpenCV draws no line thinner than 1
-# Labels of the photo's parsing: those of the LIP data set, as in VITON-HD, and VITON-HD's 10 for the neck.
-HAIR, UPPER_CLOTHES, TROUSERS, NECK, FACE, LEFT_ARM, RIGHT_ARM = 2, 5, 9, 10, 13, 14, 15
+# The labels that occur in the photo's parsing.
+HAIR, UPPER_CLOTHES, TROUSERS, NECK, FACE, LEFT_ARM, RIGHT_ARM = (
+    CIHP[name] for name in ("hair", "upper_clothes", "trousers", "torso_skin", "face", "left_arm", "right_arm")
+)
 
 
 @dataclass(frozen=True)

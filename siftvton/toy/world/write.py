@@ -21,14 +21,28 @@ from siftvton.data.layouts.base import (
     GARMENT_MASK,
     GARMENT_PARSING,
     IMAGE,
+    PARSING,
+    POSE,
     WORN_MASK,
 )
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.draws import numpy_generator
 from siftvton.errors import UsageError
-from siftvton.files import cannot_write, is_file, read_json, write_image, write_json, write_text, written_whole
+from siftvton.files import (
+    cannot_write,
+    is_file,
+    read_json,
+    write_image,
+    write_json,
+    write_labels,
+    write_text,
+    written_whole,
+)
 from siftvton.pool import in_processes
+from siftvton.prepare.joints import openpose
+from siftvton.prepare.labels import CIHP_COLOURS
 from siftvton.toy.world.garments import sample_garment
+from siftvton.toy.world.joints import joints_of
 from siftvton.toy.world.persons import sample_person
 from siftvton.toy.world.render import Rendering, render
 
@@ -61,12 +75,12 @@ class Job:
     index: int
     height: int
     width: int
-    pictures: dict[str, Path]
+    files: dict[str, Path]
     exact_map: Path | None
 
     @property
     def paths(self) -> list[Path]:
-        return [*self.pictures.values(), *([self.exact_map] if self.exact_map else [])]
+        return [*self.files.values(), *([self.exact_map] if self.exact_map else [])]
 
 
 def write_world(
@@ -98,12 +112,12 @@ def write_world(
     jobs = []
     for split, count in counts.items():
         _make_folder(folder / split)
-        files = VitonHD(folder).split(split)
+        layout = VitonHD(folder).split(split)
         for index in range(count):
             name = file_name(index)
-            pictures = {kind: files.candidates(kind, name)[0] for kind in PICTURES}
+            files = {kind: layout.candidates(kind, name)[0] for kind in (*PICTURES, PARSING, POSE)}
             map_path = folder / split / EXACT_MAP / f"{Path(name).stem}.npz" if exact_map else None
-            jobs.append(Job(seed, split, index, height, width, pictures, map_path))
+            jobs.append(Job(seed, split, index, height, width, files, map_path))
     to_do = [job for job in jobs if not all(is_file(path) for path in job.paths)]
     with closing(in_processes(write_pair, to_do, workers or os.cpu_count() or 1)) as done:
         for _ in tqdm(done, total=len(to_do), desc="toy world", unit="pair", disable=not to_do):
@@ -151,9 +165,16 @@ def _claim(folder: Path, world: dict[str, int]) -> None:
 def write_pair(job: Job) -> None:
     """Render one pair, and write those of its files that do not exist."""
     key = job.seed, job.split, job.index
-    rendering = render(sample_person(*key), sample_garment(*key), job.height, job.width)
-    for kind, path in job.pictures.items():
-        if not is_file(path):
+    person = sample_person(*key)
+    rendering = render(person, sample_garment(*key), job.height, job.width)
+    for kind, path in job.files.items():
+        if is_file(path):
+            continue
+        if kind == POSE:
+            write_json(path, openpose(joints_of(person, (job.height, job.width))))
+        elif kind == PARSING:
+            write_labels(path, rendering.parsing, CIHP_COLOURS)
+        else:
             write_image(path, PICTURES[kind](rendering))
     if job.exact_map and not is_file(job.exact_map):
         with written_whole(job.exact_map) as beside:
