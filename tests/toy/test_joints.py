@@ -68,7 +68,6 @@ def test_joints_outside_the_photo_are_missing() -> None:
     assert (places >= 0).all()
     assert (places <= (383, 511)).all()
     assert not any(joints.has("right_ankle") or joints.has("left_ankle") for joints in found)
-    assert 0 < sum(not joints.has("left_elbow") for joints in found) < 100
 
 
 def test_all_sizes_have_the_same_joints() -> None:

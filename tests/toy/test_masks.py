@@ -71,7 +71,7 @@ def test_drawn_masks_are_those_of_the_recipe_at_both_sizes(split: Split) -> None
     half = mask_of("half_size", split, PERSON, seed=0)
     blocks = half.reshape(HEIGHT // 2, 2, WIDTH // 2, 2)
     assert (blocks == blocks[:, :1, :, :1]).all()
-    assert 0.9 < overlap(half, drawn) < 1
+    assert 0.85 < overlap(half, drawn) < 1
 
 
 def test_each_joint_is_moved_by_four_pixels_of_a_photo_1024_pixels_high(
