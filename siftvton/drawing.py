@@ -149,13 +149,30 @@ def draw_attention(
             person, str(number), (corner[0] + beside, corner[1] + 4), cv2.FONT_HERSHEY_SIMPLEX, 0.45, LOOKED_AT, 1,
             cv2.LINE_AA,
         )  # fmt: skip
-        heat = cv2.resize(weights / weights.max(), size[::-1], interpolation=cv2.INTER_LINEAR)[..., None]
-        pale = 0.5 * flat + 127.5 * 0.5
-        looked = (pale * (1 - heat) + np.array(LOOKED_AT) * heat).clip(0, 255).astype(np.uint8)
+        looked = with_attention(flat, weights)
         if true_places:
             cv2.circle(looked, (int(true[0]), int(true[1])), 7, TRUTH, 2, cv2.LINE_AA)
         drawings.append(looked)
     return drawings
+
+
+def with_attention(garment: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Colour a pale garment where it is looked at.
+
+    Args:
+        garment: (height, width, 3) uint8, red first.
+        weights: (rows, columns), not negative; resized to the garment, and the largest gets the full colour.
+    """
+    heat = cv2.resize(weights / weights.max(), garment.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
+    pale = 0.5 * garment + 127.5 * 0.5
+    return (pale * (1 - heat) + np.array(LOOKED_AT) * heat).clip(0, 255).astype(np.uint8)
+
+
+def mark_point(picture: np.ndarray, x: int, y: int) -> np.ndarray:
+    """Return the picture (height, width, 3) with a ring around the pixel (x, y)."""
+    marked, radius = picture.copy(), max(4, len(picture) // 60)
+    cv2.circle(marked, (x, y), radius, (255, 255, 255), max(3, radius // 2), cv2.LINE_AA)
+    return cv2.circle(marked, (x, y), radius, LOOKED_AT, max(1, radius // 4), cv2.LINE_AA)
 
 
 def with_mask(picture: np.ndarray, white: np.ndarray) -> np.ndarray:
