@@ -54,7 +54,7 @@ def prepare_garment(
         picture: (height, width, 3) or (height, width, 4) uint8; with four channels, the last one is the opacity, which
             is the garment's mask, and the picture is put on white.
         mask: (height, width) uint8 of the picture's size, 255 on the garment; None: it is found by the background.
-        finder: finds persons, to refuse a garment that is worn; None: this is not checked.
+        finder: finds persons, to refuse a garment that is worn; this is not checked if it is None or a mask is given.
         largest: (height, width) of the largest prepared picture, see :class:`~siftvton.prepare.framing.Framing`.
 
     Raises:
@@ -62,7 +62,7 @@ def prepare_garment(
     """
     opaque = picture[:, :, 3] >= OPAQUE if picture.shape[2] == 4 else None
     picture = on_white(picture)
-    if finder is not None and _is_worn(picture, finder):
+    if mask is None and finder is not None and _is_worn(picture, finder):
         raise InputError(f"shows a person; {REMEDY}")
     if mask is not None:
         garment = is_white(mask)
