@@ -272,23 +272,40 @@ def decoded(path: str | Path, modes: tuple[str, ...], wanted: str) -> Image.Imag
     Raises:
         InputError: the file is missing, damaged, of another format or of another mode.
     """
-    with open_file(path) as file:
-        try:
+    with open_file(path) as file, _pillow_errors(path):
+        image = Image.open(file, formats=PICTURE_FORMATS)
+        if image.format == "PNG":  # Pillow checks PNG check sums only in verify()
+            image.verify()
+            file.seek(0)
             image = Image.open(file, formats=PICTURE_FORMATS)
-            if image.format == "PNG":  # Pillow checks PNG check sums only in verify()
-                image.verify()
-                file.seek(0)
-                image = Image.open(file, formats=PICTURE_FORMATS)
-            if image.mode in modes:
-                ImageOps.exif_transpose(image, in_place=True)  # also loads the pixels
-                return image
-        except UnidentifiedImageError as error:
-            raise InputError(
-                f"{path}: cannot be decoded as JPEG, PNG or WebP; convert it to one of these, or download it again"
-            ) from error
-        except _PILLOW_ERRORS as error:
-            raise InputError(f"{path}: cannot be decoded ({first_line(error)}); save or download it again") from error
+        if image.mode in modes:
+            ImageOps.exif_transpose(image, in_place=True)  # also loads the pixels
+            return image
     raise InputError(f"{path}: the picture has mode {image.mode}; convert it to {wanted}")
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Return (height, width) of a JPEG, PNG or WebP picture as stored, before EXIF orientation; reads only the header.
+
+    Raises:
+        InputError: the file is missing or of another format, or its header is damaged.
+    """
+    with open_file(path) as file, _pillow_errors(path):
+        image = Image.open(file, formats=PICTURE_FORMATS)
+        return image.height, image.width
+
+
+@contextmanager
+def _pillow_errors(path: str | Path) -> Iterator[None]:
+    """Raise InputError in place of Pillow's errors."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{path}: cannot be decoded as JPEG, PNG or WebP; convert it to one of these, or download it again"
+        ) from error
+    except _PILLOW_ERRORS as error:
+        raise InputError(f"{path}: cannot be decoded ({first_line(error)}); save or download it again") from error
 
 
 def read_image(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:

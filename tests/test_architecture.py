@@ -25,6 +25,7 @@ ORDER = (
     "training",
     "toy",
     "experiment",
+    "app",
     "commands",
     "start",
 )
@@ -101,7 +102,7 @@ def test_every_module_can_be_imported_first():
     """In a fresh process each, in which the libraries are loaded already: a circle would show in one of them."""
     code = (
         "import os, sys, torch, torchvision, diffusers, transformers, accelerate, torchmetrics, cv2, scipy.stats\n"
-        "import diffusers.models.unets.unet_2d_blocks\n"
+        "import gradio, diffusers.models.unets.unet_2d_blocks\n"
         "for name in sys.argv[1:]:\n"
         "    child = os.fork()\n"
         "    if not child:\n"

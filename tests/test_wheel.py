@@ -58,7 +58,11 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_package_the_configurations_and_the_toy_weights(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
-    files = [*(CHECKOUT / "siftvton").rglob("*.py"), *(CHECKOUT / "siftvton").rglob("*.html")]
+    files = [
+        *(CHECKOUT / "siftvton").rglob("*.py"),
+        *(CHECKOUT / "siftvton").rglob("*.html"),
+        *(CHECKOUT / "siftvton").rglob("*.css"),
+    ]
     expected = {str(path.relative_to(CHECKOUT)) for path in files}
     expected |= {f"siftvton/configs/{path.name}" for path in (CHECKOUT / "configs").glob("*.yaml")}
     weights = (CHECKOUT / "checkpoints" / "toy").rglob("*.safetensors")

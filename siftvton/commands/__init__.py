@@ -33,6 +33,7 @@ NAMES = (
     "train_autoencoder",
     "experiment",
     "report",
+    "app",
 )
 
 

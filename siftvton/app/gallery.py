@@ -1,0 +1,64 @@
+"""The persons and garments that the page offers, so that it can be tried without a photo of one's own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE, Split
+from siftvton.data.layouts.vitonhd import VitonHD
+from siftvton.toy.world.write import write_world
+
+MOST = 8  # persons, and garments
+TOY_SEED = 0  # seed of the toy gallery; its eight garments have texts, motifs, checks, flowers and plain colours
+TOY_SIZE = (512, 384)  # height and width of the toy pictures, pixels
+
+
+@dataclass(frozen=True)
+class Example:
+    """A person or a garment.
+
+    Attributes:
+        name: its id.
+        picture: the path of the photo, or of the garment's picture.
+        sides: the paths of the side pictures, by the keywords of :meth:`siftvton.app.tryon.TryOn.person` or
+            :meth:`siftvton.app.tryon.TryOn.garment`.
+    """
+
+    name: str
+    picture: Path
+    sides: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    persons: Sequence[Example]
+    garments: Sequence[Example]
+
+
+def toy_gallery(folder: Path) -> Gallery:
+    """Draw toy persons and garments into ``folder``, unless they are there already, and return them."""
+    height, width = TOY_SIZE
+    write_world(folder, train_pairs=1, test_pairs=MOST, seed=TOY_SEED, height=height, width=width, workers=1)
+    return gallery_of(VitonHD(folder).split("test"))
+
+
+def gallery_of(split: Split) -> Gallery:
+    """Return the first persons and the first garments of a split's list.
+
+    Raises:
+        InputError: the list, a photo or the picture of a garment is missing.
+    """
+    pairs = split.listed()
+    persons = list(dict.fromkeys(pair.person for pair in pairs))[:MOST]
+    garments = sorted({pair.garment for pair in pairs})[:MOST]
+    return Gallery(
+        [_example(split, IMAGE, name, {"densepose": DENSEPOSE, "mask": AGNOSTIC_MASK}) for name in persons],
+        [_example(split, GARMENT, name, {"mask": GARMENT_MASK}) for name in garments],
+    )
+
+
+def _example(split: Split, kind: str, name: str, sides: Mapping[str, str]) -> Example:
+    """Return the picture ``name`` with those of its side pictures that exist; what is missing, the models make."""
+    found = {keyword: split.find(side, name) for keyword, side in sides.items()}
+    existing = {keyword: path for keyword, path in found.items() if path is not None}
+    return Example(Path(name).stem, split.require(kind, name), existing)
