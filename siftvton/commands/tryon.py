@@ -33,21 +33,21 @@ class TryOnOne(SamplingConfig):
     data: PictureSize = field(default_factory=PictureSize)
     person: str | None = option(None, "photo of the person; required", path=True)
     garment: str | None = option(None, "picture of the flat garment on a light background; required", path=True)
-    pose: str | None = option(None, "joints of the photo, as OpenPose's JSON; null: a model finds them", path=True)
-    parsing: str | None = option(None, "parsing labels of the photo; null: a model finds them", path=True)
+    pose: str | None = option(None, "path of the photo's joints, OpenPose's JSON; null: a model finds them", path=True)
+    parsing: str | None = option(None, "path of the photo's parsing labels; null: a model finds them", path=True)
     densepose: str | None = option(
-        None, "DensePose of the photo, a rendering or labels; null: a model finds it", path=True
+        None, "path of the photo's DensePose, a rendering or labels; null: a model finds it", path=True
     )
     mask: str | None = option(
-        None, "agnostic mask of the photo, white where the garment is painted; null: draw it", path=True
+        None, "path of the photo's agnostic mask, white where the garment is painted; null: draw it", path=True
     )
     person_mask: str | None = option(
         None,
-        "mask of the person, white on the person; it limits an agnostic mask that is drawn without parsing; null: none",
+        "path of the person's mask, white on the person; it limits an agnostic mask that is drawn without parsing; null: none",
         path=True,
     )
     garment_mask: str | None = option(
-        None, "mask of the garment, white on the garment; null: find it by the background", path=True
+        None, "path of the garment's mask, white on the garment; null: find it by the background", path=True
     )
     photo: PhotoConfig = field(default_factory=PhotoConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
