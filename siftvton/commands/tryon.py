@@ -43,7 +43,8 @@ class TryOnOne(SamplingConfig):
     )
     person_mask: str | None = option(
         None,
-        "path of the person's mask, white on the person; it limits an agnostic mask that is drawn without parsing; null: none",
+        "path of the person's mask, white on the person; it limits an agnostic mask that is drawn without parsing; "
+        "null: none",
         path=True,
     )
     garment_mask: str | None = option(
