@@ -75,7 +75,10 @@ def serve(page: "Blocks", host: str, port: int, megabytes: int, open_browser: bo
     from siftvton.app.page import STYLE, THEME
 
     ended = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
+    # Also for Ctrl-C: a server in the background of a shell ignores that signal unless it has a handler.
+    before = {
+        number: signal.signal(number, lambda number, frame: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         _, url, _ = page.launch(
             server_name=host,
@@ -99,11 +102,10 @@ def serve(page: "Blocks", host: str, port: int, megabytes: int, open_browser: bo
         )
         print(f"The page is at {url} (Ctrl-C ends it)", flush=True)
         ended.wait()
-    except KeyboardInterrupt:
-        pass
     finally:
         page.close(verbose=False)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class OwnHostOnly:
