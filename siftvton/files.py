@@ -246,7 +246,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json_value(read_bytes(path).decode("utf-8-sig"))
     except ValueError as error:  # not UTF-8, or not JSON
-        raise InputError(f"{path}: not JSON ({error}); delete the file, or make it again") from error
+        raise InputError(f"{path}: not JSON ({error}); copy the file again, or make it again") from error
 
 
 def json_value(text: str) -> Any:

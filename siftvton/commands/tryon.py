@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from siftvton.app.tryon import Garment, Person, Result
 
 MOST = 64  # results of one call
+INPUTS = ("person", "garment", "pose", "parsing", "densepose", "mask", "person_mask", "garment_mask")
 IN_A_ROW = 6  # pictures on the sheet of results
 
 
@@ -76,11 +77,15 @@ def tryon(config: TryOnOne) -> str:
     from siftvton.devices import device_of
     from siftvton.drawing import contact_sheet
     from siftvton.files import write_image
+    from siftvton.hub import local
     from siftvton.settings import save_configuration
 
     if config.person is None or config.garment is None:
         raise UsageError("person and garment are required; give person=<photo> garment=<picture of the flat garment>")
     output = Path(config.output)
+    _require_inputs_elsewhere(config)
+    if not config.preview:
+        local(config.checkpoint)  # missing weights are reported before minutes of preparation
     preparation = Preparation(config.photo, config.models, device_of(config.execution.device))
     person = preparation.person(
         config.person,
@@ -123,6 +128,20 @@ def tryon(config: TryOnOne) -> str:
         write_image(output / "results.png", contact_sheet(*_compared(person, garment, found)))
         lines.append(str(output / "results.png"))
     return "\n".join([*lines, *remarks])
+
+
+def _require_inputs_elsewhere(config: TryOnOne) -> None:
+    """Refuse an output folder that holds an input, because a result may have its name.
+
+    Raises:
+        UsageError: a given file is in the output folder.
+    """
+    for key in INPUTS:
+        given = getattr(config, key)
+        if given is not None and Path(given).resolve().parent == Path(config.output).resolve():
+            raise UsageError(
+                f"output={config.output}: holds {key}={given}, which a result could replace; use another folder"
+            )
 
 
 def _sheet(person: "Person", garment: "Garment") -> "np.ndarray":

@@ -196,12 +196,28 @@ def test_a_preview_prepares_and_needs_no_network(tmp_path: Path):
     assert not (tmp_path / "out" / "person_garment.png").exists()
 
 
+def test_an_output_folder_that_holds_an_input_is_refused(tmp_path: Path):
+    paths = write_sides(tmp_path / "in", (HEIGHT, WIDTH), (12, 16, 36, 48))
+    before = {path: path.read_bytes() for path in paths.values()}
+    with pytest.raises(UsageError, match=r"holds person=.*person\.png, which a result could replace"):
+        tryon(configuration(paths, tmp_path / "no-such-model", tmp_path / "in"))
+    assert {path: path.read_bytes() for path in paths.values()} == before
+
+
 def test_what_is_missing_is_said_before_the_network_is_loaded(tmp_path: Path):
     paths = write_sides(tmp_path / "in", (HEIGHT, WIDTH), (12, 16, 36, 48))
-    build = (paths, tmp_path / "no-such-model", tmp_path / "out")
+    (tmp_path / "model").mkdir()  # loading it would fail
+    build = (paths, tmp_path / "model", tmp_path / "out")
     with pytest.raises(UsageError, match="person and garment are required"):
         tryon(configuration(*build, person=None))
     with pytest.raises(InputError, match=r"person\.png: its joints are not known"):
         tryon(configuration(*build, mask=None))
     with pytest.raises(InputError, match="person: its DensePose is not known, and the network requires it"):
         tryon(configuration(*build, densepose=None))
+
+
+def test_missing_weights_are_reported_before_the_preparation(tmp_path: Path):
+    paths = write_sides(tmp_path / "in", (HEIGHT, WIDTH), (12, 16, 36, 48))
+    with pytest.raises(InputError, match="no-such-model: no such"):
+        tryon(configuration(paths, tmp_path / "no-such-model", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
