@@ -188,7 +188,7 @@ class Actions:
         picture, settings = (
             gr.DownloadButton(value=str(path), interactive=True) for path in self._written(result, record)
         )
-        return for_screen(person.photo[:, :, :3]), for_screen(result.picture), result, picture, settings
+        return for_screen(person.photo), for_screen(result.picture), result, picture, settings
 
     def _written(self, result: Result, record: dict[str, Any]) -> tuple[Path, Path]:
         """Write a result and its settings for the download, and for keeping if that is wanted; return both paths."""

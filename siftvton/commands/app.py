@@ -1,6 +1,6 @@
 """Open the try-on page: persons and garments in, results out, in the browser."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from siftvton.commands import Command
@@ -65,7 +65,7 @@ def app(config: App) -> str:
         tryon = TryOn(
             config.checkpoint,
             *config.data.size,
-            sampling=SamplingConfig(**{entry.name: getattr(config, entry.name) for entry in fields(SamplingConfig)}),
+            sampling=config.alone(),
             execution=config.execution,
             photo=config.photo,
             models=config.models,

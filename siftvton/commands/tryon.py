@@ -1,6 +1,6 @@
 """Try one garment on one person: ``python scripts/tryon.py person=photo.jpg garment=garment.jpg key=value …``"""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,8 +107,7 @@ def tryon(config: TryOnOne) -> str:
         person.require_densepose()
     except InputError as error:
         raise InputError("\n  ".join([str(error), *preparation.finder.missing.values()])) from error
-    sampling = SamplingConfig(**{entry.name: getattr(config, entry.name) for entry in fields(SamplingConfig)})
-    dresser = TryOn(config.checkpoint, *config.data.size, sampling=sampling, execution=config.execution)
+    dresser = TryOn(config.checkpoint, *config.data.size, sampling=config.alone(), execution=config.execution)
     found: list[Result] = []
     lines = []
     for seed in range(config.seed, config.seed + config.results):

@@ -122,10 +122,14 @@ def paint_mask(grey: np.ndarray, source: str | Path) -> np.ndarray:
     """Return an agnostic mask; arguments and result as for :func:`white_mask`.
 
     Raises:
-        InputError: nothing is white, or most of the border is.
+        InputError: nothing is white, or everything or most of the border is.
     """
     mask = white_mask(grey, source)
-    if is_white(border_pixels(mask)).mean() > 0.5 and not is_white(mask).all():
+    if is_white(mask).all():
+        raise InputError(
+            f"{source}: is white everywhere, so nothing of the photo would stay; paint only what may change"
+        )
+    if is_white(border_pixels(mask)).mean() > 0.5:
         raise InputError(
             f"{source}: is white along most of its border, so it seems to have the wrong polarity; white means the "
             "region to paint: invert the mask"

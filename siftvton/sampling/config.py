@@ -1,6 +1,6 @@
 """Configuration keys for sampling, and for where and how the network runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from siftvton.options import LARGEST_SEED, option
 
@@ -50,3 +50,7 @@ class SamplingConfig:
         minimum=0,
         maximum=LARGEST_SEED,
     )
+
+    def alone(self) -> "SamplingConfig":
+        """Return these keys alone, without those that a command adds."""
+        return SamplingConfig(**{entry.name: getattr(self, entry.name) for entry in fields(SamplingConfig)})

@@ -106,10 +106,11 @@ def test_masks_become_black_and_white(photo: np.ndarray, tmp_path: Path):
         (np.zeros(SIZE, np.uint8), "has no white region"),
         (np.ones(SIZE, np.uint8), "scale its levels to 0 and 255"),
         (np.pad(np.zeros((824, 568), np.uint8), 100, constant_values=255), "seems to have the wrong polarity"),
-        (np.full((700, 700), 255, np.uint8), "has different proportions from its photo"),
+        (np.full(SIZE, 255, np.uint8), "is white everywhere, so nothing of the photo would stay"),
+        (np.pad(np.full((400, 400), 255, np.uint8), 150), "has different proportions from its photo"),
         (np.dstack([np.full(SIZE, 255, np.uint8), *[np.zeros(SIZE, np.uint8)] * 2]), "masks are black and white"),
     ],
-    ids=["black", "levels 0 and 1", "inverted", "square", "coloured"],
+    ids=["black", "levels 0 and 1", "inverted", "white", "square", "coloured"],
 )
 def test_a_mask_that_cannot_be_right_is_refused(photo: np.ndarray, tmp_path: Path, mask: np.ndarray, message: str):
     write_image(path := tmp_path / "a_mask.png", mask)
