@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from siftvton.correspondence import find_correspondences
-from siftvton.data.dataset import CLIP_SIZE, TryOnBatch
+from siftvton.data.dataset import TryOnBatch
 from siftvton.data.layouts.polarity import MID_GREY
 from siftvton.data.pairs import Pair
 from siftvton.draws import torch_generator
@@ -49,7 +49,6 @@ def photo_pair(person: str, garment: str) -> TryOnBatch:
         densepose=-torch.ones(1, 3, *SIZE),
         keep_mask=1 - torch.from_numpy(paint)[None, None].float(),
         garment=signed(flat),
-        garment_224=torch.nn.functional.interpolate(signed(flat), CLIP_SIZE, mode="bilinear", antialias=True),
         worn_mask=None,
         matches=[matches],
         pair=[Pair("person.jpg", "garment.jpg")],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,13 @@ class TryOnItem:
         image, agnostic, densepose: (3, H, W) float32 in [−1, 1], of the person.
         keep_mask: (1, H, W) float32 in [0, 1], 1 = unchanged, 0 = to paint; edges may be soft.
         garment: (3, H, W) float32 in [−1, 1].
-        garment_224: (3, 224, 224) float32 in [−1, 1], the garment for CLIP, before CLIP's normalisation.
         worn_mask: (1, H, W) float32 in [0, 1], 1 = the garment as worn; None if it was not requested.
         matches: between ``image`` and ``garment``, in their pixels, all inside; empty if no matches are read.
         pair: the file names.
         key: the epoch and the index, which determined the random draws.
-        posteriors: (4, 2, c, h, w) float32, means and deviations of the encoded pictures in the order of
-            ``siftvton.model.inputs.ENCODED``; None: the pictures are encoded when they are needed.
+        latents: (5, c, h, w) float32, the latents of the pictures ``siftvton.model.inputs.ENCODED`` and the noise, as
+            :func:`siftvton.model.inputs.noised` would draw them; ``image``, ``agnostic`` and ``densepose`` are then
+            empty. None: they are drawn when the batch is noised.
     """
 
     image: Tensor
@@ -54,12 +55,11 @@ class TryOnItem:
     densepose: Tensor
     keep_mask: Tensor
     garment: Tensor
-    garment_224: Tensor
     worn_mask: Tensor | None
     matches: Correspondences
     pair: Pair
     key: Key
-    posteriors: Tensor | None = None
+    latents: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,15 +71,24 @@ class TryOnBatch:
     densepose: Tensor
     keep_mask: Tensor
     garment: Tensor
-    garment_224: Tensor
     worn_mask: Tensor | None
     matches: list[Correspondences]
     pair: list[Pair]
     key: list[Key]
-    posteriors: Tensor | None = None
+    latents: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pair)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures, pixels."""
+        return self.keep_mask.shape[-2], self.keep_mask.shape[-1]
+
+    @cached_property
+    def garment_224(self) -> Tensor:
+        """(B, 3, 224, 224) float32 in [−1, 1], the garments for CLIP, before CLIP's normalisation."""
+        return functional.interpolate(self.garment, size=(CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TryOnBatch:
         return self._with_tensors(lambda value: value.to(device, non_blocking=non_blocking))
@@ -89,7 +98,9 @@ class TryOnBatch:
 
     def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> TryOnBatch:
         changed: dict[str, Any] = {
-            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+            entry.name: change(value)
+            for entry in fields(self)
+            if isinstance(value := getattr(self, entry.name), Tensor)
         }
         return replace(self, **changed)
 
@@ -234,17 +245,13 @@ class TryOnDataset(Dataset[TryOnItem]):
 
 def item_of(pictures: ItemPictures, pair: Pair, key: Key = (0, 0)) -> TryOnItem:
     """Make an item of pictures that have the network's size."""
-    garment = _signed(pictures.garment)
     return TryOnItem(
-        image=_signed(pictures.image),
-        agnostic=_signed(pictures.agnostic),
-        densepose=_signed(pictures.densepose),
-        keep_mask=1 - _share(pictures.paint_mask),
-        garment=garment,
-        garment_224=functional.interpolate(garment[None], size=(CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True)[
-            0
-        ],
-        worn_mask=None if pictures.worn_mask is None else _share(pictures.worn_mask),
+        image=signed(pictures.image),
+        agnostic=signed(pictures.agnostic),
+        densepose=signed(pictures.densepose),
+        keep_mask=keep_of(pictures.paint_mask),
+        garment=signed(pictures.garment),
+        worn_mask=None if pictures.worn_mask is None else share(pictures.worn_mask),
         matches=inside(pictures.matches),
         pair=pair,
         key=key,
@@ -261,7 +268,7 @@ def resized_mask(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized(is_white(grey).astype(np.uint8) * 255, size)
 
 
-def _signed(picture: np.ndarray) -> Tensor:
+def signed(picture: np.ndarray) -> Tensor:
     """(H, W, 3) uint8 -> (3, H, W) float32 in [−1, 1]."""
     return torch.from_numpy(picture).permute(2, 0, 1).contiguous().float().div_(127.5).sub_(1)
 
@@ -271,6 +278,11 @@ def as_picture(values: Tensor) -> np.ndarray:
     return ((values.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
-def _share(mask: np.ndarray) -> Tensor:
+def share(mask: np.ndarray) -> Tensor:
     """(H, W) uint8 -> (1, H, W) float32 in [0, 1]."""
     return torch.from_numpy(mask)[None].float().div_(255)
+
+
+def keep_of(paint_mask: np.ndarray) -> Tensor:
+    """(H, W) uint8, white = to paint -> (1, H, W) float32, 1 = unchanged."""
+    return 1 - share(paint_mask)

@@ -112,7 +112,7 @@ def layer_errors(
         (layers, B, 5) means over the queries of each image, and the query grid of each layer. A mean is NaN where no
         place is known, and infinite where the attention is NaN or infinite.
     """
-    frame = (batch.image.shape[-2], batch.image.shape[-1])
+    frame = batch.size
     grids = []
 
     def look(attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def attention_maps(
         (points, H, W).
     """
     assert len(batch) == 1
-    frame = (batch.image.shape[-2], batch.image.shape[-1])
+    frame = batch.size
 
     def look(attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
         query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(key.shape[2], frame)

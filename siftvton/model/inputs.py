@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, PNDMScheduler
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from siftvton.data.dataset import TryOnBatch
+from siftvton.data.dataset import Key, TryOnBatch
 from siftvton.draws import torch_generator
 
 # Mean and standard deviation of CLIP's pixels (Radford et al. 2021, the paper's [24]), in RGB order, on [0, 1].
@@ -41,6 +41,21 @@ def posterior(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
 def posteriors(vae: AutoencoderKL, batch: TryOnBatch) -> Tensor:
     """Encode the pictures ``ENCODED`` of a batch; returns (B, 4, 2, 4, h, w) as :func:`posterior`."""
     return torch.stack([posterior(vae, getattr(batch, name)) for name in ENCODED], dim=1)
+
+
+def latents_and_noise(encoded: Tensor, scaling_factor: float, generator: Generator) -> Tensor:
+    """Draw the latents of one item's pictures and its noise, in the order of :func:`noised_at`.
+
+    Args:
+        encoded: (4, 2, 4, h, w), the item's row of :func:`posteriors`.
+
+    Returns:
+        (5, 4, h, w).
+    """
+    drawn = torch.stack([torch.randn(encoded.shape[2:], generator=generator) for _ in range(len(encoded) + 1)])
+    mean, deviation = encoded.unbind(dim=1)
+    drawn[:-1].mul_(deviation).add_(mean).mul_(scaling_factor)
+    return drawn
 
 
 def _drawn(encoded: Tensor, vae: AutoencoderKL, generators: Sequence[Generator]) -> Tensor:
@@ -84,11 +99,22 @@ class Noised:
 
 def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed: int, dropout: float) -> Noised:
     """Noise a batch for training; timestep, dropout, latents and noise are keyed by (seed, epoch, index)."""
-    generators = [torch_generator(seed, epoch, index, "training") for epoch, index in batch.key]
+    generators = [training_generator(seed, key) for key in batch.key]
     steps = scheduler.config.num_train_timesteps
-    timestep = torch.cat([torch.randint(steps, (1,), generator=g) for g in generators])
-    conditioned = torch.cat([torch.rand(1, generator=g) >= dropout for g in generators])
+    drawn = [timestep_and_conditioned(generator, steps, dropout) for generator in generators]
+    timestep, conditioned = (torch.tensor(values) for values in zip(*drawn, strict=True))
     return noised_at(vae, scheduler, batch, timestep, conditioned, generators)
+
+
+def training_generator(seed: int, key: Key) -> Generator:
+    """Return the generator of an item's draws in training: first :func:`timestep_and_conditioned`, then the latents."""
+    epoch, index = key
+    return torch_generator(seed, epoch, index, "training")
+
+
+def timestep_and_conditioned(generator: Generator, steps: int, dropout: float) -> tuple[int, bool]:
+    timestep = int(torch.randint(steps, (1,), generator=generator))
+    return timestep, float(torch.rand(1, generator=generator)) >= dropout
 
 
 def noised_at(
@@ -100,11 +126,14 @@ def noised_at(
     generators: Sequence[Generator],
 ) -> Noised:
     """Noise a batch to given timesteps (B,); each image's latents and noise come from its own generator."""
-    timestep, conditioned = (values.to(batch.image.device) for values in (timestep, conditioned))
-    with torch.no_grad():
-        encoded = posteriors(vae, batch) if batch.posteriors is None else batch.posteriors
-        latent, agnostic, densepose, garment = (_drawn(each, vae, generators) for each in encoded.unbind(dim=1))
-    noise = draw_noise(latent, generators)
+    timestep, conditioned = (values.to(batch.keep_mask.device) for values in (timestep, conditioned))
+    if batch.latents is not None:
+        latent, agnostic, densepose, garment, noise = batch.latents.unbind(dim=1)
+    else:
+        with torch.no_grad():
+            encoded = posteriors(vae, batch).unbind(dim=1)
+            latent, agnostic, densepose, garment = (_drawn(each, vae, generators) for each in encoded)
+        noise = draw_noise(latent, generators)
     noisy = scheduler.add_noise(latent, noise, timestep)
     keep_mask = keep_mask_at(batch.keep_mask, latent.shape[-2:])  #                   (B, 1, h, w)
     target = noise

@@ -201,7 +201,7 @@ def _untrained(config: TrainAutoencoder) -> AutoencoderKL:
     """The autoencoder to start from: the pretrained one, or one with random weights."""
     if config.pretrained is not None:
         return load_part(Path(config.pretrained), AutoencoderKL)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(config.seed, "weights"))
         try:
             vae = build.autoencoder(

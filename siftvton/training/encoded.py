@@ -1,12 +1,14 @@
 """Training items whose pictures are decoded and encoded only once, before the first update.
 
 Decoding the files and running the frozen autoencoder takes as long as a training step of the toy network, although
-without augmentation it gives the same result in every epoch. Only the draws differ, so the posteriors are kept.
+without augmentation it gives the same result in every epoch. Only the draws differ, so the posteriors are kept. The
+processes that load the items also make the draws.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +17,58 @@ from accelerate import Accelerator
 from diffusers import AutoencoderKL
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch.utils.data import Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from siftvton.data.augment import ItemPictures
-from siftvton.data.dataset import Key, TryOnDataset, TryOnItem, collate, item_of
+from siftvton.data.augment import ItemPictures, inside
+from siftvton.data.dataset import Key, TryOnDataset, TryOnItem, collate, item_of, keep_of, share, signed
 from siftvton.data.layouts.base import GARMENT
 from siftvton.data.pairs import Pair
 from siftvton.errors import InputError, UsageError, first_line
 from siftvton.files import is_file, read_json, write_json, written_whole
-from siftvton.model.inputs import posteriors
+from siftvton.model.inputs import latents_and_noise, posteriors, timestep_and_conditioned, training_generator
+from siftvton.pool import loader_workers
 from siftvton.training.identity import tensors_digest
 
 RECORD = "encoded.json"  # in the folder: what its items depend on
-PICTURES = ("image", "agnostic", "densepose", "garment", "paint_mask")
+NOT_READ = torch.empty(3, 0, 0)  # in place of a picture that is not needed, since its latent is known
+WRITERS = 4  # threads; a file takes about as long to write as a picture to encode
+
+
+@dataclass(frozen=True)
+class LatentDraws:
+    """Draws the latents and the noise of an item, with the same values as for pictures encoded in every epoch.
+
+    Attributes:
+        seed, dropout: as in :func:`siftvton.model.inputs.noised`.
+        steps: number of timesteps of the noise schedule.
+        scaling_factor: of the autoencoder.
+    """
+
+    seed: int
+    dropout: float
+    steps: int
+    scaling_factor: float
+
+    def __call__(self, key: Key, encoded: Tensor) -> Tensor:
+        generator = training_generator(self.seed, key)
+        timestep_and_conditioned(generator, self.steps, self.dropout)  # drawn before the latents
+        return latents_and_noise(encoded, self.scaling_factor, generator)
 
 
 class EncodedDataset(Dataset[TryOnItem]):
-    """The items of a data set with the posteriors of their pictures, read from one file for each pair.
+    """The items of a data set with drawn latents, whose posteriors are read from one file for each pair.
 
     The posteriors are stored in float16.
     """
 
-    def __init__(self, dataset: TryOnDataset, folder: Path) -> None:
+    def __init__(self, dataset: TryOnDataset, folder: Path, latents: LatentDraws) -> None:
         assert not dataset.augmented, "an augmented item is new in every epoch"
         self.dataset = dataset
         self.pairs = dataset.pairs
         self.folder = folder
+        self.latents = latents
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -53,11 +80,21 @@ class EncodedDataset(Dataset[TryOnItem]):
         """
         pair = self.pairs[key[1]]
         with _opened(self.path(pair)) as stored:
-            shown = {name: stored.get_tensor(name).numpy() for name in PICTURES}
+            garment, paint_mask = (stored.get_tensor(name).numpy() for name in ("garment", "paint_mask"))
             worn = stored.get_tensor("worn_mask").numpy() if self.dataset.worn_mask else None
             encoded = stored.get_tensor("posteriors").float()
-        pictures = ItemPictures(**shown, worn_mask=worn, matches=self.dataset.read_matches(pair.person))
-        return replace(item_of(pictures, pair, key), posteriors=encoded)
+        return TryOnItem(
+            image=NOT_READ,
+            agnostic=NOT_READ,
+            densepose=NOT_READ,
+            garment=signed(garment),
+            keep_mask=keep_of(paint_mask),
+            worn_mask=None if worn is None else share(worn),
+            matches=inside(self.dataset.read_matches(pair.person)),
+            pair=pair,
+            key=key,
+            latents=self.latents(key, encoded),
+        )
 
     def path(self, pair: Pair) -> Path:
         """The file of a pair."""
@@ -83,35 +120,43 @@ class EncodedDataset(Dataset[TryOnItem]):
             )
         write_json(path, record)
 
-    def encode(self, vae: AutoencoderKL, accelerator: Accelerator, batch_size: int) -> None:
+    def encode(self, vae: AutoencoderKL, accelerator: Accelerator, batch_size: int, workers: int) -> None:
         """Write this process's share of the files that are missing or older than their pictures.
+
+        Args:
+            workers: number of processes that read the pictures.
 
         Raises:
             InputError: a picture cannot be read, or a file cannot be written.
         """
         own = range(accelerator.process_index, len(self), accelerator.num_processes)
         waiting = [index for index in own if self._stored_sizes(self.pairs[index]) != self._sizes(self.pairs[index])]
+        batches = DataLoader(
+            Subset(_Read(self.dataset), waiting), batch_size=batch_size, collate_fn=list, **loader_workers(workers)
+        )
         silent = not waiting or not accelerator.is_local_main_process
-        with tqdm(total=len(waiting), desc="encoding", unit="pair", disable=silent) as bar:
-            for first in range(0, len(waiting), batch_size):
-                indices = waiting[first : first + batch_size]
-                self._encode(indices, vae, accelerator)
-                bar.update(len(indices))
+        with ThreadPoolExecutor(WRITERS) as pool, tqdm(desc="encoding", unit="pair", disable=silent) as bar:
+            bar.total = len(waiting)
+            for batch in batches:
+                pairs, pictures = zip(*batch, strict=True)
+                list(pool.map(self._write, pairs, pictures, self._encode(pairs, pictures, vae, accelerator)))
+                bar.update(len(batch))
 
     @torch.no_grad()
-    def _encode(self, indices: Sequence[int], vae: AutoencoderKL, accelerator: Accelerator) -> None:
-        pictures = [self.dataset.read(self.pairs[index]) for index in indices]
-        batch = collate([item_of(each, self.pairs[index]) for each, index in zip(pictures, indices, strict=True)])
+    def _encode(
+        self, pairs: Sequence[Pair], pictures: Sequence[ItemPictures], vae: AutoencoderKL, accelerator: Accelerator
+    ) -> Tensor:
+        """Encode pairs; returns (B, 4, 2, c, h, w) float16 as ``posteriors``."""
+        batch = collate([item_of(each, pair) for each, pair in zip(pictures, pairs, strict=True)])
         with accelerator.autocast():
-            encoded = posteriors(vae, batch.to(accelerator.device)).half().cpu()  #  (B, 4, 2, c, h, w)
-        for each, index, values in zip(pictures, indices, encoded, strict=True):
-            tensors = {name: torch.from_numpy(getattr(each, name)) for name in PICTURES}
-            if each.worn_mask is not None:
-                tensors["worn_mask"] = torch.from_numpy(each.worn_mask)
-            tensors["posteriors"] = values.contiguous()
-            pair = self.pairs[index]
-            with written_whole(self.path(pair)) as path:
-                save_file(tensors, path, metadata={"sizes": self._sizes(pair)})
+            return posteriors(vae, batch.to(accelerator.device)).half().cpu()
+
+    def _write(self, pair: Pair, pictures: ItemPictures, encoded: Tensor) -> None:
+        stored = {"garment": pictures.garment, "paint_mask": pictures.paint_mask, "worn_mask": pictures.worn_mask}
+        tensors = {name: torch.from_numpy(picture) for name, picture in stored.items() if picture is not None}
+        tensors["posteriors"] = encoded.contiguous()
+        with written_whole(self.path(pair)) as path:
+            save_file(tensors, path, metadata={"sizes": self._sizes(pair)})
 
     def _sizes(self, pair: Pair) -> str:
         """The sizes of the pair's picture files, in bytes; a changed picture usually has another size."""
@@ -129,6 +174,17 @@ class EncodedDataset(Dataset[TryOnItem]):
                 return (stored.metadata() or {}).get("sizes")
         except InputError:
             return None  # it is written again
+
+
+class _Read(Dataset[tuple[Pair, ItemPictures]]):
+    """The pairs of a data set with their pictures at the training size."""
+
+    def __init__(self, dataset: TryOnDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> tuple[Pair, ItemPictures]:
+        pair = self.dataset.pairs[index]
+        return pair, self.dataset.read(pair)
 
 
 @contextmanager

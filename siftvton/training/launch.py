@@ -42,7 +42,7 @@ def accelerator_of(
             log_with=tracker,
             project_dir=output,
             cpu=cpu,
-            dataloader_config=DataLoaderConfiguration(even_batches=False),
+            dataloader_config=DataLoaderConfiguration(even_batches=False, non_blocking=True),
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
     except (ValueError, RuntimeError, ImportError) as error:

@@ -26,7 +26,7 @@ from siftvton.settings import save_configuration
 from siftvton.training import checkpoints, identity, records
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
-from siftvton.training.encoded import EncodedDataset
+from siftvton.training.encoded import EncodedDataset, LatentDraws
 from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
 from siftvton.training.identity import Identity, RunData
 from siftvton.training.launch import accelerator_of
@@ -92,14 +92,21 @@ class _Run:
         self.vae.requires_grad_(False).to(accelerator.device)
         self.items: Dataset[TryOnItem] = self.dataset
         if config.data.cache_latents:
-            self.items = encoded = EncodedDataset(self.dataset, Path(config.data.cache_latents))
+            steps, scale = self.noise_schedule.config.num_train_timesteps, self.vae.config.scaling_factor
+            draws = LatentDraws(settings.seed, settings.dropout, steps, scale)
+            self.items = encoded = EncodedDataset(self.dataset, Path(config.data.cache_latents), draws)
             on_main(lambda: encoded.claim(self.vae))
             with errors_shared():
-                encoded.encode(self.vae, accelerator, settings.batch_size)
+                encoded.encode(self.vae, accelerator, settings.batch_size, settings.workers)
         self.trained = select_trainable(self.inner, settings.trainable)
-        optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.trained,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=accelerator.device.type == "cuda",
+        )
         self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
-        self.average = None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay)
+        self.average = None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay, foreach=True)
         self.learned = checkpoints.Learned(self.inner, self.optimizer, self.average)
         self.progress = checkpoints.Progress(update=0, images=self.images)
         strides = self.inner.hooked_strides(config.supervision.layers)

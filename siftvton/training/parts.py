@@ -6,7 +6,7 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler
 
 from siftvton.correspondence import Correspondences
-from siftvton.data.dataset import CLIP_SIZE, TryOnBatch, TryOnDataset, TryOnItem, collate
+from siftvton.data.dataset import TryOnBatch, TryOnDataset, TryOnItem, collate
 from siftvton.data.pairs import Pair
 from siftvton.draws import seed_of
 from siftvton.errors import UsageError
@@ -64,7 +64,7 @@ def model_parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMSchedul
             "trained autoencoder (scripts/train_autoencoder.py makes one), or model.pretrained to weights to start from"
         )
     vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(config.train.seed, "weights"))
         network = TryOnNetwork(**build.network_parts(config.model, vae.config.latent_channels))
     return vae, network, build.scheduler(config.model.prediction_type)
@@ -80,7 +80,6 @@ def empty_batch(config: Train) -> TryOnBatch:
         densepose=grey,
         keep_mask=grey[:1],
         garment=grey,
-        garment_224=torch.zeros(3, CLIP_SIZE, CLIP_SIZE),
         worn_mask=grey[:1] if config.supervision.atv_weight else None,
         matches=Correspondences.empty((height, width)),
         pair=Pair("", ""),

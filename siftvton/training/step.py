@@ -72,7 +72,7 @@ def variation_loss(
     assert batch.worn_mask is not None
     # Nearest neighbour twice, as published: here to the latent's size, then to the layer's size.
     mask = nn.functional.interpolate(batch.worn_mask, size=inputs.target.shape[-2:], mode="nearest")
-    frame = (batch.image.shape[-2], batch.image.shape[-1])
+    frame = batch.size
     recorder = regularise(network.hooked, mask, frame, [network.variation_layer()])
     return AttentionLoss(config.atv_weight, recorder, counts=inputs.conditioned)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from siftvton.data.dataset import TryOnDataset
+from siftvton.data.dataset import TryOnDataset, collate
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.model.inputs import keep_mask_at
 
@@ -32,4 +32,4 @@ def test_inputs(golden: Callable[[str], Path]) -> None:
     small = keep_mask_at(item.keep_mask[None], keep_mask_latent.shape)[0, 0]
     torch.testing.assert_close(small, keep_mask_latent, rtol=0, atol=1e-3)
     garment_224 = torch.from_numpy(expected["cloth_224"].astype(np.float32).squeeze())
-    torch.testing.assert_close(item.garment_224, garment_224, rtol=0, atol=1e-3)
+    torch.testing.assert_close(collate([item]).garment_224[0], garment_224, rtol=0, atol=1e-3)

@@ -107,7 +107,7 @@ def test_items_with_another_mask_differ_in_mask_and_agnostic_picture_alone(split
     pairs = [Pair(PERSON, "00001_00.jpg")]
     plain = TryOnDataset(split, pairs, HEIGHT, WIDTH)[0]
     item = MaskedDataset(split, pairs, HEIGHT, WIDTH, kind="box", seed=0)[0]
-    for name in ("image", "densepose", "garment", "garment_224"):
+    for name in ("image", "densepose", "garment"):
         np.testing.assert_array_equal(getattr(item, name), getattr(plain, name))
     box = mask_of("box", split, PERSON, seed=0)
     np.testing.assert_array_equal(item.keep_mask[0].numpy() == 0, box)

@@ -7,11 +7,14 @@ import pytest
 import torch
 from runs import metrics, run, same_weights
 
+from siftvton.data.dataset import collate
 from siftvton.errors import InputError, UsageError
 from siftvton.files import read_image, write_image
-from siftvton.model.inputs import ENCODED
-from siftvton.training.encoded import EncodedDataset
-from siftvton.training.parts import training_set
+from siftvton.model.inputs import noised
+from siftvton.training.encoded import EncodedDataset, LatentDraws
+from siftvton.training.parts import model_parts, training_set
+
+NO_DRAWS = LatentDraws(seed=0, dropout=0, steps=1000, scaling_factor=1)
 
 
 @pytest.fixture
@@ -46,7 +49,9 @@ def test_a_changed_picture_or_a_damaged_file_is_encoded_again(encoded, tmp_path:
     config = encoded("first", updates=1)
     run(config)
     pairs = training_set(config).pairs
-    changed, damaged, kept = (EncodedDataset(training_set(config), tmp_path / "encoded").path(p) for p in pairs[:3])
+    changed, damaged, kept = (
+        EncodedDataset(training_set(config), tmp_path / "encoded", NO_DRAWS).path(p) for p in pairs[:3]
+    )
     garment = root / "train" / "cloth" / pairs[0].garment
     before, stamp = garment.read_bytes(), kept.stat().st_mtime_ns
     stored, content = changed.read_bytes(), damaged.read_bytes()
@@ -61,17 +66,25 @@ def test_a_changed_picture_or_a_damaged_file_is_encoded_again(encoded, tmp_path:
     assert kept.stat().st_mtime_ns == stamp
 
 
-def test_an_item_is_the_data_sets_with_its_posteriors(encoded, tmp_path: Path):
+def test_an_item_is_the_data_sets_with_the_latents_that_training_would_draw(encoded, tmp_path: Path):
     config = encoded("run", updates=1, supervision={"atv_weight": 0.001})
     run(config)
     plain = training_set(config)
-    ours, theirs = EncodedDataset(plain, tmp_path / "encoded")[0, 1], plain[0, 1]
-    for name in (*ENCODED, "keep_mask", "garment_224", "worn_mask"):
+    vae, _, schedule = model_parts(config)
+    dropout = 0.5
+    draws = LatentDraws(config.train.seed, dropout, schedule.config.num_train_timesteps, vae.config.scaling_factor)
+    keys = [(3, index) for index in range(4)]
+    items = EncodedDataset(plain, tmp_path / "encoded", draws)
+    ours, theirs = collate([items[key] for key in keys]), collate([plain[key] for key in keys])
+    for name in ("garment", "keep_mask", "garment_224", "worn_mask"):
         assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
-    assert ours.matches.person.tolist() == theirs.matches.person.tolist()
+    assert [matches.person.tolist() for matches in ours.matches] == [each.person.tolist() for each in theirs.matches]
     assert (ours.pair, ours.key) == (theirs.pair, theirs.key)
-    assert ours.posteriors is not None
-    assert ours.posteriors.shape == (4, 2, 4, 16, 12)
+    found, wanted = (noised(vae, schedule, batch, config.train.seed, dropout) for batch in (ours, theirs))
+    assert torch.equal(found.timestep, wanted.timestep)
+    assert torch.equal(found.conditioned, wanted.conditioned)
+    for name in ("sample", "target", "garment_latent"):
+        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=0, atol=4e-3)
 
 
 def test_a_folder_of_another_size_or_with_augmentation_is_refused(encoded, tmp_path: Path):
@@ -86,7 +99,7 @@ def test_a_folder_of_another_size_or_with_augmentation_is_refused(encoded, tmp_p
 def test_a_file_that_is_removed_while_training_is_named(encoded, tmp_path: Path):
     config = encoded("run", updates=1)
     run(config)
-    items = EncodedDataset(training_set(config), tmp_path / "encoded")
+    items = EncodedDataset(training_set(config), tmp_path / "encoded", NO_DRAWS)
     items.path(items.pairs[0]).unlink()
     with pytest.raises(InputError, match="delete it, and start again"):
         items[0, 0]

@@ -55,7 +55,7 @@ def batch() -> TryOnBatch:
     picture = torch.zeros(2, 3, *SIZE)
     return TryOnBatch(
         image=picture, agnostic=picture, densepose=picture, keep_mask=picture[:, :1], garment=picture,
-        garment_224=torch.zeros(2, 3, 224, 224), worn_mask=torch.ones(2, 1, *SIZE),
+        worn_mask=torch.ones(2, 1, *SIZE),
         matches=[random_matches(8, SIZE, seed) for seed in (0, 1)], pair=[Pair("a.jpg", "a.jpg")] * 2, key=[(0, 0)] * 2,
     )  # fmt: skip
 
