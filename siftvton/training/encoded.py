@@ -8,6 +8,7 @@ processes that load the items also make the draws.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from siftvton.data.augment import ItemPictures, inside
 from siftvton.data.dataset import Key, TryOnDataset, TryOnItem, collate, item_of, keep_of, share, signed
-from siftvton.data.layouts.base import GARMENT
+from siftvton.data.layouts.base import GARMENT, WORN_MASK
 from siftvton.data.pairs import Pair
 from siftvton.errors import InputError, UsageError, first_line
 from siftvton.files import is_file, read_json, write_json, written_whole
@@ -66,6 +67,7 @@ class EncodedDataset(Dataset[TryOnItem]):
     def __init__(self, dataset: TryOnDataset, folder: Path, latents: LatentDraws) -> None:
         assert not dataset.augmented, "an augmented item is new in every epoch"
         self.dataset = dataset
+        self.source = _with_worn_masks(dataset)
         self.pairs = dataset.pairs
         self.folder = folder
         self.latents = latents
@@ -109,7 +111,6 @@ class EncodedDataset(Dataset[TryOnItem]):
         """
         record = {
             "size": list(self.dataset.size),
-            "worn_mask": self.dataset.worn_mask,
             "autoencoder": tensors_digest(vae.state_dict().items()),
         }
         path = self.folder / RECORD
@@ -132,7 +133,7 @@ class EncodedDataset(Dataset[TryOnItem]):
         own = range(accelerator.process_index, len(self), accelerator.num_processes)
         waiting = [index for index in own if self._stored_sizes(self.pairs[index]) != self._sizes(self.pairs[index])]
         batches = DataLoader(
-            Subset(_Read(self.dataset), waiting), batch_size=batch_size, collate_fn=list, **loader_workers(workers)
+            Subset(_Read(self.source), waiting), batch_size=batch_size, collate_fn=list, **loader_workers(workers)
         )
         silent = not waiting or not accelerator.is_local_main_process
         with ThreadPoolExecutor(WRITERS) as pool, tqdm(desc="encoding", unit="pair", disable=silent) as bar:
@@ -160,8 +161,8 @@ class EncodedDataset(Dataset[TryOnItem]):
 
     def _sizes(self, pair: Pair) -> str:
         """The sizes of the pair's picture files, in bytes; a changed picture usually has another size."""
-        split = self.dataset.split
-        paths = [split.require(kind, pair.person) for kind in self.dataset.person_kinds]
+        split = self.source.split
+        paths = [split.require(kind, pair.person) for kind in self.source.person_kinds]
         paths.append(split.require(GARMENT, pair.garment))
         return " ".join(str(path.stat().st_size) for path in paths)
 
@@ -174,6 +175,15 @@ class EncodedDataset(Dataset[TryOnItem]):
                 return (stored.metadata() or {}).get("sizes")
         except InputError:
             return None  # it is written again
+
+
+def _with_worn_masks(dataset: TryOnDataset) -> TryOnDataset:
+    """The data set with its worn masks if it has any, so that runs with and without ATV can share a folder."""
+    if not all(dataset.split.find(WORN_MASK, pair.person) for pair in dataset.pairs):
+        return dataset
+    masked = copy(dataset)
+    masked.worn_mask = True
+    return masked
 
 
 class _Read(Dataset[tuple[Pair, ItemPictures]]):

@@ -106,7 +106,9 @@ class _Run:
             fused=accelerator.device.type == "cuda",
         )
         self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
-        self.average = None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay, foreach=True)
+        self.average = (
+            None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay, foreach=True)
+        )
         self.learned = checkpoints.Learned(self.inner, self.optimizer, self.average)
         self.progress = checkpoints.Progress(update=0, images=self.images)
         strides = self.inner.hooked_strides(config.supervision.layers)
