@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
@@ -53,6 +53,19 @@ def in_processes(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def one_ahead(function: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """Yield the outcomes of the jobs in their order; a thread already works on the next one."""
+    with ThreadPoolExecutor(1) as pool:
+        running: Future[Outcome] | None = None
+        for job in jobs:
+            following = pool.submit(function, job)
+            if running is not None:
+                yield running.result()
+            running = following
+        if running is not None:
+            yield running.result()
 
 
 def loader_workers(count: int) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from siftvton.prepare.models import Models
 from siftvton.prepare.person import PreparedPerson, prepare_person
 from siftvton.sampling.batch import generate
 from siftvton.sampling.config import ExecutionConfig, SamplingConfig
-from siftvton.sampling.execution import place, use_scheduler
+from siftvton.sampling.execution import dtype_of, place, use_scheduler
 from siftvton.sampling.loading import load
 from siftvton.sampling.pipeline import TryOnPipeline
 
@@ -236,7 +236,7 @@ class TryOn:
         execution = execution or ExecutionConfig()
         self.sampling = sampling or SamplingConfig()
         self.size = height, width
-        self.pipeline: TryOnPipeline = load(checkpoint, getattr(torch, execution.dtype))
+        self.pipeline: TryOnPipeline = load(checkpoint, dtype_of(execution))
         self.pipeline.require_size(height, width)
         use_scheduler(self.pipeline, self.sampling.scheduler)
         self.pipeline.set_progress_bar_config(disable=True)

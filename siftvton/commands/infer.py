@@ -65,13 +65,12 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
             not allowed.
         InputError: the checkpoint or the data cannot be read; or, once all other pairs are done, some pairs failed.
     """
-    import torch
     from accelerate.utils import gather_object
 
     from siftvton.data.dataset import TryOnDataset
     from siftvton.devices import errors_shared, on_main, process_state
     from siftvton.files import write_text
-    from siftvton.sampling.execution import place, use_scheduler
+    from siftvton.sampling.execution import dtype_of, place, use_scheduler
     from siftvton.sampling.loading import load
     from siftvton.sampling.results import Results, write_results
     from siftvton.settings import save_configuration
@@ -84,7 +83,7 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
         split = config.data.open().split(config.data.split)
         pairs = split.pairs(config.setting)[: config.limit]
         dataset = (dataset_type or TryOnDataset)(split, pairs, height, width)
-        pipeline = load(config.checkpoint, getattr(torch, config.execution.dtype))
+        pipeline = load(config.checkpoint, dtype_of(config.execution))
         use_scheduler(pipeline, config.scheduler)
         pipeline.require_size(height, width)
         pipeline.require_steps(config.steps)

@@ -10,7 +10,9 @@ class ExecutionConfig:
     """Where and how the network runs; apart from ``dtype`` and ``vae_tiling``, results differ only by rounding."""
 
     dtype: str = option(
-        "float32", "number format of weights and activations", choices=("float32", "float16", "bfloat16")
+        "auto",
+        "number format of weights and activations; auto: bfloat16 on a GPU that computes in it, else float32",
+        choices=("auto", "float32", "float16", "bfloat16"),
     )
     device: str | None = option(None, "device to run on, e.g. cuda:0 or cpu; null: the GPU if there is one")
     compile: bool = option(

@@ -6,7 +6,7 @@ Of these, only the sampler, half precision and tiles change the results.
 import torch
 from diffusers import AutoencoderKL, DPMSolverSDEScheduler, EDMEulerScheduler
 
-from siftvton.devices import device_of
+from siftvton.devices import device_of, use_tensor_cores
 from siftvton.errors import UsageError
 from siftvton.model.build import SAMPLE_SIZE
 from siftvton.sampling.config import ExecutionConfig
@@ -35,6 +35,18 @@ def use_scheduler(pipeline: TryOnPipeline, name: str) -> None:
     pipeline.scheduler = fitting[name].from_config(settings)
 
 
+def dtype_of(config: ExecutionConfig) -> torch.dtype:
+    """The number format that ``config`` names, for its device.
+
+    Raises:
+        UsageError: the requested device is not available.
+    """
+    if config.dtype != "auto":
+        return getattr(torch, config.dtype)
+    on_gpu = device_of(config.device).type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if on_gpu else torch.float32
+
+
 def place(pipeline: TryOnPipeline, config: ExecutionConfig) -> None:
     """Move a pipeline to its device and set it up as ``config`` says.
 
@@ -42,6 +54,7 @@ def place(pipeline: TryOnPipeline, config: ExecutionConfig) -> None:
         UsageError: the requested device is not available.
     """
     device = device_of(config.device)
+    use_tensor_cores(device)
     if config.vae_slicing:
         pipeline.vae.enable_slicing()
     if config.vae_tiling:

@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from accelerate import PartialState
 from tqdm import tqdm
 
-from siftvton.data.dataset import TryOnBatch, TryOnDataset, as_picture, collate
+from siftvton.data.dataset import TryOnBatch, TryOnDataset, TryOnItem, as_picture, collate
 from siftvton.data.pairs import Pair
 from siftvton.drawing import SHEET_ROWS, contact_sheet
 from siftvton.errors import InputError
 from siftvton.files import read_image, write_image
+from siftvton.pool import one_ahead
 from siftvton.sampling.batch import generate, pictures
 from siftvton.sampling.config import SamplingConfig
 from siftvton.sampling.pipeline import NOT_FINITE, NotFiniteError, TryOnPipeline
@@ -91,21 +93,27 @@ def write_results(
     """
     failures: dict[int, str] = {}
     with tqdm(total=len(indices), unit="picture", disable=not PartialState().is_local_main_process) as progress:
-        for first in range(0, len(indices), batch_size):
-            chunk = indices[first : first + batch_size]
-            items = {}
-            for index in chunk:
-                try:
-                    items[index] = dataset[index]
-                except InputError as error:
-                    if strict:
-                        raise
-                    failures[index] = str(error)
+        chunks = [indices[first : first + batch_size] for first in range(0, len(indices), batch_size)]
+        for items, unreadable in one_ahead(partial(_items, dataset, strict=strict), chunks):
+            failures |= unreadable
             if items:
                 failed = _write_batch(pipeline, collate(list(items.values())), results, sampling, strict)
                 failures |= {list(items)[image]: NOT_FINITE for image in failed}
-            progress.update(len(chunk))
+            progress.update(len(items) + len(unreadable))
     return failures
+
+
+def _items(dataset: TryOnDataset, indices: Sequence[int], strict: bool) -> tuple[dict[int, TryOnItem], dict[int, str]]:
+    """Read some items; returns those that can be read, and for each other one the reason."""
+    items, unreadable = {}, {}
+    for index in indices:
+        try:
+            items[index] = dataset[index]
+        except InputError as error:
+            if strict:
+                raise
+            unreadable[index] = str(error)
+    return items, unreadable
 
 
 def _write_batch(
