@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from siftvton.pool import in_processes, loader_workers
+from siftvton.pool import in_processes, loader_workers, one_ahead
 
 PROGRAM = """
 import os, sys, time
@@ -122,3 +123,24 @@ def test_sigterm_is_handled_as_before_when_all_jobs_are_done():
     before = signal.getsignal(signal.SIGTERM)
     assert list(in_processes(abs, [-1, 2], workers=1)) == [1, 2]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_next_job_runs_while_the_outcome_of_one_is_used():
+    started = [threading.Event() for _ in range(3)]
+
+    def work(number: int) -> int:
+        started[number].set()
+        return number * number
+
+    outcomes = one_ahead(work, range(3))
+    assert next(outcomes) == 0
+    assert started[1].wait(10)
+    assert list(outcomes) == [1, 4]
+
+
+def test_an_error_in_a_job_reaches_the_caller_in_its_place():
+    outcomes = one_ahead(lambda number: 1 // number, [1, 0, 1])
+    assert next(outcomes) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(outcomes)
+    assert list(one_ahead(str, [])) == []

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from siftvton.errors import UsageError
 from siftvton.model import build
+from siftvton.sampling import execution
 from siftvton.sampling.config import ExecutionConfig
-from siftvton.sampling.execution import place, use_scheduler
+from siftvton.sampling.execution import dtype_of, place, use_scheduler
 from siftvton.sampling.pipeline import TryOnPipeline, guided_sampling, with_timesteps
 
 SAMPLERS = ["DDIMScheduler", "DDPMScheduler", "DEISMultistepScheduler", "DPMSolverMultistepScheduler",
@@ -232,3 +233,15 @@ def test_offload_without_a_gpu_is_refused(pipeline: TryOnPipeline):
 def test_a_device_that_holds_no_values_is_refused(pipeline: TryOnPipeline, name: str):
     with pytest.raises(UsageError, match=f"device={name} is not available"):
         place(pipeline, ExecutionConfig(device=name))
+
+
+@pytest.mark.parametrize(("supported", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_gpu_that_computes_in_bfloat16_samples_in_it(monkeypatch, supported: bool, dtype: torch.dtype):
+    monkeypatch.setattr(execution, "device_of", lambda _name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    assert dtype_of(ExecutionConfig()) == dtype
+    assert dtype_of(ExecutionConfig(dtype="float16")) == torch.float16
+
+
+def test_a_cpu_samples_in_float32():
+    assert dtype_of(ExecutionConfig(device="cpu")) == torch.float32
