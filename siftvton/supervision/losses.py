@@ -62,19 +62,21 @@ class _CrossEntropy(torch.autograd.Function):
         query = scale * query_rows
         share = (torch.arange(padded, device=key.device) < reference.rows[:, None]).to(key.dtype)  #  (B, R)
         share = share / (heads * reference.rows.clamp(min=1)[:, None])  # the weight of a row in the image's loss
-        with_gradient = any(ctx.needs_input_grad)
-        log_sum, mean_key, mean_query = _softmax_sums(query, key, share, rows, with_gradient)
+        with_means = any(ctx.needs_input_grad)
+        log_sum, mean_key, mean_query = _softmax_sums(query, key, share, rows, with_means)
 
         p = reference.weight.to(key.dtype)  #                                      (E,)
         weight = p * share[image, row]
         query_of, key_of = query[image, :, row], key[image, :, cell]  #            (E, H, d)
         minus_log_q = log_sum[image, :, row] - (query_of * key_of).sum(dim=-1)  #  (E, H)
         loss = key.new_zeros(images).index_add_(0, image, weight * minus_log_q.sum(dim=1))
-        if with_gradient:
-            mean_key.flatten(0, 1).index_add_(0, image * padded + row, -p[:, None, None] * key_of)
-            query_gradient = scale * share[:, :, None, None] * mean_key
-            mean_query.flatten(0, 1).index_add_(0, image * key.shape[2] + cell, -weight[:, None, None] * query_of)
-            ctx.save_for_backward(query_gradient, mean_query)
+        if with_means:
+            query_gradient = mean_key.unflatten(0, (images, heads)).transpose(1, 2).contiguous()
+            query_gradient.flatten(0, 1).index_add_(0, image * padded + row, -p[:, None, None] * key_of)
+            query_gradient *= scale * share[:, :, None, None]
+            key_gradient = mean_query.unflatten(0, (images, heads)).permute(0, 3, 1, 2).contiguous()
+            key_gradient.flatten(0, 1).index_add_(0, image * key.shape[2] + cell, -weight[:, None, None] * query_of)
+            ctx.save_for_backward(query_gradient, key_gradient)  #                 (B, R, H, d), (B, N_k, H, d)
         return loss
 
     @staticmethod
@@ -91,45 +93,39 @@ def _softmax_sums(
     """The sums over all keys that Eq. 1 and its gradient require, with q_rj = exp(Q_r·K_j) / Σ_k exp(Q_r·K_k).
 
     Args:
-        query: (B, H, R, d). key: (B, H, N_k, d). share: (B, R), 0 for padding.
-        rows: the number of rows of each image.
+        query: (B, H, R, d). key: (B, H, N_k, d). share: (B, R).
+        rows: the number of rows of each image; the others are not computed.
 
     Returns:
-        log Σ_j exp(Q_r·K_j), (B, H, R); Σ_j q_rj K_j, (B, R, H, d); Σ_r share_r q_rj Q_r, (B, N_k, H, d). The last two
+        log Σ_j exp(Q_r·K_j), (B, H, R); Σ_j q_rj K_j, (B·H, R, d); Σ_r share_r q_rj Q_r, (B·H, d, N_k). The last two
         are 0 without ``with_means``.
     """
     images, heads, padded, width = query.shape
-    query = query.flatten(0, 1)  #                                                 (B·H, R, d)
-    by_cell = key.flatten(0, 1)  #                                                 (B·H, N_k, d)
-    by_channel = by_cell.transpose(1, 2).contiguous()  #                           (B·H, d, N_k), a faster order
-    share = share[:, None].expand(-1, heads, -1).reshape(-1, padded, 1)  #         (B·H, R, 1)
-    log_sum = torch.zeros_like(share)
+    cells = key.shape[2]
+    query, by_cell = query.flatten(0, 1), key.flatten(0, 1)  #      (B·H, R, d), (B·H, N_k, d)
+    by_channel = by_cell.transpose(1, 2).contiguous()  #            (B·H, d, N_k), a faster order for the scores
+    shared = query * share[:, None].expand(-1, heads, -1).reshape(-1, padded, 1)
+    shared = shared.transpose(1, 2).contiguous()  #                 (B·H, d, R)
+    largest = query.new_zeros(images * heads, padded, 1)
+    total = torch.ones_like(largest)
     mean_key, mean_query = torch.zeros_like(query), torch.zeros_like(by_channel)
-    cells = by_cell.shape[1]
-    scores_at_once = SCORES_AT_ONCE.get(key.device.type, SCORES_ON_A_GPU)
-    parts = list(_parts(rows, heads, cells, scores_at_once))
-    space = query.new_empty(max((_size(part) * cells for part in parts), default=0))
-    for part in parts:
-        which, r = part
-        score = space[: _size(part) * cells].view(which.stop - which.start, -1, cells)
+    parts = list(_parts(rows, heads, cells, SCORES_AT_ONCE.get(key.device.type, SCORES_ON_A_GPU)))
+    space = query.new_empty(max((_size(*part) for part in parts), default=0), cells)
+    for which, r in parts:
+        score = space[: _size(which, r)].view(which.stop - which.start, -1, cells)
         torch.bmm(query[which, r], by_channel[which], out=score)
-        largest = score.amax(dim=-1, keepdim=True)
-        ratio = score.sub_(largest).clamp_(min=SMALLEST).exp_()
-        total = ratio.sum(dim=-1, keepdim=True)
-        log_sum[which, r] = largest + total.log()
+        torch.amax(score, dim=-1, keepdim=True, out=largest[which, r])
+        score.sub_(largest[which, r]).clamp_(min=SMALLEST).exp_()
+        torch.sum(score, dim=-1, keepdim=True, out=total[which, r])
         if with_means:
-            mean_key[which, r] = torch.bmm(ratio, by_cell[which]).div_(total)
-            weighted = query[which, r] * (share[which, r] / total)
-            mean_query[which].baddbmm_(weighted.transpose(1, 2), ratio)
-    return (
-        log_sum.view(images, heads, padded),
-        mean_key.unflatten(0, (images, heads)).transpose(1, 2).contiguous(),
-        mean_query.unflatten(0, (images, heads)).permute(0, 3, 1, 2).contiguous(),
-    )
+            torch.bmm(score, by_cell[which], out=mean_key[which, r])
+            mean_query[which].baddbmm_(shared[which, :, r] / total[which, r].transpose(1, 2), score)
+    log_sum = (largest + total.log()).view(images, heads, padded)
+    return log_sum, mean_key.div_(total), mean_query
 
 
-def _size(part: tuple[slice, slice]) -> int:
-    return (part[0].stop - part[0].start) * (part[1].stop - part[1].start)
+def _size(heads: slice, rows: slice) -> int:
+    return (heads.stop - heads.start) * (rows.stop - rows.start)
 
 
 def _parts(rows: Sequence[int], heads: int, keys: int, scores_at_once: int) -> Iterator[tuple[slice, slice]]:
