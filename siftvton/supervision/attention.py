@@ -46,7 +46,7 @@ class Call:
         source = self.hidden_states if self.query is None else self.query
         if cells is not None:
             source = source.gather(1, cells.unsqueeze(-1).expand(-1, -1, source.shape[-1]))  # (B, R, C)
-        projected = self.attention.to_q(source) if self.query is None else source
+        projected = _project(self.attention.to_q, source) if self.query is None else source
         return _heads(self.attention, projected, self.attention.norm_q)
 
 
@@ -205,7 +205,7 @@ def attention_rows(attention: Attention, hidden_states: Tensor, key: Tensor, row
     """
     with torch.autocast(key.device.type, enabled=False):
         hidden_rows = hidden_states[None, rows].to(attention.to_q.weight.dtype)
-        query = _heads(attention, attention.to_q(hidden_rows), attention.norm_q)[0]  # (H, R, d)
+        query = _heads(attention, _project(attention.to_q, hidden_rows), attention.norm_q)[0]  # (H, R, d)
         score = attention.scale * query.float() @ key.float().transpose(-1, -2)  #    (H, R, N_k)
         return score.softmax(dim=-1).mean(dim=0)
 
@@ -233,7 +233,12 @@ def keys(attention: Attention, encoder_hidden_states: Tensor) -> Tensor:
     """The keys of a layer: (B, N_k, C') -> (B, H, N_k, d)."""
     if attention.norm_cross:
         encoder_hidden_states = attention.norm_encoder_hidden_states(encoder_hidden_states)
-    return _heads(attention, attention.to_k(encoder_hidden_states), attention.norm_k)
+    return _heads(attention, _project(attention.to_k, encoder_hidden_states), attention.norm_k)
+
+
+def _project(layer: nn.Module, states: Tensor) -> Tensor:
+    """Call a projection without its hooks, by which another recorder would take the result for the layer's own."""
+    return layer.forward(states)
 
 
 def _heads(attention: Attention, projected: Tensor, norm: nn.Module | None) -> Tensor:

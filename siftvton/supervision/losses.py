@@ -100,7 +100,7 @@ def _softmax_sums(
         log Σ_j exp(Q_r·K_j), (B, H, R); Σ_j q_rj K_j, (B·H, R, d); Σ_r share_r q_rj Q_r, (B·H, d, N_k). The last two
         are 0 without ``with_means``.
     """
-    images, heads, padded, width = query.shape
+    images, heads, padded, _ = query.shape
     cells = key.shape[2]
     query, by_cell = query.flatten(0, 1), key.flatten(0, 1)  #      (B·H, R, d), (B·H, N_k, d)
     by_channel = by_cell.transpose(1, 2).contiguous()  #            (B·H, d, N_k), a faster order for the scores

@@ -15,6 +15,7 @@ from torch import Tensor
 from siftvton.correspondence import Correspondences, Frame
 
 Grid = tuple[int, int]  # (rows, columns) of cells; a Frame is (height, width) in pixels
+GridPair = tuple[Grid, Grid]  # of queries and keys
 
 
 def cells(points: np.ndarray, frame: Frame, grid: Grid) -> np.ndarray:
@@ -73,7 +74,7 @@ class SparseReference:
         return self.row_cells[self.image, self.row]
 
     def to(self, device: torch.device) -> "SparseReference":
-        return SparseReference(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+        return SparseReference(**{name: sent(value, device) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class ReferenceAttention:
     garment: np.ndarray
     frame: Frame
     batch_size: int
-    _placed: dict[tuple[torch.device, Grid, Grid], PlacedReference] = field(
+    _placed: dict[tuple[torch.device, GridPair], PlacedReference] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -139,17 +140,17 @@ class ReferenceAttention:
         arrays = self._counted(query_grid, key_grid)
         return SparseReference(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 
-    def on(self, device: torch.device, *grids: tuple[Grid, Grid]) -> list[PlacedReference]:
-        """:meth:`at` for several pairs of query and key grid, on a device.
+    def on(self, device: torch.device, *grids: GridPair) -> list[PlacedReference]:
+        """:meth:`at` for several pairs of grids, on a device.
 
-        All pairs that are not there yet are sent together. They stay for later calls: several layers have the same
-        grids, and gradient checkpointing runs each layer twice.
+        The pairs that are not there yet are sent together. They stay for later calls, because several layers have the
+        same grids, and gradient checkpointing runs each layer twice.
         """
-        missing = [pair for pair in dict.fromkeys(grids) if (device, *pair) not in self._placed]
+        missing = [pair for pair in dict.fromkeys(grids) if (device, pair) not in self._placed]
         counted = [self._counted(*pair) for pair in missing]
         for pair, arrays, sparse in zip(missing, counted, _sent_together(counted, device), strict=True):
-            self._placed[device, *pair] = PlacedReference(sparse, arrays["rows"].tolist())
-        return [self._placed[device, *pair] for pair in grids]
+            self._placed[device, pair] = PlacedReference(sparse, arrays["rows"].tolist())
+        return [self._placed[device, pair] for pair in grids]
 
     def _counted(self, query_grid: Grid, key_grid: Grid) -> dict[str, np.ndarray]:
         """The arrays of :class:`SparseReference`."""
