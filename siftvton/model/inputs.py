@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from siftvton.data.dataset import Key, TryOnBatch
 from siftvton.draws import torch_generator
+from siftvton.supervision.reference import sent
 
 # Mean and standard deviation of CLIP's pixels (Radford et al. 2021, the paper's [24]), in RGB order, on [0, 1].
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -88,6 +89,7 @@ class Noised:
         sample: (B, 13, h, w). target: (B, 4, h, w), ε or v. garment_latent: (B, 4, h, w).
         timestep: (B,) from 0 to 999.
         conditioned: (B,) bool; False where garment and image context are dropped.
+        drawn: timestep and conditioned on the CPU, where they were drawn; None: copies of the two above.
     """
 
     sample: Tensor
@@ -95,6 +97,15 @@ class Noised:
     garment_latent: Tensor
     timestep: Tensor
     conditioned: Tensor
+    drawn: tuple[Tensor, Tensor] | None = None
+
+    def supervised(self, max_timestep: int) -> Tensor:
+        """(B,) bool on the CPU: the images with t ≤ ``max_timestep`` that keep their conditioning.
+
+        The CPU reads its own copies, because reading from a GPU would wait until it has finished its work.
+        """
+        timestep, conditioned = self.drawn or (self.timestep.cpu(), self.conditioned.cpu())
+        return conditioned & (timestep <= max_timestep)
 
 
 def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed: int, dropout: float) -> Noised:
@@ -125,8 +136,13 @@ def noised_at(
     conditioned: Tensor,
     generators: Sequence[Generator],
 ) -> Noised:
-    """Noise a batch to given timesteps (B,); each image's latents and noise come from its own generator."""
-    timestep, conditioned = (values.to(batch.keep_mask.device) for values in (timestep, conditioned))
+    """Noise a batch to given timesteps (B,); each image's latents and noise come from its own generator.
+
+    Args:
+        timestep, conditioned: (B,), on the CPU.
+    """
+    drawn = timestep, conditioned
+    timestep, conditioned = (sent(values, batch.keep_mask.device) for values in drawn)
     if batch.latents is not None:
         latent, agnostic, densepose, garment, noise = batch.latents.unbind(dim=1)
     else:
@@ -140,4 +156,5 @@ def noised_at(
     if scheduler.config.prediction_type == "v_prediction":
         alpha = scheduler.alphas_cumprod.to(noise)[timestep].view(-1, 1, 1, 1)
         target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latent
-    return Noised(torch.cat([noisy, agnostic, keep_mask, densepose], dim=1), target, garment, timestep, conditioned)
+    sample = torch.cat([noisy, agnostic, keep_mask, densepose], dim=1)
+    return Noised(sample, target, garment, timestep, conditioned, drawn)

@@ -1,7 +1,7 @@
 """Compute losses on a model's cross-attention without changing the model's output.
 
-After the forward pass of a diffusers ``Attention`` layer, the recorder takes the layer's inputs, projects the queries
-that a loss needs, takes the keys that the layer has projected, and records one loss per image under the layer's name.
+After the forward pass of a diffusers ``Attention`` layer, the recorder takes the queries and keys that the layer has
+projected, and records one loss per image under the layer's name.
 The layer keeps its attention processor. In a compiled model, the observed layers run uncompiled, whether the model was
 compiled inside the ``with`` block or before it. A model compiled with ``fullgraph=True`` cannot be observed.
 
@@ -10,6 +10,7 @@ Letters: B images, H heads, N_q and N_k query and key tokens, R rows, C channels
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,31 @@ from siftvton.supervision.losses import attention_cross_entropy, attention_total
 from siftvton.supervision.reference import ReferenceAttention, grid_of
 
 Objective = Callable[[Attention, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a loss can use of one call of a layer.
+
+    Attributes:
+        attention: the layer.
+        hidden_states: (B, N_q, C), its input.
+        query: (B, N_q, H·d), the output of its query projection, not normalised; None: the layer did not call it.
+        key: (B, H, N_k, d), normalised if the layer does so.
+    """
+
+    attention: Attention
+    hidden_states: Tensor
+    query: Tensor | None
+    key: Tensor
+
+    def queries(self, cells: Tensor | None = None) -> Tensor:
+        """The queries (B, H, R, d) of ``cells`` (B, R); None: of all cells."""
+        source = self.hidden_states if self.query is None else self.query
+        if cells is not None:
+            source = source.gather(1, cells.unsqueeze(-1).expand(-1, -1, source.shape[-1]))  # (B, R, C)
+        projected = _project(self.attention.to_q, source) if self.query is None else source
+        return _heads(self.attention, projected, self.attention.norm_q)
 
 
 class Recorder:
@@ -62,7 +88,7 @@ def supervise(
     Raises:
         ValueError: a name is not one of the model's ``Attention`` layers.
     """
-    return observe(model, partial(_match_loss, reference), layers)
+    return _observe(model, partial(_match_loss, reference), layers)
 
 
 def regularise(
@@ -78,11 +104,12 @@ def regularise(
     Raises:
         ValueError: a name is not one of the model's ``Attention`` layers.
     """
-    return observe(model, partial(_variation, mask, frame), layers)
+    return _observe(model, partial(_variation, mask, frame), layers)
 
 
-@contextmanager
-def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None = None) -> Iterator[Recorder]:
+def observe(
+    model: nn.Module, objective: Objective, layers: Sequence[str] | None = None
+) -> AbstractContextManager[Recorder]:
     """Record the value of ``objective`` for the inputs of each layer; use it like :func:`supervise`.
 
     Args:
@@ -92,6 +119,11 @@ def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None
     Raises:
         ValueError: a name is not one of the model's ``Attention`` layers.
     """
+    return _observe(model, lambda call: objective(call.attention, call.hidden_states, call.key), layers)
+
+
+@contextmanager
+def _observe(model: nn.Module, objective: Callable[[Call], Tensor], layers: Sequence[str] | None) -> Iterator[Recorder]:
     recorder = Recorder()
     modules = dict(model.named_modules())
     if layers is None:
@@ -110,34 +142,39 @@ def observe(model: nn.Module, objective: Objective, layers: Sequence[str] | None
 
 
 @contextmanager
-def _watched(attention: Attention, record: Callable[[Tensor], None], objective: Objective) -> Iterator[None]:
+def _watched(
+    attention: Attention, record: Callable[[Tensor], None], objective: Callable[[Call], Tensor]
+) -> Iterator[None]:
     """Record the value of ``objective`` in each forward pass of the layer.
 
     This replaces ``forward`` on the instance, because a compiled model ignores hooks that are added after compilation.
     It does check at every call where ``forward`` comes from, and leaves the replacement uncompiled.
     """
     forward, replaced = attention.forward, vars(attention).get("forward")
-    projected: list[Tensor] = []  # the output of the layer's key projection in the current call
+    projected: dict[nn.Module, Tensor] = {}  # the outputs of the layer's projections in the current call
 
     @torch.compiler.disable
     def forward_and_record(*args: Any, **kwargs: Any) -> Tensor:
         projected.clear()
         output = forward(*args, **kwargs)
         hidden_states, encoder_hidden_states = _inputs(*args, **kwargs)
-        if projected:
-            key = _heads(attention, projected[-1], attention.norm_k)
-        else:  # the processor uses its own fused projection
-            key = keys(attention, encoder_hidden_states)
+        query, key = (projected.get(layer) for layer in (attention.to_q, attention.to_k))
+        # A processor with a fused projection of its own leaves nothing.
+        key = keys(attention, encoder_hidden_states) if key is None else _heads(attention, key, attention.norm_k)
+        record(objective(Call(attention, hidden_states, query, key)))
         projected.clear()
-        record(objective(attention, hidden_states, key))
         return output
 
-    handle = attention.to_k.register_forward_hook(lambda _module, _args, output: projected.append(output))
+    def keep(layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+        projected[layer] = output
+
+    handles = [layer.register_forward_hook(keep) for layer in (attention.to_q, attention.to_k)]
     vars(attention)["forward"] = forward_and_record
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
         if replaced is None:
             del vars(attention)["forward"]
         else:
@@ -168,40 +205,40 @@ def attention_rows(attention: Attention, hidden_states: Tensor, key: Tensor, row
     """
     with torch.autocast(key.device.type, enabled=False):
         hidden_rows = hidden_states[None, rows].to(attention.to_q.weight.dtype)
-        query = _queries(attention, hidden_rows)[0]  #                                (H, R, d)
+        query = _heads(attention, _project(attention.to_q, hidden_rows), attention.norm_q)[0]  # (H, R, d)
         score = attention.scale * query.float() @ key.float().transpose(-1, -2)  #    (H, R, N_k)
         return score.softmax(dim=-1).mean(dim=0)
 
 
-def _match_loss(reference: ReferenceAttention, attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
-    if len(hidden_states) != reference.batch_size:
+def _match_loss(reference: ReferenceAttention, call: Call) -> Tensor:
+    images, cells = call.hidden_states.shape[:2]
+    if images != reference.batch_size:
         raise ValueError(
-            f"the layer runs on {len(hidden_states)} images, but the reference has {reference.batch_size}; "
+            f"the layer runs on {images} images, but the reference has {reference.batch_size}; "
             "use the same batch for both"
         )
-    grids = grid_of(hidden_states.shape[1], reference.frame), grid_of(key.shape[2], reference.frame)
-    sparse = reference.at(*grids).to(hidden_states.device)
-    rows = sparse.row_cells.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])  #  (B, R, C)
-    query_rows = _queries(attention, hidden_states.gather(1, rows))  #                (B, H, R, d)
-    return attention_cross_entropy(query_rows, key, attention.scale, sparse)
+    grids = grid_of(cells, reference.frame), grid_of(call.key.shape[2], reference.frame)
+    (placed,) = reference.on(call.key.device, grids)
+    queries = call.queries(placed.sparse.row_cells)  #                                (B, H, R, d)
+    return attention_cross_entropy(queries, call.key, call.attention.scale, placed.sparse, placed.rows)
 
 
-def _variation(mask: Tensor, frame: Frame, attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
-    query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(key.shape[2], frame)
+def _variation(mask: Tensor, frame: Frame, call: Call) -> Tensor:
+    query_grid, key_grid = grid_of(call.hidden_states.shape[1], frame), grid_of(call.key.shape[2], frame)
     inside = nn.functional.interpolate(mask.float(), size=query_grid, mode="nearest").flatten(1) > 0.5  # (B, N_q)
-    query = _queries(attention, hidden_states)
-    return attention_total_variation(query, key, attention.scale, inside, query_grid, key_grid)
-
-
-def _queries(attention: Attention, hidden_states: Tensor) -> Tensor:
-    return _heads(attention, attention.to_q(hidden_states), attention.norm_q)
+    return attention_total_variation(call.queries(), call.key, call.attention.scale, inside, query_grid, key_grid)
 
 
 def keys(attention: Attention, encoder_hidden_states: Tensor) -> Tensor:
     """The keys of a layer: (B, N_k, C') -> (B, H, N_k, d)."""
     if attention.norm_cross:
         encoder_hidden_states = attention.norm_encoder_hidden_states(encoder_hidden_states)
-    return _heads(attention, attention.to_k(encoder_hidden_states), attention.norm_k)
+    return _heads(attention, _project(attention.to_k, encoder_hidden_states), attention.norm_k)
+
+
+def _project(layer: nn.Module, states: Tensor) -> Tensor:
+    """Call a projection without its hooks, by which another recorder would take the result for the layer's own."""
+    return layer.forward(states)
 
 
 def _heads(attention: Attention, projected: Tensor, norm: nn.Module | None) -> Tensor:

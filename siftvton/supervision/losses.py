@@ -3,6 +3,8 @@
 Letters: B images, H heads, R rows that hold a match, N_q and N_k person and garment cells, d head width, E entries.
 """
 
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +14,18 @@ from torch.nn import functional
 
 from siftvton.supervision.reference import Grid, SparseReference
 
-ROWS_AT_ONCE = 64  # limits the scores in memory to B × H × 64 × N_k numbers
+# The most scores in memory at once. On a CPU, a part of them fits into the cache of one core; a GPU requires more work
+# at once.
+SCORES_AT_ONCE = {"cpu": 2**18}
+SCORES_ON_A_GPU = 2**24
+# The smallest log-ratio of an attention weight to the largest one of its row. Smaller weights change no sum, but their
+# exponentials, or products with these, are so small that a CPU handles them a hundred times more slowly.
+SMALLEST = -60.0
 
 
-def attention_cross_entropy(query_rows: Tensor, key: Tensor, scale: float, reference: SparseReference) -> Tensor:
+def attention_cross_entropy(
+    query_rows: Tensor, key: Tensor, scale: float, reference: SparseReference, rows: Sequence[int] | None = None
+) -> Tensor:
     """Eqs. 1-2 for one layer: the mean of −Σ_j p_ij log q_ij over heads and M_SIFT.
 
     Only the rows that hold a match are needed, because p is zero in all others.
@@ -24,53 +34,121 @@ def attention_cross_entropy(query_rows: Tensor, key: Tensor, scale: float, refer
         query_rows: (B, H, R, d) projected queries of ``reference.row_cells``.
         key: (B, H, N_k, d) projected keys.
         scale: the factor of Q·K, 1/√d.
+        rows: ``reference.rows`` as Python numbers; None: the padding is computed as well.
 
     Returns:
         (B,) in float32 (float64 for float64 input); 0 for an image without a match.
     """
     dtype = torch.promote_types(query_rows.dtype, torch.float32)
+    if rows is None:
+        rows = [query_rows.shape[2]] * len(query_rows)
     with torch.autocast(query_rows.device.type, enabled=False):
-        return _CrossEntropy.apply(query_rows.to(dtype), key.to(dtype), scale, reference)
+        return _CrossEntropy.apply(query_rows.to(dtype), key.to(dtype), scale, reference, rows)
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Computes the gradient together with the value, a few rows at a time, so no scores are kept until backward.
+    """Computes the gradient together with the value, some scores at a time, so none are kept until backward.
 
-    With s_rj = scale·Q_r·K_j, the loss of a row is −Σ_j p_rj log q_rj; its gradient with respect to s_rj is
-    q_rj − p_rj.
+    With s_rj = scale·Q_r·K_j, the loss of a row is Σ_j p_rj (log Σ_k exp(s_rk) − s_rj); its gradient with respect to
+    s_rj is q_rj − p_rj. The terms with q are sums over all keys, those with p sums over the E entries.
     """
 
     @staticmethod
-    def forward(ctx: Any, query_rows: Tensor, key: Tensor, scale: float, reference: SparseReference) -> Tensor:
-        images, heads, rows, _ = query_rows.shape
+    def forward(
+        ctx: Any, query_rows: Tensor, key: Tensor, scale: float, reference: SparseReference, rows: Sequence[int]
+    ) -> Tensor:
+        images, heads, padded, _ = query_rows.shape
+        image, row, cell = reference.image, reference.row, reference.key
         query = scale * query_rows
-        share = (torch.arange(rows, device=key.device) < reference.rows[:, None]).to(key.dtype)  #  (B, R)
+        share = (torch.arange(padded, device=key.device) < reference.rows[:, None]).to(key.dtype)  #  (B, R)
         share = share / (heads * reference.rows.clamp(min=1)[:, None])  # the weight of a row in the image's loss
-        p = reference.weight.to(key.dtype)  #                                                       (E,)
-        weight = p * share[reference.image, reference.row]
-        loss = key.new_zeros(images)
-        query_gradient, key_gradient = torch.empty_like(query), torch.zeros_like(key)
-        for first in range(0, rows, ROWS_AT_ONCE):
-            part = slice(first, first + ROWS_AT_ONCE)
-            here = (reference.row >= first) & (reference.row < part.stop)
-            entry = reference.image[here], slice(None), reference.row[here] - first, reference.key[here]
-            log_q = (query[:, :, part] @ key.transpose(-1, -2)).log_softmax(dim=-1)  #  (B, H, r, N_k)
-            loss.index_add_(0, reference.image[here], -weight[here] * log_q[entry].sum(dim=1))
-            if any(ctx.needs_input_grad):
-                gradient = log_q.exp_()
-                gradient[entry] -= p[here, None]
-                of_row = share[:, None, part, None]  #                                  (B, 1, r, 1)
-                query_gradient[:, :, part] = scale * of_row * (gradient @ key)
-                key_gradient += gradient.transpose(-1, -2) @ (of_row * query[:, :, part])
-        ctx.save_for_backward(query_gradient, key_gradient)
+        with_means = any(ctx.needs_input_grad)
+        log_sum, mean_key, mean_query = _softmax_sums(query, key, share, rows, with_means)
+
+        p = reference.weight.to(key.dtype)  #                                      (E,)
+        weight = p * share[image, row]
+        query_of, key_of = query[image, :, row], key[image, :, cell]  #            (E, H, d)
+        minus_log_q = log_sum[image, :, row] - (query_of * key_of).sum(dim=-1)  #  (E, H)
+        loss = key.new_zeros(images).index_add_(0, image, weight * minus_log_q.sum(dim=1))
+        if with_means:
+            query_gradient = mean_key.unflatten(0, (images, heads)).transpose(1, 2).contiguous()
+            query_gradient.flatten(0, 1).index_add_(0, image * padded + row, -p[:, None, None] * key_of)
+            query_gradient *= scale * share[:, :, None, None]
+            key_gradient = mean_query.unflatten(0, (images, heads)).permute(0, 3, 1, 2).contiguous()
+            key_gradient.flatten(0, 1).index_add_(0, image * key.shape[2] + cell, -weight[:, None, None] * query_of)
+            ctx.save_for_backward(query_gradient, key_gradient)  #                 (B, R, H, d), (B, N_k, H, d)
         return loss
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        query_gradient, key_gradient = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         of_image = gradient.view(-1, 1, 1, 1)
-        return of_image * query_gradient, of_image * key_gradient, None, None
+        query_gradient, key_gradient = ((of_image * saved).transpose(1, 2) for saved in ctx.saved_tensors)
+        return query_gradient, key_gradient, None, None, None
+
+
+def _softmax_sums(
+    query: Tensor, key: Tensor, share: Tensor, rows: Sequence[int], with_means: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The sums over all keys that Eq. 1 and its gradient require, with q_rj = exp(Q_r·K_j) / Σ_k exp(Q_r·K_k).
+
+    Args:
+        query: (B, H, R, d). key: (B, H, N_k, d). share: (B, R).
+        rows: the number of rows of each image; the others are not computed.
+
+    Returns:
+        log Σ_j exp(Q_r·K_j), (B, H, R); Σ_j q_rj K_j, (B·H, R, d); Σ_r share_r q_rj Q_r, (B·H, d, N_k). The last two
+        are 0 without ``with_means``.
+    """
+    images, heads, padded, _ = query.shape
+    cells = key.shape[2]
+    query, by_cell = query.flatten(0, 1), key.flatten(0, 1)  #      (B·H, R, d), (B·H, N_k, d)
+    by_channel = by_cell.transpose(1, 2).contiguous()  #            (B·H, d, N_k), a faster order for the scores
+    shared = query * share[:, None].expand(-1, heads, -1).reshape(-1, padded, 1)
+    shared = shared.transpose(1, 2).contiguous()  #                 (B·H, d, R)
+    largest = query.new_zeros(images * heads, padded, 1)
+    total = torch.ones_like(largest)
+    mean_key, mean_query = torch.zeros_like(query), torch.zeros_like(by_channel)
+    parts = list(_parts(rows, heads, cells, SCORES_AT_ONCE.get(key.device.type, SCORES_ON_A_GPU)))
+    space = query.new_empty(max((_size(*part) for part in parts), default=0), cells)
+    for which, r in parts:
+        score = space[: _size(which, r)].view(which.stop - which.start, -1, cells)
+        torch.bmm(query[which, r], by_channel[which], out=score)
+        torch.amax(score, dim=-1, keepdim=True, out=largest[which, r])
+        score.sub_(largest[which, r]).clamp_(min=SMALLEST).exp_()
+        torch.sum(score, dim=-1, keepdim=True, out=total[which, r])
+        if with_means:
+            torch.bmm(score, by_cell[which], out=mean_key[which, r])
+            mean_query[which].baddbmm_(shared[which, :, r] / total[which, r].transpose(1, 2), score)
+    log_sum = (largest + total.log()).view(images, heads, padded)
+    return log_sum, mean_key.div_(total), mean_query
+
+
+def _size(heads: slice, rows: slice) -> int:
+    return (heads.stop - heads.start) * (rows.stop - rows.start)
+
+
+def _parts(rows: Sequence[int], heads: int, keys: int, scores_at_once: int) -> Iterator[tuple[slice, slice]]:
+    """Divide the rows of a batch into parts of at most ``scores_at_once`` scores, or of one row of one head.
+
+    Yields:
+        A range of images × heads, and a range of rows.
+    """
+    at_most = max(1, scores_at_once // keys)  # rows of all heads together
+    first = 0
+    while first < len(rows):
+        last, most = first + 1, rows[first]
+        while last < len(rows) and max(most, rows[last]) * heads * (last + 1 - first) <= at_most:
+            most = max(most, rows[last])
+            last += 1
+        heads_at_once = heads * (last - first)
+        if last == first + 1 and most:
+            heads_at_once = min(heads, max(1, at_most // most))
+        rows_at_once = math.ceil(most / math.ceil(most * heads_at_once / at_most)) if most else 1
+        for head in range(first * heads, last * heads, heads_at_once):
+            for row in range(0, most, rows_at_once):
+                yield slice(head, min(head + heads_at_once, last * heads)), slice(row, min(row + rows_at_once, most))
+        first = last
 
 
 def attention_total_variation(

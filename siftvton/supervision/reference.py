@@ -5,8 +5,8 @@ the batch's largest number), N_q and N_k person and garment cells.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from siftvton.correspondence import Correspondences, Frame
 
 Grid = tuple[int, int]  # (rows, columns) of cells; a Frame is (height, width) in pixels
+GridPair = tuple[Grid, Grid]  # of queries and keys
 
 
 def cells(points: np.ndarray, frame: Frame, grid: Grid) -> np.ndarray:
@@ -73,7 +74,20 @@ class SparseReference:
         return self.row_cells[self.image, self.row]
 
     def to(self, device: torch.device) -> "SparseReference":
-        return SparseReference(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+        return SparseReference(**{name: sent(value, device) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class PlacedReference:
+    """p on one pair of grids, on the device of the model.
+
+    Attributes:
+        sparse: its tensors are on the device.
+        rows: ``sparse.rows`` as Python numbers. To read them from a GPU would wait until it has finished its work.
+    """
+
+    sparse: SparseReference
+    rows: list[int]
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,9 @@ class ReferenceAttention:
     garment: np.ndarray
     frame: Frame
     batch_size: int
+    _placed: dict[tuple[torch.device, GridPair], PlacedReference] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def from_correspondences(cls, batch: Sequence[Correspondences]) -> "ReferenceAttention":
@@ -120,6 +137,23 @@ class ReferenceAttention:
 
     def at(self, query_grid: Grid, key_grid: Grid) -> SparseReference:
         """p_ij = (matches from person cell i to garment cell j) / (matches from i) (paper §3.2)."""
+        arrays = self._counted(query_grid, key_grid)
+        return SparseReference(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+    def on(self, device: torch.device, *grids: GridPair) -> list[PlacedReference]:
+        """:meth:`at` for several pairs of grids, on a device.
+
+        The pairs that are not there yet are sent together. They stay for later calls, because several layers have the
+        same grids, and gradient checkpointing runs each layer twice.
+        """
+        missing = [pair for pair in dict.fromkeys(grids) if (device, pair) not in self._placed]
+        counted = [self._counted(*pair) for pair in missing]
+        for pair, arrays, sparse in zip(missing, counted, _sent_together(counted, device), strict=True):
+            self._placed[device, pair] = PlacedReference(sparse, arrays["rows"].tolist())
+        return [self._placed[device, pair] for pair in grids]
+
+    def _counted(self, query_grid: Grid, key_grid: Grid) -> dict[str, np.ndarray]:
+        """The arrays of :class:`SparseReference`."""
         n_q, n_k = math.prod(query_grid), math.prod(key_grid)
         query = self.image * n_q + cells(self.person, self.frame, query_grid)  # (M,) image and cell as one number
         pair = query * n_k + cells(self.garment, self.frame, key_grid)  #        (M,) and the garment cell
@@ -133,4 +167,36 @@ class ReferenceAttention:
         row_cells = np.zeros((self.batch_size, rows.max()), np.int64)
         row_cells[row_image, place] = cell
         weight = (count / np.bincount(row, count)[row]).astype(np.float32)
-        return SparseReference(*map(torch.from_numpy, (row_image[row], place[row], key, weight, row_cells, rows)))
+        return {
+            "image": row_image[row],
+            "row": place[row],
+            "key": key,
+            "weight": weight,
+            "row_cells": row_cells,
+            "rows": rows,
+        }
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """The same values on a device.
+
+    Nothing waits for the copy: it starts from pinned memory if the device is a GPU. From other memory, the CPU would
+    wait until the GPU has finished its earlier work.
+    """
+    if device.type == "cuda":
+        values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
+    return values.to(device, non_blocking=True)
+
+
+def _sent_together(references: Sequence[dict[str, np.ndarray]], device: torch.device) -> list[SparseReference]:
+    """Send the arrays of several references to a device as one array for each dtype."""
+    arrays = [array for reference in references for array in reference.values()]
+    parts: dict[np.dtype, Iterator[Tensor]] = {}
+    for dtype in dict.fromkeys(array.dtype for array in arrays):
+        same = [array for array in arrays if array.dtype == dtype]
+        buffer = sent(torch.from_numpy(np.concatenate([array.ravel() for array in same])), device)
+        parts[dtype] = iter(buffer.split([array.size for array in same]))
+    return [
+        SparseReference(**{name: next(parts[array.dtype]).view(array.shape) for name, array in reference.items()})
+        for reference in references
+    ]

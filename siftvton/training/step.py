@@ -55,11 +55,15 @@ def match_loss(
     network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, config: SupervisionConfig
 ) -> AttentionLoss:
     """The paper's loss, Eq. 2, on the images with t ≤ η that keep their conditioning."""
-    supervised = inputs.conditioned & (inputs.timestep <= config.max_timestep)  #     (B,)
+    supervised = inputs.supervised(config.max_timestep)
     reference = ReferenceAttention.from_correspondences(batch.matches).where(supervised)
     if not config.weight or not len(reference.image):
         return AttentionLoss(config.weight)
     layers = network.hooked_layers(config.layers)
+    # Send the references of all layers together; a layer with other grids sends its own when it runs.
+    height, width = inputs.target.shape[-2:]
+    grids = [(height // stride, width // stride) for stride in network.hooked_strides(config.layers)]
+    reference.on(inputs.target.device, *zip(grids, grids, strict=True))
     return AttentionLoss(config.weight, supervise(network.hooked, reference, layers))
 
 

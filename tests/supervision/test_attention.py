@@ -232,9 +232,10 @@ def test_self_attention_is_refused(model, inputs):
         model(**inputs)
 
 
-def test_keys_are_projected_once(model, inputs):
+@pytest.mark.parametrize("projection", ["to_q", "to_k"])
+def test_queries_and_keys_are_projected_once(model, inputs, projection: str):
     calls = []
-    model.get_submodule(LAYER).to_k.register_forward_hook(lambda *_: calls.append(1))
+    model.get_submodule(f"{LAYER}.{projection}").register_forward_hook(lambda *_: calls.append(1))
     with supervise(model, reference(20, 5)) as recorder:
         model(**inputs).sample.sum().backward()
         assert recorder.loss().requires_grad
@@ -266,6 +267,21 @@ def test_the_loss_never_makes_a_tensor_of_all_queries_and_keys():
         attention(torch.randn(1, tokens, 16), encoder_hidden_states=torch.randn(1, tokens, 16))
         recorder.loss().sum().backward()
     assert 10 * 2 * tokens < largest.elements < tokens * tokens / 50
+
+
+def test_a_processor_that_does_not_use_the_projections_changes_no_loss(model, inputs):
+    attention = model.get_submodule(LAYER)
+    hidden, garment = torch.randn(2, 16 * 12, attention.query_dim), inputs["encoder_hidden_states"]
+    losses = []
+    for _ in range(2):
+        with (
+            supervise(model, reference(20, 5), [LAYER]) as sift,
+            regularise(model, torch.ones(2, 1, 16, 12), FRAME, [LAYER]) as variation,
+        ):
+            attention(hidden, encoder_hidden_states=garment)
+            losses.append(torch.stack([sift.loss(), variation.loss()]))
+        attention.set_processor(lambda attn, hidden_states, **_: hidden_states)
+    torch.testing.assert_close(losses[1], losses[0])
 
 
 def test_variation_is_recorded_for_the_worn_cells(model, inputs):

@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
 from examples import random_matches
 from oracles import dense_cross_entropy, dense_reference, dense_variation
 
-from siftvton.supervision import ReferenceAttention
+from siftvton.supervision import ReferenceAttention, losses
 from siftvton.supervision.losses import (
     attention_cross_entropy,
     attention_total_variation,
@@ -47,6 +48,52 @@ def test_equals_the_dense_equations_in_value_and_gradient(dtype: torch.dtype, to
     assert ours[1] == 0
     for found, value in zip(ours_gradients, expected_gradients, strict=True):
         torch.testing.assert_close(found, value, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("scores_at_once", [1, 100, 3000, 10**6])
+def test_the_division_into_parts_changes_neither_value_nor_gradient(
+    scores_at_once: int, monkeypatch: pytest.MonkeyPatch
+):
+    batch = [random_matches(count, FRAME, seed=count) for count in (3, 40, 0, 5, 0)]
+    (placed,) = ReferenceAttention.from_correspondences(batch).on(torch.device("cpu"), (GRID, KEYS))
+    query, key = projections(len(batch))
+    rows = query.gather(2, placed.sparse.row_cells[:, None, :, None].expand(-1, 2, -1, 4))
+    padding_too = attention_cross_entropy(rows, key, SCALE, placed.sparse)
+    expected = torch.autograd.grad(padding_too.sum(), (query, key), retain_graph=True)
+    monkeypatch.setitem(losses.SCORES_AT_ONCE, "cpu", scores_at_once)
+    loss = attention_cross_entropy(rows, key, SCALE, placed.sparse, placed.rows)
+    torch.testing.assert_close(loss, padding_too, rtol=1e-12, atol=1e-12)
+    for found, value in zip(torch.autograd.grad(loss.sum(), (query, key)), expected, strict=True):
+        torch.testing.assert_close(found, value, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("scores_at_once", [1, 100, 3000, 10**6])
+@pytest.mark.parametrize("rows", [[], [0], [7], [0, 3, 3, 0, 50, 1], [50, 50]])
+def test_parts_cover_each_row_of_each_head_and_stay_small(rows: list[int], scores_at_once: int):
+    heads, keys = 4, 48
+    covered = np.zeros((len(rows) * heads, 50), int)
+    for which, part in losses._parts(rows, heads, keys, scores_at_once):
+        covered[which, part] += 1
+        size = (which.stop - which.start) * (part.stop - part.start)
+        assert size * keys <= scores_at_once or size == 1
+    for image, count in enumerate(rows):
+        assert (covered[image * heads : (image + 1) * heads, :count] == 1).all()
+    assert covered.max(initial=0) <= 1
+
+
+def test_sharp_attention_has_the_exact_gradient():
+    """Most weights are smaller than the smallest number that the loss uses."""
+    batch = [random_matches(20, FRAME)]
+    sparse = ReferenceAttention.from_correspondences(batch).at(GRID, KEYS)
+    query, key = projections(1)
+    rows = query.gather(2, sparse.row_cells[:, None, :, None].expand(-1, 2, -1, 4))
+    loss = attention_cross_entropy(rows, key, 30.0, sparse)
+    expected = dense_cross_entropy(query[0], key[0], 30.0, torch.from_numpy(dense_reference(batch[0], GRID, KEYS)))
+    torch.testing.assert_close(loss[0], expected, rtol=1e-7, atol=0)
+    for found, value in zip(
+        torch.autograd.grad(loss, (query, key)), torch.autograd.grad(expected, (query, key)), strict=True
+    ):
+        torch.testing.assert_close(found, value, rtol=1e-6, atol=1e-6)
 
 
 def test_certain_attention_has_no_infinite_loss():

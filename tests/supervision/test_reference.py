@@ -54,6 +54,25 @@ def test_inactive_images_lose_their_matches_and_keep_their_place():
     assert kept.person.tolist() == batch[1].person.tolist()
 
 
+def test_references_that_are_sent_together_are_those_of_each_pair_of_grids():
+    batch = [random_matches(30, FRAME, seed=1), random_matches(0, FRAME), random_matches(7, FRAME, seed=2)]
+    reference = ReferenceAttention.from_correspondences(batch)
+    pairs = [((8, 6), (8, 6)), ((16, 12), (4, 3)), ((8, 6), (8, 6))]
+    for pair, placed in zip(pairs, reference.on(torch.device("cpu"), *pairs), strict=True):
+        expected = reference.at(*pair)
+        assert placed.rows == expected.rows.tolist()
+        for name, value in vars(expected).items():
+            torch.testing.assert_close(getattr(placed.sparse, name), value, rtol=0, atol=0)
+
+
+def test_a_pair_of_grids_is_counted_once(monkeypatch: pytest.MonkeyPatch):
+    reference = ReferenceAttention.from_correspondences([random_matches(30, FRAME)])
+    pair = ((8, 6), (8, 6))
+    (first,) = reference.on(torch.device("cpu"), pair)
+    monkeypatch.setattr(ReferenceAttention, "_counted", None)
+    assert reference.on(torch.device("cpu"), pair) == [first]
+
+
 def test_a_batch_with_different_frames_is_refused():
     with pytest.raises(ValueError, match="one frame"):
         ReferenceAttention.from_correspondences([random_matches(1, FRAME), random_matches(1, (48, 64))])
