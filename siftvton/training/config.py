@@ -50,8 +50,13 @@ class OptimisationConfig:
         minimum=1,
         maximum=10**6,
     )
-    learning_rate: float = option(1e-4, "learning rate of AdamW", minimum=0, maximum=100)
-    weight_decay: float = option(0.01, "weight decay of AdamW", minimum=0, maximum=1000)
+    optimizer: str = option(
+        "adamw",
+        "optimiser; adamw8bit (an extra) stores its state in a quarter of the memory, and adafactor in less",
+        choices=("adamw", "adamw8bit", "adafactor"),
+    )
+    learning_rate: float = option(1e-4, "learning rate of the optimiser", minimum=0, maximum=100)
+    weight_decay: float = option(0.01, "weight decay of the optimiser", minimum=0, maximum=1000)
     warmup_updates: int = option(
         100,
         "number of updates over which the learning rate first rises linearly from 1 % to its full value",

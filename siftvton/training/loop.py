@@ -30,6 +30,7 @@ from siftvton.training.encoded import EncodedDataset
 from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
 from siftvton.training.identity import Identity, RunData
 from siftvton.training.launch import accelerator_of
+from siftvton.training.optimizers import optimizer_of
 from siftvton.training.parts import empty_batch, model_parts, training_set
 from siftvton.training.resume import candidates_of
 from siftvton.training.state import StreamSampler, learning_rate_factor, select_trainable
@@ -97,7 +98,7 @@ class _Run:
             with errors_shared():
                 encoded.encode(self.vae, accelerator, settings.batch_size)
         self.trained = select_trainable(self.inner, settings.trainable)
-        optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        optimizer = optimizer_of(self.trained, settings, accelerator.device)
         self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
         self.average = None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay)
         self.learned = checkpoints.Learned(self.inner, self.optimizer, self.average)
