@@ -11,6 +11,7 @@ adafactor  rows and columns of the second moment alone: almost none   transforme
 =========  =========================================================  ====================================
 """
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -69,12 +70,19 @@ def _adamw8bit() -> Any:
 
 @contextmanager
 def _no_code_from_the_hub() -> Iterator[None]:
-    """Hide the package ``kernels``, with which bitsandbytes would download compiled code as it is imported."""
-    hidden = "kernels" not in sys.modules
-    if hidden:
-        sys.modules["kernels"] = None  # type: ignore[assignment]
+    """Hide the package ``kernels``, with which bitsandbytes would download compiled code as it is imported.
+
+    Its warning that the package is missing is hidden too: only another part of bitsandbytes uses that code.
+    """
+    if "kernels" in sys.modules:  # the program uses it anyway
+        yield
+        return
+    log = logging.getLogger("bitsandbytes")
+    level = log.level
+    sys.modules["kernels"] = None  # type: ignore[assignment]
+    log.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        if hidden:
-            del sys.modules["kernels"]
+        log.setLevel(level)
+        del sys.modules["kernels"]
