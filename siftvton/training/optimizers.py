@@ -11,10 +11,7 @@ adafactor  rows and columns of the second moment alone: almost none   transforme
 =========  =========================================================  ====================================
 """
 
-import logging
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -51,8 +48,7 @@ def _adamw8bit() -> Any:
         UsageError: bitsandbytes is not installed, or cannot be loaded.
     """
     try:
-        with _no_code_from_the_hub():
-            from bitsandbytes.optim import AdamW8bit
+        from bitsandbytes.optim import AdamW8bit
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("bitsandbytes"):
             raise
@@ -66,23 +62,3 @@ def _adamw8bit() -> Any:
             "train.optimizer=adamw or adafactor"
         ) from error
     return AdamW8bit
-
-
-@contextmanager
-def _no_code_from_the_hub() -> Iterator[None]:
-    """Hide the package ``kernels``, with which bitsandbytes would download compiled code as it is imported.
-
-    Its warning that the package is missing is hidden too: only another part of bitsandbytes uses that code.
-    """
-    if "kernels" in sys.modules:  # the program uses it anyway
-        yield
-        return
-    log = logging.getLogger("bitsandbytes")
-    level = log.level
-    sys.modules["kernels"] = None  # type: ignore[assignment]
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-        del sys.modules["kernels"]

@@ -9,7 +9,7 @@ from runs import metrics, run, same_weights, weights
 from torch import nn
 
 from siftvton.errors import UsageError
-from siftvton.training import optimizers
+from siftvton.training.checkpoints import Learned
 from siftvton.training.config import OptimisationConfig
 from siftvton.training.optimizers import optimizer_of
 
@@ -70,16 +70,8 @@ def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch):
         optimizer_of([nn.Parameter(torch.ones(1))], OptimisationConfig(optimizer="adamw8bit"), CPU)
 
 
-def test_bitsandbytes_cannot_download_code():
-    with optimizers._no_code_from_the_hub(), pytest.raises(ImportError):
-        import kernels  # noqa: F401
-    assert "kernels" not in sys.modules
-
-
 def test_a_checkpoint_with_a_broken_optimizer_state_is_noticed(configuration):
     """The check reads all moments, whatever the optimiser calls them."""
-    from siftvton.training.checkpoints import Learned
-
     weight = nn.Linear(4, 4)
     optimizer = optimizer_of(weight.parameters(), OptimisationConfig(optimizer="adafactor"), CPU)
     weight(torch.ones(4)).sum().backward()
