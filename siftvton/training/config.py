@@ -88,8 +88,20 @@ class OptimisationConfig:
     )
     trainable: str = option(
         "finetune",
-        "parts to train; finetune: those of the paper; all: everything but the VAE",
-        choices=("finetune", "all"),
+        "parts to train; finetune: those of the paper; all: everything but the VAE; lora (an extra): a small update of "
+        "the layers in lora_layers, written to <output>/model_lora in place of a whole model",
+        choices=("finetune", "all", "lora"),
+    )
+    lora_rank: int = option(
+        16, "rank of each layer's update; larger: more is learned, with more memory", minimum=1, maximum=4096
+    )
+    lora_alpha: int = option(16, "α of the updates: they are scaled by α / lora_rank", minimum=1, maximum=10**6)
+    lora_layers: str = option(
+        "attention",
+        "layers that get an update; attention: the attention projections in all parts that fine-tuning trains (garment "
+        "encoder, decoder, hooked layers), because they decide where the decoder reads the garment and what it takes "
+        "from there; hooked: those of the hooked cross-attention alone; linear: also the feed-forward layers",
+        choices=("attention", "hooked", "linear"),
     )
     mixed_precision: str = option(
         "bf16", "number format of activations in training; no: float32", choices=("no", "fp16", "bf16")

@@ -23,7 +23,7 @@ from siftvton.pool import loader_workers
 from siftvton.sampling.loading import save
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.settings import save_configuration
-from siftvton.training import checkpoints, identity, records
+from siftvton.training import checkpoints, identity, lora, records
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
 from siftvton.training.encoded import EncodedDataset
@@ -97,7 +97,13 @@ class _Run:
             on_main(lambda: encoded.claim(self.vae))
             with errors_shared():
                 encoded.encode(self.vae, accelerator, settings.batch_size)
-        self.trained = select_trainable(self.inner, settings.trainable)
+        self.lora = settings.trainable == "lora"
+        if self.lora:
+            with errors_shared():
+                self.trained = lora.add_updates(self.inner, config)
+            lora.small_checkpoints(accelerator)
+        else:
+            self.trained = select_trainable(self.inner, settings.trainable)
         optimizer = optimizer_of(self.trained, settings, accelerator.device)
         self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
         self.average = None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay)
@@ -273,7 +279,7 @@ class _Run:
 
     def end(self) -> None:
         """Write and upload the model, or say that the run was stopped."""
-        update, model = self.progress.update, self.output / "model"
+        update, model = self.progress.update, self._folder("model")
         if self.stopped:
             self.accelerator.print(
                 f"{self.output}: stopped after update {update}; run the same command again to continue"
@@ -299,7 +305,14 @@ class _Run:
         if bad := not_finite(weights):
             raise DivergedError(f"{folder}: was not written, because {bad[0]} is NaN or infinite")
         with writing(folder):
-            save(pipeline, folder)
+            if self.lora:
+                lora.save_updates(self.inner, self.config.train, folder)
+            else:
+                save(pipeline, folder)
+
+    def _folder(self, name: str) -> Path:
+        """The folder of the model called ``name``; updates alone have a folder of another name."""
+        return self.output / (f"{name}_lora" if self.lora else name)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -386,5 +399,5 @@ class _Run:
         """Write ``<output>/best`` if the unpaired score is the lowest so far."""
         unpaired = scores.get("unpaired", math.inf)
         if unpaired < (math.inf if self.progress.best is None else self.progress.best):
-            self._write_pipeline(self.output / "best")
+            self._write_pipeline(self._folder("best"))
             self.progress.best = unpaired
