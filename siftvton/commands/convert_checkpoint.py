@@ -3,11 +3,15 @@
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from siftvton.commands import Command
 from siftvton.errors import UsageError
 from siftvton.locks import only_writer
 from siftvton.options import option
+
+if TYPE_CHECKING:
+    from siftvton.sampling.pipeline import TryOnPipeline
 
 
 @dataclass
@@ -20,6 +24,13 @@ class ConvertCheckpoint:
         "repository",
         path=True,
     )
+    lora: str | None = option(
+        None,
+        "folder of updates to merge into the weights, as train.trainable=lora writes it to <output>/model_lora; null: "
+        "none",
+        path=True,
+    )
+    lora_weight: float = option(1.0, "factor on the updates; unused if `lora` is null", minimum=-10, maximum=10)
     output: str = option(
         "checkpoints/sift-vton/model",
         "folder to write if to=diffusers; .ckpt or .safetensors file to write if to=published",
@@ -47,7 +58,7 @@ def convert_checkpoint(config: ConvertCheckpoint) -> str:
     """
     from siftvton.hub import local
     from siftvton.sampling.conversion import disk_errors, write_published
-    from siftvton.sampling.loading import load, save
+    from siftvton.sampling.loading import save
 
     output = Path(config.output)
     if output.exists():
@@ -62,12 +73,23 @@ def convert_checkpoint(config: ConvertCheckpoint) -> str:
                 "like=null is not allowed for to=published; use like=<published checkpoint>, e.g. the one that "
                 "training started from"
             )
-        write_published(load(config.input, None), local(config.like), output)
+        write_published(_merged(config), local(config.like), output)
     else:
-        pipeline = load(config.input, None)
+        pipeline = _merged(config)
         with disk_errors(output):
             save(pipeline, output)
     return f"{output}: written"
+
+
+def _merged(config: ConvertCheckpoint) -> "TryOnPipeline":
+    """The pipeline of ``input`` in its own precision, with the updates of ``lora`` merged into it."""
+    from siftvton.sampling.loading import load
+    from siftvton.sampling.lora import merge_update
+
+    pipeline = load(config.input, None)
+    if config.lora:
+        merge_update(pipeline, config.lora, config.lora_weight)
+    return pipeline
 
 
 def lock(output: Path) -> AbstractContextManager[None]:

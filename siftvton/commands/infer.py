@@ -25,6 +25,14 @@ class Infer(SamplingConfig):
         "repository",
         path=True,
     )
+    lora: str | None = option(
+        None,
+        "folder of updates to add to the weights, as train.trainable=lora writes it to <output>/model_lora; null: none",
+        path=True,
+    )
+    lora_weight: float = option(
+        1.0, "factor on the updates; 0: none of them; 1: as trained; unused if `lora` is null", minimum=-10, maximum=10
+    )
     data: HeldOutData = field(default_factory=HeldOutData)
     setting: str = option(
         "unpaired",
@@ -72,6 +80,7 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
     from siftvton.files import write_text
     from siftvton.sampling.execution import dtype_of, place, use_scheduler
     from siftvton.sampling.loading import load
+    from siftvton.sampling.lora import merge_update
     from siftvton.sampling.results import Results, write_results
     from siftvton.settings import save_configuration
 
@@ -83,7 +92,11 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
         split = config.data.open().split(config.data.split)
         pairs = split.pairs(config.setting)[: config.limit]
         dataset = (dataset_type or TryOnDataset)(split, pairs, height, width)
-        pipeline = load(config.checkpoint, dtype_of(config.execution))
+        dtype = dtype_of(config.execution)
+        pipeline = load(config.checkpoint, torch.float32 if config.lora else dtype)
+        if config.lora:
+            merge_update(pipeline, config.lora, config.lora_weight)
+            pipeline.to(dtype)
         use_scheduler(pipeline, config.scheduler)
         pipeline.require_size(height, width)
         pipeline.require_steps(config.steps)
@@ -117,11 +130,15 @@ def require_same_results(config: Infer, folder: Path, key: str = "output") -> st
     Raises:
         UsageError: the folder holds other results.
     """
-    from siftvton.files import read_bytes
+    from siftvton.files import read_bytes, sha256
     from siftvton.sampling.loading import weights_digest
+    from siftvton.sampling.lora import update_file
     from siftvton.settings import differences
+    from siftvton.weight_files import require_regular
 
     digest = weights_digest(config.checkpoint)
+    if config.lora:
+        digest += sha256(require_regular(update_file(config.lora)))
     saved, weights = folder / SAVED, folder / WEIGHTS
     free = ("limit", "batch_size", "strict", "output", *(f"execution.{key}" for key in SAME_RESULT))
     changed = differences(config, saved) if saved.is_file() else []

@@ -62,7 +62,8 @@ class Learned:
         """The floating-point tensors that a checkpoint holds, by name."""
         tensors = {name: value for name, value in self.network.state_dict().items() if value.is_floating_point()}
         for place, state in enumerate(self.optimizer.state.values()):
-            tensors |= {f"{key} {place}": state[key] for key in ("exp_avg", "exp_avg_sq") if key in state}
+            moments = {key: value for key, value in state.items() if isinstance(value, Tensor) and value.dim()}
+            tensors |= {f"{key} {place}": value for key, value in moments.items() if value.is_floating_point()}
         return tensors if self.average is None else {**tensors, **_named(self.average)}
 
 

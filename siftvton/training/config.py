@@ -50,8 +50,13 @@ class OptimisationConfig:
         minimum=1,
         maximum=10**6,
     )
-    learning_rate: float = option(1e-4, "learning rate of AdamW", minimum=0, maximum=100)
-    weight_decay: float = option(0.01, "weight decay of AdamW", minimum=0, maximum=1000)
+    optimizer: str = option(
+        "adamw",
+        "optimiser; adamw8bit (an extra) stores its state in a quarter of the memory, and adafactor in less",
+        choices=("adamw", "adamw8bit", "adafactor"),
+    )
+    learning_rate: float = option(1e-4, "learning rate of the optimiser", minimum=0, maximum=100)
+    weight_decay: float = option(0.01, "weight decay of the optimiser", minimum=0, maximum=1000)
     warmup_updates: int = option(
         100,
         "number of updates over which the learning rate first rises linearly from 1 % to its full value",
@@ -83,8 +88,20 @@ class OptimisationConfig:
     )
     trainable: str = option(
         "finetune",
-        "parts to train; finetune: those of the paper; all: everything but the VAE",
-        choices=("finetune", "all"),
+        "parts to train; finetune: those of the paper; all: everything but the VAE; lora (an extra): a small update of "
+        "the layers in lora_layers, written to <output>/model_lora in place of a whole model",
+        choices=("finetune", "all", "lora"),
+    )
+    lora_rank: int = option(
+        16, "rank of each layer's update; larger: more is learned, with more memory", minimum=1, maximum=4096
+    )
+    lora_alpha: int = option(16, "α of the updates: they are scaled by α / lora_rank", minimum=1, maximum=10**6)
+    lora_layers: str = option(
+        "attention",
+        "layers that get an update; attention: the attention projections in all parts that fine-tuning trains (garment "
+        "encoder, decoder, hooked layers), because they decide where the decoder reads the garment and what it takes "
+        "from there; hooked: those of the hooked cross-attention alone; linear: also the feed-forward layers",
+        choices=("attention", "hooked", "linear"),
     )
     mixed_precision: str = option(
         "bf16", "number format of activations in training; no: float32", choices=("no", "fp16", "bf16")

@@ -23,13 +23,14 @@ from siftvton.pool import loader_workers
 from siftvton.sampling.loading import save
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.settings import save_configuration
-from siftvton.training import checkpoints, identity, records
+from siftvton.training import checkpoints, identity, lora, records
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
 from siftvton.training.encoded import EncodedDataset, LatentDraws
 from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
 from siftvton.training.identity import Identity, RunData
 from siftvton.training.launch import accelerator_of
+from siftvton.training.optimizers import optimizer_of
 from siftvton.training.parts import empty_batch, model_parts, training_set
 from siftvton.training.resume import candidates_of
 from siftvton.training.state import StreamSampler, learning_rate_factor, select_trainable
@@ -98,13 +99,14 @@ class _Run:
             on_main(lambda: encoded.claim(self.vae))
             with errors_shared():
                 encoded.encode(self.vae, accelerator, settings.batch_size, settings.workers)
-        self.trained = select_trainable(self.inner, settings.trainable)
-        optimizer = torch.optim.AdamW(
-            self.trained,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=accelerator.device.type == "cuda",
-        )
+        self.lora = settings.trainable == "lora"
+        if self.lora:
+            with errors_shared():
+                self.trained = lora.add_updates(self.inner, config)
+            lora.small_checkpoints(accelerator)
+        else:
+            self.trained = select_trainable(self.inner, settings.trainable)
+        optimizer = optimizer_of(self.trained, settings, accelerator.device)
         self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
         self.average = (
             None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay, foreach=True)
@@ -281,7 +283,7 @@ class _Run:
 
     def end(self) -> None:
         """Write and upload the model, or say that the run was stopped."""
-        update, model = self.progress.update, self.output / "model"
+        update, model = self.progress.update, self._folder("model")
         if self.stopped:
             self.accelerator.print(
                 f"{self.output}: stopped after update {update}; run the same command again to continue"
@@ -307,7 +309,14 @@ class _Run:
         if bad := not_finite(weights):
             raise DivergedError(f"{folder}: was not written, because {bad[0]} is NaN or infinite")
         with writing(folder):
-            save(pipeline, folder)
+            if self.lora:
+                lora.save_updates(self.inner, self.config.train, folder)
+            else:
+                save(pipeline, folder)
+
+    def _folder(self, name: str) -> Path:
+        """The folder of the model called ``name``; updates alone have a folder of another name."""
+        return self.output / (f"{name}_lora" if self.lora else name)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -394,5 +403,5 @@ class _Run:
         """Write ``<output>/best`` if the unpaired score is the lowest so far."""
         unpaired = scores.get("unpaired", math.inf)
         if unpaired < (math.inf if self.progress.best is None else self.progress.best):
-            self._write_pipeline(self.output / "best")
+            self._write_pipeline(self._folder("best"))
             self.progress.best = unpaired

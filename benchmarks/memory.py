@@ -1,0 +1,429 @@
+"""The memory of training and of sampling: by arithmetic and, on a GPU, measured.
+
+python benchmarks/memory.py                     the arithmetic; with a GPU, also the measurements, in 100 s at most
+python benchmarks/memory.py --measure-only      the measurements alone
+python benchmarks/memory.py --size toy          the measuring code at toy size, also on a CPU
+
+Random weights, 512×384, 45 matches in each picture, bf16 autocast, two micro-batches in an update. The arithmetic runs
+the same updates on PyTorch's meta device and counts the bytes of all tensors, without the attention loss (0.02 GB in
+each picture) and without the workspaces of libraries. A GB is 10⁹ bytes. The tables go to `memory.md` and `memory.json`
+in the output folder.
+"""
+
+import argparse
+import gc
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from counting import CudaAutocast, LiveBytes
+from diffusers.utils import logging
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from siftvton.correspondence import Correspondences
+from siftvton.data.dataset import CLIP_SIZE, TryOnBatch
+from siftvton.data.pairs import Pair
+from siftvton.draws import numpy_generator, torch_generator
+from siftvton.files import write_json, write_text
+from siftvton.model import build
+from siftvton.model.config import ModelConfig
+from siftvton.model.inputs import Noised, noised
+from siftvton.model.network import TryOnNetwork
+from siftvton.sampling.pipeline import TryOnPipeline
+from siftvton.supervision.losses import noise_error
+from siftvton.tables import markdown_table
+from siftvton.training.config import OptimisationConfig, SupervisionConfig
+from siftvton.training.optimizers import optimizer_of
+from siftvton.training.state import select_trainable
+from siftvton.training.step import step_losses
+
+GB = 1e9
+MATCHES = 45  # in each picture, as on VITON-HD
+BATCHES = (1, 8)  # of every case
+SAMPLED = (torch.bfloat16, torch.float32)
+META = torch.device("meta")
+HALF = torch.bfloat16
+
+
+@dataclass(frozen=True)
+class Size:
+    """The sizes of a network.
+
+    Attributes:
+        pictures: (height, width) in pixels.
+        parts: makes the parts of the pipeline, without the scheduler.
+        ladder: further batches, measured in some cases up to the first that does not fit.
+    """
+
+    pictures: tuple[int, int]
+    parts: Callable[[], dict[str, Any]]
+    ladder: tuple[int, ...]
+
+
+def _toy_parts() -> dict[str, Any]:
+    sizes = ModelConfig(
+        channels=[16, 32, 32], heads=2, norm_groups=8, context_width=16, context_blocks=1, image_width=16,
+        image_layers=1, image_heads=2, image_patch=56,
+    )  # fmt: skip
+    return {"vae": build.autoencoder([8, 16, 16], blocks_per_level=1, norm_groups=8), **build.network_parts(sizes)}
+
+
+SIZES = {
+    "full": Size((512, 384), build.full_parts, (2, 4, 16, 24, 32, 48, 64)),
+    "toy": Size((64, 48), _toy_parts, (2, 3)),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to train.
+
+    Attributes:
+        cached: whether latents are cached, so that the autoencoder does not run.
+    """
+
+    trainable: str = "finetune"
+    optimizer: str = "adamw"
+    checkpointing: bool = False
+    cached: bool = False
+
+    @property
+    def title(self) -> str:
+        marks = {"checkpointing": self.checkpointing, "cached latents": self.cached}
+        return ", ".join([self.trainable, self.optimizer, *(name for name, used in marks.items() if used)])
+
+
+CASES = (
+    Case(),
+    Case(checkpointing=True),
+    Case(optimizer="adamw8bit"),
+    Case(optimizer="adafactor"),
+    Case(optimizer="adamw8bit", checkpointing=True),
+    Case(cached=True, checkpointing=True),
+)
+LADDERS = CASES[:2]  # measured at further batches
+
+
+def batch_of(images: int, size: tuple[int, int], device: torch.device, latent: tuple[int, ...] | None) -> TryOnBatch:
+    """A batch of random pictures.
+
+    Args:
+        latent: (channels, height, width) of the cached latents; None: none are cached.
+    """
+    height, width = size
+    draw = numpy_generator(0)
+    places = draw.random((images, 2, MATCHES, 2)) * (np.array([width, height]) / 2) + np.array([width, height]) / 4
+
+    def picture(channels: int, *shape: int) -> Tensor:
+        return torch.rand(images, channels, *shape, device=device)
+
+    return TryOnBatch(
+        image=picture(3, *size),
+        agnostic=picture(3, *size),
+        densepose=picture(3, *size),
+        keep_mask=picture(1, *size),
+        garment=picture(3, *size),
+        garment_224=picture(3, CLIP_SIZE, CLIP_SIZE),
+        worn_mask=None,
+        matches=[Correspondences(person, garment, size) for person, garment in places],
+        pair=[Pair("person.jpg", "garment.jpg")] * images,
+        key=[(0, index) for index in range(images)],
+        posteriors=None if latent is None else picture(4, 2, *latent),
+    )
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def state_bytes(optimizer: str, weights: Iterable[Tensor]) -> float:
+    """The bytes of an optimiser's state, for float32 weights."""
+    total = 0.0
+    for weight in weights:
+        values = weight.numel()
+        if optimizer == "adafactor" and weight.dim() > 1:  # means over rows and over columns
+            total += 4 * (values / weight.shape[-1] + values / weight.shape[-2])
+        elif optimizer == "adafactor":
+            total += 4 * values
+        elif optimizer == "adamw8bit" and values >= 4096:  # smaller tensors have a state in float32
+            total += 2 * (values + 4 * math.ceil(values / 256))
+        else:
+            total += 8 * values
+    return total
+
+
+class Training:
+    """The parts of a training, and its steps."""
+
+    def __init__(self, case: Case, size: Size, device: torch.device) -> None:
+        self.case, self.size, self.device = case, size, device
+        with device:
+            parts = size.parts()
+        self.vae = parts.pop("vae").requires_grad_(False)
+        self.network = TryOnNetwork(**parts)
+        if case.checkpointing:
+            self.network.enable_gradient_checkpointing()
+        self.trained = select_trainable(self.network, case.trainable)
+        if case.cached:
+            self.vae.to("cpu" if device != META else META)
+        self.scheduler = build.scheduler()
+        self.supervision = SupervisionConfig(max_timestep=999)  # all images are supervised
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        return optimizer_of(self.trained, OptimisationConfig(optimizer=self.case.optimizer), self.device)
+
+    def weights(self) -> list[Tensor]:
+        """All tensors on the device between two updates, without gradients and the optimiser's state."""
+        parts = [self.network] if self.case.cached else [self.network, self.vae]
+        return [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
+
+    def batch(self, images: int) -> TryOnBatch:
+        stride = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        latent = (self.vae.config.latent_channels, *(pixels // stride for pixels in self.size.pictures))
+        return batch_of(images, self.size.pictures, self.device, latent if self.case.cached else None)
+
+    def inputs(self, batch: TryOnBatch) -> Noised:
+        return noised(self.vae, self.scheduler, batch, seed=0, dropout=0.0)
+
+    def update(self, optimizer: torch.optim.Optimizer, batch: TryOnBatch) -> None:
+        """An update of two micro-batches, as the training loop runs it."""
+
+        def network(*inputs: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, HALF):
+                return self.network(*inputs).float()
+
+        for _ in range(2):
+            with torch.autocast(self.device.type, HALF):
+                inputs = self.inputs(batch)
+            with step_losses(network, self.network, self.scheduler, batch, inputs, self.supervision, 5.0) as losses:
+                losses.total.mean().backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def count_training(case: Case, size: Size, images: int) -> dict[str, float]:
+    """The memory of an update in GB, part by part."""
+    training = Training(case, size, META)
+    batch, autocast = training.batch(images), CudaAutocast(HALF)
+    if case.checkpointing:  # the second run of a block happens in the backward pass, where no mode is on
+        again = partial(checkpoint, use_reentrant=False, context_fn=lambda: (nullcontext(), CudaAutocast(HALF)))
+        training.network.unet.enable_gradient_checkpointing(again)
+        training.network.garment_encoder.enable_gradient_checkpointing(again)
+    with LiveBytes() as live, autocast:
+        for _ in range(2):  # the second micro-batch finds the gradients of the first
+            live.peak = live.now
+            inputs = training.inputs(batch)
+            with autocast.caching():
+                prediction = training.network(
+                    inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.conditioned
+                )
+                loss = noise_error(prediction, inputs.target).mean()
+            loss.backward()
+            del inputs, prediction, loss
+    gradients = bytes_of(weight.grad for weight in training.trained if weight.grad is not None)
+    weights, state = bytes_of(training.weights()), state_bytes(case.optimizer, training.trained)
+    return {
+        "weights": weights / GB,
+        "gradients": gradients / GB,
+        "state": state / GB,
+        "activations": (live.peak - gradients) / GB,
+        "total": (weights + state + live.peak) / GB,
+    }
+
+
+@torch.no_grad()
+def count_sampling(size: Size, images: int, dtype: torch.dtype) -> dict[str, float]:
+    """The memory of sampling with guidance in GB: the largest of encoding, a step and decoding."""
+    with META:
+        pipeline = TryOnPipeline(**size.parts(), scheduler=build.scheduler()).to(dtype)
+        stride = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+        grid = [pixels // stride for pixels in size.pictures]
+        picture = torch.empty(images, 3, *size.pictures, dtype=dtype)
+        latent = torch.empty(images, pipeline.vae.config.latent_channels, *grid, dtype=dtype)
+        sample = torch.empty(images, pipeline.unet.config.in_channels, *grid, dtype=dtype)
+        context = torch.empty(images, 1, pipeline.unet.config.context_width, dtype=dtype)
+        timestep = torch.empty(images, dtype=torch.long)
+
+    def step() -> None:
+        features = pipeline.garment_encoder(sample, latent, timestep, context)
+        pipeline.unet(sample.repeat(2, 1, 1, 1), timestep.repeat(2), context.repeat(2, 1, 1), features)
+
+    stages: tuple[Callable[[], Any], ...] = (
+        lambda: pipeline.vae.encode(picture),
+        step,
+        lambda: pipeline.vae.decode(latent),
+    )
+    peaks = []
+    for stage in stages:
+        with LiveBytes() as live, CudaAutocast(None):
+            stage()
+        peaks.append(live.peak)
+    modules = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    weights = bytes_of(tensor for part in modules for tensor in (*part.parameters(), *part.buffers()))
+    return {"weights": weights / GB, "activations": max(peaks) / GB, "total": (weights + max(peaks)) / GB}
+
+
+class Meter:
+    """Measures peak memory and time: PyTorch's allocator on a GPU, and the tensors' bytes on a CPU."""
+
+    def __init__(self, device: torch.device, given: int) -> None:
+        """
+        Args:
+            given: bytes of the tensors that exist already; used on a CPU alone.
+        """
+        self.device, self.given = device, given
+
+    def run(self, work: Callable[[], Any]) -> dict[str, float]:
+        """Run ``work``; returns the largest allocated and reserved memory in GB, and the seconds."""
+        cuda, live = self.device.type == "cuda", LiveBytes()
+        if cuda:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        start = time.perf_counter()
+        with nullcontext() if cuda else live:
+            work()
+        if not cuda:
+            return {"peak": (self.given + live.peak) / GB, "seconds": time.perf_counter() - start}
+        torch.cuda.synchronize()
+        return {
+            "peak": torch.cuda.max_memory_allocated() / GB,
+            "reserved": torch.cuda.max_memory_reserved() / GB,
+            "seconds": time.perf_counter() - start,
+        }
+
+
+def measure_training(case: Case, size: Size, device: torch.device, batches: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Measure an update at each batch up to the first that does not fit; yields rows."""
+    training = Training(case, size, device)
+    optimizer = training.optimizer()
+    training.update(optimizer, training.batch(1))  # makes the optimiser's state
+    for images in batches:
+        row = {"case": case.title, "batch": images}
+        try:
+            batch = training.batch(images)
+            state = [value for each in optimizer.state.values() for value in each.values()]
+            given = [*training.weights(), *(value for value in state if isinstance(value, Tensor))]
+            meter = Meter(device, bytes_of(given))
+            if device.type == "cuda":
+                training.update(optimizer, batch)  # libraries choose their kernels
+            yield row | meter.run(lambda batch=batch: training.update(optimizer, batch))
+        except torch.OutOfMemoryError:
+            yield row | {"error": "out of memory"}
+            return
+
+
+def measure_sampling(size: Size, device: torch.device, dtype: torch.dtype) -> Iterator[dict[str, Any]]:
+    """Measure guided sampling of one picture in five steps; yields one row."""
+    with device:
+        pipeline = TryOnPipeline(**size.parts(), scheduler=build.scheduler()).to(dtype)
+    pipeline.set_progress_bar_config(disable=True)
+    batch = batch_of(1, size.pictures, device, None)
+    names = ("image", "agnostic", "densepose", "garment", "garment_224", "keep_mask")
+    given = {name: getattr(batch, name) for name in names}
+
+    def sample() -> None:
+        pipeline(**given, generators=[torch_generator(0)], steps=5)
+
+    if device.type == "cuda":
+        sample()
+    modules = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    meter = Meter(device, bytes_of(tensor for part in modules for tensor in part.parameters()))
+    yield {"case": _sampling(dtype), "batch": 1} | meter.run(sample)
+
+
+def measured(size: Size, device: torch.device, limit: float) -> Iterator[dict[str, Any]]:
+    """All measurements; an error ends its own case alone.
+
+    Args:
+        limit: seconds after which no further measurement begins.
+    """
+    end = time.perf_counter() + limit
+    for dtype in SAMPLED:
+        yield from _rows(_sampling(dtype), end, measure_sampling(size, device, dtype))
+    for case in CASES:
+        yield from _rows(case.title, end, measure_training(case, size, device, BATCHES))
+    for case in LADDERS:
+        yield from _rows(case.title, end, measure_training(case, size, device, size.ladder))
+
+
+def _rows(title: str, end: float, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    try:
+        while time.perf_counter() < end:
+            found = next(rows, None)
+            if found is None:
+                return
+            yield found
+        yield {"case": title, "error": "not run: out of time"}
+    except Exception as error:  # noqa: BLE001  the other cases still count
+        yield {"case": title, "error": " ".join(f"{type(error).__name__}: {error}".split())[:200]}
+    finally:
+        del rows
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def counted(size: Size) -> Iterator[dict[str, Any]]:
+    """The arithmetic for each case at batch 1 and 8."""
+    for case in CASES:
+        for images in BATCHES:
+            yield {"case": case.title, "batch": images} | count_training(case, size, images)
+    for dtype in SAMPLED:
+        yield {"case": _sampling(dtype), "batch": 1} | count_sampling(size, 1, dtype)
+
+
+def _sampling(dtype: torch.dtype) -> str:
+    return f"sampling, {str(dtype).removeprefix('torch.')}"
+
+
+def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> list[str]:
+    def cell(value: Any) -> str:
+        return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+    return markdown_table(columns, [[cell(row.get(column, "")) for column in columns] for row in rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="full", choices=tuple(SIZES))
+    parser.add_argument("--output", default="outputs/memory", help="folder for memory.md and memory.json")
+    parser.add_argument("--measure-only", action="store_true", help="leave out the arithmetic")
+    parser.add_argument("--seconds", type=float, default=100.0, help="time for the measurements")
+    arguments = parser.parse_args()
+    logging.set_verbosity_error()
+    size, output = SIZES[arguments.size], Path(arguments.output)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    results: dict[str, Any] = {"device": name, "torch": torch.__version__, "counted": [], "measured": []}
+    columns = {
+        "counted": ("case", "batch", "weights", "gradients", "state", "activations", "total"),
+        "measured": ("case", "batch", "peak", "reserved", "seconds", "error"),
+    }
+    runs: dict[str, Iterator[dict[str, Any]]] = {}
+    if device.type == "cuda" or arguments.size == "toy":
+        runs["measured"] = measured(size, device, arguments.seconds)
+    if not arguments.measure_only:
+        runs["counted"] = counted(size)
+    for what, rows in runs.items():
+        for row in rows:
+            print(what, row, flush=True)
+            results[what].append(row)
+            write_json(output / "memory.json", results)  # what is done stays if the process is ended
+    text = [f"{name}, PyTorch {torch.__version__}; GB"]
+    for what in runs:
+        text += ["", what, "", *_table(results[what], columns[what])]
+    write_text(output / "memory.md", "\n".join(text) + "\n")
+    print("\n" + "\n".join(text))
+
+
+if __name__ == "__main__":
+    main()
