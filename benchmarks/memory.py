@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from siftvton.correspondence import Correspondences
-from siftvton.data.dataset import CLIP_SIZE, TryOnBatch
+from siftvton.data.dataset import TryOnBatch
 from siftvton.data.pairs import Pair
 from siftvton.draws import numpy_generator, torch_generator
 from siftvton.files import write_json, write_text
@@ -125,18 +125,18 @@ def batch_of(images: int, size: tuple[int, int], device: torch.device, latent: t
     def picture(channels: int, *shape: int) -> Tensor:
         return torch.rand(images, channels, *shape, device=device)
 
+    encoded = picture(3, *(size if latent is None else (0, 0)))  # pictures whose latents are known are not read
     return TryOnBatch(
-        image=picture(3, *size),
-        agnostic=picture(3, *size),
-        densepose=picture(3, *size),
+        image=encoded,
+        agnostic=encoded,
+        densepose=encoded,
         keep_mask=picture(1, *size),
         garment=picture(3, *size),
-        garment_224=picture(3, CLIP_SIZE, CLIP_SIZE),
         worn_mask=None,
         matches=[Correspondences(person, garment, size) for person, garment in places],
         pair=[Pair("person.jpg", "garment.jpg")] * images,
         key=[(0, index) for index in range(images)],
-        posteriors=None if latent is None else picture(4, 2, *latent),
+        latents=None if latent is None else picture(5, *latent),
     )
 
 

@@ -73,6 +73,7 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
             not allowed.
         InputError: the checkpoint or the data cannot be read; or, once all other pairs are done, some pairs failed.
     """
+    import torch
     from accelerate.utils import gather_object
 
     from siftvton.data.dataset import TryOnDataset
