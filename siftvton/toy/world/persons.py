@@ -104,8 +104,8 @@ def sample_person(seed: int, split: str, index: int) -> Person:
     background = str(draw.choice(BACKGROUNDS, p=(0.45, 0.3, 0.25)))
     return Person(
         seed=int(draw.integers(1 << 31)),
-        neck=(192 + draw.normal(0, 9), 122 + draw.normal(0, 6)),
-        shoulder=draw.uniform(64, 84),
+        neck=(192 + draw.normal(0, 7), 134 + draw.normal(0, 6)),
+        shoulder=draw.uniform(84, 100),  # head to hips, shoulders half as wide as the picture, as in VITON-HD
         torso_share=draw.uniform(2.75, 3.0),
         chest_share=draw.uniform(0.74, 0.84),
         waist_share=draw.uniform(0.6, 0.76),
