@@ -14,9 +14,8 @@ from torch.nn import functional
 
 from siftvton.supervision.reference import Grid, SparseReference
 
-# The most scores in memory at once. On a CPU, a part of them fits into the cache of one core; a GPU requires more work
-# at once.
-SCORES_AT_ONCE = {"cpu": 2**18}
+# The most scores in memory at once: on a CPU as many as fit into the cache of a core (1.5 MiB), on a GPU 64 MiB.
+SCORES_AT_ONCE = {"cpu": 3 * 2**17}
 SCORES_ON_A_GPU = 2**24
 # The smallest log-ratio of an attention weight to the largest one of its row. Smaller weights change no sum, but their
 # exponentials, or products with these, are so small that a CPU handles them a hundred times more slowly.
@@ -71,20 +70,22 @@ class _CrossEntropy(torch.autograd.Function):
         minus_log_q = log_sum[image, :, row] - (query_of * key_of).sum(dim=-1)  #  (E, H)
         loss = key.new_zeros(images).index_add_(0, image, weight * minus_log_q.sum(dim=1))
         if with_means:
-            query_gradient = mean_key.unflatten(0, (images, heads)).transpose(1, 2).contiguous()
+            query_gradient = mean_key.unflatten(0, (images, heads)).transpose(1, 2).contiguous()  # (B, R, H, d)
             query_gradient.flatten(0, 1).index_add_(0, image * padded + row, -p[:, None, None] * key_of)
             query_gradient *= scale * share[:, :, None, None]
-            key_gradient = mean_query.unflatten(0, (images, heads)).permute(0, 3, 1, 2).contiguous()
-            key_gradient.flatten(0, 1).index_add_(0, image * key.shape[2] + cell, -weight[:, None, None] * query_of)
-            ctx.save_for_backward(query_gradient, key_gradient)  #                 (B, R, H, d), (B, N_k, H, d)
+            entries = image * key.shape[2] + cell, image, weight[:, None, None] * query_of
+            ctx.save_for_backward(query_gradient, mean_query.unflatten(0, (images, heads)), *entries)
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        query_gradient, mean_query, place, image, weighted = ctx.saved_tensors
         of_image = gradient.view(-1, 1, 1, 1)
-        query_gradient, key_gradient = ((of_image * saved).transpose(1, 2) for saved in ctx.saved_tensors)
-        return query_gradient, key_gradient, None, None, None
+        by_cell = mean_query.permute(0, 3, 1, 2)  #                                (B, N_k, H, d)
+        key_gradient = torch.mul(of_image, by_cell, out=by_cell.new_empty(by_cell.shape))
+        key_gradient.flatten(0, 1).index_add_(0, place, -gradient[image, None, None] * weighted)
+        return (of_image * query_gradient).transpose(1, 2), key_gradient.transpose(1, 2), None, None, None
 
 
 def _softmax_sums(
@@ -103,23 +104,24 @@ def _softmax_sums(
     images, heads, padded, _ = query.shape
     cells = key.shape[2]
     query, by_cell = query.flatten(0, 1), key.flatten(0, 1)  #      (B·H, R, d), (B·H, N_k, d)
-    by_channel = by_cell.transpose(1, 2).contiguous()  #            (B·H, d, N_k), a faster order for the scores
+    by_channel = by_cell.transpose(1, 2)  #                         (B·H, d, N_k)
     shared = query * share[:, None].expand(-1, heads, -1).reshape(-1, padded, 1)
     shared = shared.transpose(1, 2).contiguous()  #                 (B·H, d, R)
     largest = query.new_zeros(images * heads, padded, 1)
     total = torch.ones_like(largest)
-    mean_key, mean_query = torch.zeros_like(query), torch.zeros_like(by_channel)
+    mean_key, mean_query = torch.zeros_like(query), by_cell.new_zeros(by_channel.shape)
     parts = list(_parts(rows, heads, cells, SCORES_AT_ONCE.get(key.device.type, SCORES_ON_A_GPU)))
     space = query.new_empty(max((_size(*part) for part in parts), default=0), cells)
     for which, r in parts:
         score = space[: _size(which, r)].view(which.stop - which.start, -1, cells)
+        row_largest, row_total = largest[which, r], total[which, r]
         torch.bmm(query[which, r], by_channel[which], out=score)
-        torch.amax(score, dim=-1, keepdim=True, out=largest[which, r])
-        score.sub_(largest[which, r]).clamp_(min=SMALLEST).exp_()
-        torch.sum(score, dim=-1, keepdim=True, out=total[which, r])
+        torch.amax(score, dim=-1, keepdim=True, out=row_largest)
+        score.sub_(row_largest).clamp_(min=SMALLEST).exp_()
+        torch.sum(score, dim=-1, keepdim=True, out=row_total)
         if with_means:
             torch.bmm(score, by_cell[which], out=mean_key[which, r])
-            mean_query[which].baddbmm_(shared[which, :, r] / total[which, r].transpose(1, 2), score)
+            mean_query[which].baddbmm_(shared[which, :, r] / row_total.transpose(1, 2), score)
     log_sum = (largest + total.log()).view(images, heads, padded)
     return log_sum, mean_key.div_(total), mean_query
 
