@@ -41,6 +41,8 @@ from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision.losses import noise_error
 from siftvton.tables import markdown_table
 from siftvton.training.config import OptimisationConfig, SupervisionConfig
+from siftvton.training.frozen import convertible
+from siftvton.training.lora import adapt, layer_names
 from siftvton.training.optimizers import optimizer_of
 from siftvton.training.state import select_trainable
 from siftvton.training.step import step_losses
@@ -108,8 +110,10 @@ CASES = (
     Case(optimizer="adafactor"),
     Case(optimizer="adamw8bit", checkpointing=True),
     Case(cached=True, checkpointing=True),
+    Case(trainable="lora"),
+    Case(trainable="lora", checkpointing=True),
 )
-LADDERS = CASES[:2]  # measured at further batches
+LADDERS = (*CASES[:2], *CASES[-2:])  # measured at further batches
 
 
 def batch_of(images: int, size: tuple[int, int], device: torch.device, latent: tuple[int, ...] | None) -> TryOnBatch:
@@ -171,9 +175,18 @@ class Training:
         self.network = TryOnNetwork(**parts)
         if case.checkpointing:
             self.network.enable_gradient_checkpointing()
-        self.trained = select_trainable(self.network, case.trainable)
-        if case.cached:
-            self.vae.to("cpu" if device != META else META)
+        if case.trainable == "lora":
+            self.network.requires_grad_(False)
+            with device:
+                adapt(self.network, layer_names(self.network, "attention"), rank=16, alpha=16, seed=0)
+            self.trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        else:
+            self.trained = select_trainable(self.network, case.trainable)
+        if device.type != "cpu":
+            for parameter in convertible(self.network):
+                parameter.data = parameter.data.to(HALF)
+        if case.cached and device != META:
+            self.vae.to("cpu")
         self.scheduler = build.scheduler()
         self.supervision = SupervisionConfig(max_timestep=999)  # all images are supervised
 
