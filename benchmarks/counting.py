@@ -5,7 +5,7 @@ number formats that autocast gives them on a GPU, because autocast does not know
 """
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,10 +29,14 @@ class LiveBytes(TorchDispatchMode):
         now: the bytes at present. peak: the largest number so far; set it to ``now`` to start again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[Tensor] = ()) -> None:
+        """
+        Args:
+            known: tensors that existed before, which do not count; their views do not count either.
+        """
         super().__init__()
         self.now = self.peak = 0
-        self._sizes: dict[int, int] = {}  # by the address of the storage
+        self._sizes = {tensor.untyped_storage()._cdata: 0 for tensor in known}  # by the address of the storage
 
     def __torch_dispatch__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

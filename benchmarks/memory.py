@@ -41,6 +41,8 @@ from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision.losses import noise_error
 from siftvton.tables import markdown_table
 from siftvton.training.config import OptimisationConfig, SupervisionConfig
+from siftvton.training.frozen import convertible
+from siftvton.training.lora import adapt, layer_names
 from siftvton.training.optimizers import optimizer_of
 from siftvton.training.state import select_trainable
 from siftvton.training.step import step_losses
@@ -108,8 +110,10 @@ CASES = (
     Case(optimizer="adafactor"),
     Case(optimizer="adamw8bit", checkpointing=True),
     Case(cached=True, checkpointing=True),
+    Case(trainable="lora"),
+    Case(trainable="lora", checkpointing=True),
 )
-LADDERS = CASES[:2]  # measured at further batches
+LADDERS = (*CASES[:2], *CASES[-2:])  # measured at further batches
 
 
 def batch_of(images: int, size: tuple[int, int], device: torch.device, latent: tuple[int, ...] | None) -> TryOnBatch:
@@ -171,9 +175,17 @@ class Training:
         self.network = TryOnNetwork(**parts)
         if case.checkpointing:
             self.network.enable_gradient_checkpointing()
-        self.trained = select_trainable(self.network, case.trainable)
-        if case.cached:
-            self.vae.to("cpu" if device != META else META)
+        if case.trainable == "lora":
+            self.network.requires_grad_(False)
+            with device:
+                adapt(self.network, layer_names(self.network, "attention"), rank=16, alpha=16, seed=0)
+            self.trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        else:
+            self.trained = select_trainable(self.network, case.trainable)
+        for parameter in convertible(self.network):  # as place_frozen does on a GPU
+            parameter.data = parameter.data.to(HALF)
+        if case.cached and device != META:
+            self.vae.to("cpu")
         self.scheduler = build.scheduler()
         self.supervision = SupervisionConfig(max_timestep=999)  # all images are supervised
 
@@ -218,7 +230,7 @@ def count_training(case: Case, size: Size, images: int) -> dict[str, float]:
         again = partial(checkpoint, use_reentrant=False, context_fn=lambda: (nullcontext(), CudaAutocast(HALF)))
         training.network.unet.enable_gradient_checkpointing(again)
         training.network.garment_encoder.enable_gradient_checkpointing(again)
-    with LiveBytes() as live, autocast:
+    with LiveBytes(training.weights()) as live, autocast:
         for _ in range(2):  # the second micro-batch finds the gradients of the first
             live.peak = live.now
             inputs = training.inputs(batch)
@@ -262,29 +274,34 @@ def count_sampling(size: Size, images: int, dtype: torch.dtype) -> dict[str, flo
         step,
         lambda: pipeline.vae.decode(latent),
     )
+    weights = _weights(pipeline)
     peaks = []
     for stage in stages:
-        with LiveBytes() as live, CudaAutocast(None):
+        with LiveBytes(weights) as live, CudaAutocast(None):
             stage()
         peaks.append(live.peak)
+    given, peak = bytes_of(weights), max(peaks)
+    return {"weights": given / GB, "activations": peak / GB, "total": (given + peak) / GB}
+
+
+def _weights(pipeline: TryOnPipeline) -> list[Tensor]:
     modules = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
-    weights = bytes_of(tensor for part in modules for tensor in (*part.parameters(), *part.buffers()))
-    return {"weights": weights / GB, "activations": max(peaks) / GB, "total": (weights + max(peaks)) / GB}
+    return [tensor for part in modules for tensor in (*part.parameters(), *part.buffers())]
 
 
 class Meter:
     """Measures peak memory and time: PyTorch's allocator on a GPU, and the tensors' bytes on a CPU."""
 
-    def __init__(self, device: torch.device, given: int) -> None:
+    def __init__(self, device: torch.device, given: list[Tensor]) -> None:
         """
         Args:
-            given: bytes of the tensors that exist already; used on a CPU alone.
+            given: the tensors that exist already; used on a CPU alone.
         """
         self.device, self.given = device, given
 
     def run(self, work: Callable[[], Any]) -> dict[str, float]:
         """Run ``work``; returns the largest allocated and reserved memory in GB, and the seconds."""
-        cuda, live = self.device.type == "cuda", LiveBytes()
+        cuda, live = self.device.type == "cuda", LiveBytes(self.given)
         if cuda:
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
@@ -292,7 +309,7 @@ class Meter:
         with nullcontext() if cuda else live:
             work()
         if not cuda:
-            return {"peak": (self.given + live.peak) / GB, "seconds": time.perf_counter() - start}
+            return {"peak": (bytes_of(self.given) + live.peak) / GB, "seconds": time.perf_counter() - start}
         torch.cuda.synchronize()
         return {
             "peak": torch.cuda.max_memory_allocated() / GB,
@@ -312,7 +329,7 @@ def measure_training(case: Case, size: Size, device: torch.device, batches: Iter
             batch = training.batch(images)
             state = [value for each in optimizer.state.values() for value in each.values()]
             given = [*training.weights(), *(value for value in state if isinstance(value, Tensor))]
-            meter = Meter(device, bytes_of(given))
+            meter = Meter(device, given)
             if device.type == "cuda":
                 training.update(optimizer, batch)  # libraries choose their kernels
             yield row | meter.run(lambda batch=batch: training.update(optimizer, batch))
@@ -335,8 +352,7 @@ def measure_sampling(size: Size, device: torch.device, dtype: torch.dtype) -> It
 
     if device.type == "cuda":
         sample()
-    modules = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
-    meter = Meter(device, bytes_of(tensor for part in modules for tensor in part.parameters()))
+    meter = Meter(device, _weights(pipeline))
     yield {"case": _sampling(dtype), "batch": 1} | meter.run(sample)
 
 

@@ -27,6 +27,7 @@ from siftvton.training import checkpoints, identity, lora, records
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
 from siftvton.training.encoded import EncodedDataset, LatentDraws
+from siftvton.training.frozen import place_frozen
 from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
 from siftvton.training.identity import Identity, RunData
 from siftvton.training.launch import accelerator_of
@@ -106,6 +107,8 @@ class _Run:
             lora.small_checkpoints(accelerator)
         else:
             self.trained = select_trainable(self.inner, settings.trainable)
+        cached = config.data.cache_latents is not None
+        self.frozen = place_frozen(self.vae, self.inner, accelerator.device, settings.mixed_precision, cached)
         optimizer = optimizer_of(self.trained, settings, accelerator.device)
         self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
         self.average = (
@@ -312,7 +315,8 @@ class _Run:
             if self.lora:
                 lora.save_updates(self.inner, self.config.train, folder)
             else:
-                save(pipeline, folder)
+                with self.frozen.in_full_precision():
+                    save(pipeline, folder)
 
     def _folder(self, name: str) -> Path:
         """The folder of the model called ``name``; updates alone have a folder of another name."""
@@ -386,7 +390,7 @@ class _Run:
         """Score the present weights; a stop request ends the validation without scores."""
         update, accelerator = self.progress.update, self.accelerator
         sheet = self.output / "validation" / f"update-{update:07d}.png"
-        with self._averaged():
+        with self._averaged(), self.frozen.with_autoencoder():
             scores = self.validation.run(self._pipeline(), sheet)
             if scores is None:
                 self.stopped = True

@@ -108,7 +108,7 @@ def save_updates(network: nn.Module, settings: Any, folder: Path) -> None:
 
 
 def small_checkpoints(accelerator: Accelerator) -> None:
-    """Leave the frozen weights out of the checkpoints; at each start they come from ``model.pretrained``."""
+    """Leave the frozen weights out of checkpoints; they come from ``model.pretrained`` at each start."""
 
     def before_saving(_models: list[nn.Module], states: list[dict[str, Tensor]], _folder: str) -> None:
         for state in states:

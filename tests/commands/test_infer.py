@@ -21,7 +21,8 @@ from siftvton.draws import numpy_generator, torch_generator
 from siftvton.errors import InputError, UsageError
 from siftvton.files import read_grey, read_image, write_image
 from siftvton.sampling.config import ExecutionConfig
-from siftvton.sampling.loading import save
+from siftvton.sampling.loading import load, save
+from siftvton.sampling.lora import merge_update, save_update
 from siftvton.sampling.pipeline import NotFiniteError
 from siftvton.sampling.results import Results
 from siftvton.settings import save_configuration
@@ -317,3 +318,27 @@ def test_two_processes_share_the_list(configuration, root: Path, tmp_path: Path)
         assert np.abs(picture.astype(int) - results(config)[name]).max() <= 1
     assert "2/2" in done.stderr  # the first process's bar: two of three pictures are its own
     assert "3/3" not in done.stderr
+
+
+def test_updates_change_the_pictures_as_the_merged_weights_do(configuration, tmp_path: Path):
+    layer = "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn1.to_v"
+    draw = torch.Generator().manual_seed(0)
+    size = load(tmp_path / "model").unet.get_submodule(layer.removeprefix("unet.")).weight.shape
+    first, second = (torch.randn(shape, generator=draw) for shape in ((2, size[1]), (size[0], 2)))
+    update = tmp_path / "update"
+    save_update({f"{layer}.lora_A.weight": first, f"{layer}.lora_B.weight": second}, 2, 4, update)
+    merged = load(tmp_path / "model")
+    merge_update(merged, update, 0.5)
+    save(merged, tmp_path / "merged")
+    without = configuration("without")
+    added = configuration("added", lora=str(update), lora_weight=0.5)
+    expected = configuration("expected")
+    expected.checkpoint = str(tmp_path / "merged")
+    for config in (without, added, expected):
+        infer(config)
+    pictures = results(added)
+    assert all(np.array_equal(picture, pictures[name]) for name, picture in results(expected).items())
+    assert any(not np.array_equal(picture, pictures[name]) for name, picture in results(without).items())
+    save_update({f"{layer}.lora_A.weight": first, f"{layer}.lora_B.weight": 2 * second}, 2, 4, update)
+    with pytest.raises(UsageError, match="other weights"):
+        infer(added)

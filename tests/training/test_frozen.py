@@ -1,0 +1,69 @@
+"""Frozen weights in half precision: the same losses and gradients, and exact weights in what is written."""
+
+import copy
+
+import pytest
+import torch
+
+from siftvton.model.network import TryOnNetwork
+from siftvton.sampling.loading import load, save
+from siftvton.training.frozen import Frozen, halve_frozen, place_frozen
+from siftvton.training.state import select_trainable
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def network(pipeline) -> TryOnNetwork:
+    network = pipeline.network()
+    select_trainable(network, "finetune")
+    return network
+
+
+def _gradients(network: TryOnNetwork) -> list[torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    shapes = ((2, 13, 16, 12), (2, 4, 16, 12), (2, 3, 224, 224))
+    sample, garment, picture = (torch.randn(shape, generator=draw) for shape in shapes)
+    network.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        prediction = network(sample, torch.tensor([10, 500]), garment, picture, torch.tensor([True, False]))
+    prediction.float().square().mean().backward()
+    return [prediction, *(each.grad for each in network.parameters() if each.grad is not None)]
+
+
+def test_predictions_and_gradients_are_the_same_bits(network: TryOnNetwork):
+    before = _gradients(network)
+    exact = halve_frozen(network, torch.bfloat16)
+    assert len(exact) > 20
+    assert all(each.dtype == torch.bfloat16 for each in exact)
+    assert all(each.dtype == torch.float32 for each in network.parameters() if each.requires_grad)
+    after = _gradients(network)
+    assert len(before) == len(after)
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_what_is_written_is_exact(pipeline, network: TryOnNetwork, tmp_path):
+    expected = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
+    frozen = Frozen(halve_frozen(network, torch.bfloat16), pipeline.vae)
+    with frozen.in_full_precision():
+        save(pipeline, tmp_path / "model")
+    assert pipeline.unet.mid_block.resnets[0].conv1.weight.dtype == torch.bfloat16
+    written = load(tmp_path / "model", None).unet.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in written.items())
+
+
+def test_nothing_changes_on_a_cpu(pipeline, network: TryOnNetwork):
+    before = copy.deepcopy(network.state_dict())
+    frozen = place_frozen(pipeline.vae, network, CPU, "bf16", cached=True)
+    assert not frozen.exact
+    assert all(value.dtype == before[name].dtype for name, value in network.state_dict().items())
+
+
+def test_with_cached_latents_the_autoencoder_comes_for_validation_alone(pipeline, network: TryOnNetwork):
+    """The meta device stands for a GPU; values do not come back from it, so only places are compared."""
+    gpu = torch.device("meta")
+    frozen = place_frozen(copy.deepcopy(pipeline.vae), network, gpu, "bf16", cached=True)
+    assert frozen.vae.device == CPU
+    assert pipeline.unet.mid_block.resnets[0].conv1.weight.dtype == torch.bfloat16
+    assert frozen.needed_on == gpu
+    assert place_frozen(pipeline.vae, network, gpu, "no", cached=False).needed_on is None
