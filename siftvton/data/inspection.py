@@ -97,8 +97,8 @@ class _Files:
             path = self._path(kind)
             self.add(kind, "cannot be read", "save, convert or download it again", str(error).removeprefix(f"{path}: "))
             return None
-        there = os.path.isdir(self.split.folder / kind)
-        self.add(kind, NO_FILE if there else NO_FOLDER, SOURCES[kind])
+        there = os.path.isdir(self._path(kind).parent)
+        self.add(kind, NO_FILE if there else NO_FOLDER, self.split.sources.get(kind, SOURCES[kind]))
         return None
 
     def judge(self, faults: Iterable[Fault]) -> None:
