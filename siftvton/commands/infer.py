@@ -124,7 +124,7 @@ def require_same_results(config: Infer, folder: Path, key: str = "output") -> st
 
     digest = weights_digest(config.checkpoint)
     saved, weights = folder / SAVED, folder / WEIGHTS
-    free = ("limit", "batch_size", "strict", "output", *(f"execution.{key}" for key in SAME_RESULT))
+    free = ("limit", "batch_size", "strict", "output", "data.layout", *(f"execution.{key}" for key in SAME_RESULT))
     changed = differences(config, saved) if saved.is_file() else []
     changed = [line for line in changed if line.partition(":")[0] not in free]
     if weights.is_file() and read_bytes(weights) != digest.encode():
