@@ -220,9 +220,9 @@ def remark_lines(records: Mapping[str, Record]) -> list[str]:
     for record in records.values():
         for remark in record.remarks:
             about[remark].append(record.picture)
-    return [f"{_named(pictures)}: {remark}" for remark, pictures in about.items()]
+    return [f"{named(pictures)}: {remark}" for remark, pictures in about.items()]
 
 
-def _named(pictures: list[str]) -> str:
+def named(pictures: list[str]) -> str:
     others = len(pictures) - NAMED
     return ", ".join(pictures[:NAMED]) + (f" and {others} more" if others > 0 else "")
