@@ -1,6 +1,6 @@
 """What the columns of an evaluation mean, and its report as a Markdown table."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -66,7 +66,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     for name, results in report["results"].items():
         rows.append([name, *_cells(results, columns)])
         for category, found in results.get("categories", {}).items():
-            rows.append([f"{name}: {category}", *_cells(found, columns)])
+            rows.append([f"{name}: {category}", *_cells(found, columns, computed=results["scores"])])
     for name, scores in report["published"].items():
         cells = [_cell(key, scores[key]) if key in scores else "" for key in columns]
         rows.append([f"{name} (published)", "", *cells])
@@ -87,10 +87,15 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cells(results: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
-    """Return the number of pictures and the scores of a set of results, or of its pictures of one category."""
+def _cells(results: Mapping[str, Any], columns: Iterable[str], computed: Container[str] = ()) -> list[str]:
+    """Return the number of pictures and the scores of a set of results, or of its pictures of one category.
+
+    Args:
+        computed: the columns that have a score for all categories together.
+    """
     scores, intervals = results["scores"], results["intervals"]
-    cells = [_cell(key, scores[key], intervals.get(key)) if key in scores else "not run" for key in columns]
+    missing = {key: "too few" if key in computed else "not run" for key in columns}
+    cells = [_cell(key, scores[key], intervals.get(key)) if key in scores else missing[key] for key in columns]
     return [str(results["pictures"]), *cells]
 
 
