@@ -72,7 +72,7 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
     from siftvton.devices import errors_shared, on_main, process_state
     from siftvton.files import write_text
     from siftvton.sampling.execution import place, use_scheduler
-    from siftvton.sampling.loading import load
+    from siftvton.sampling.loading import load, upper_body_note
     from siftvton.sampling.results import Results, write_results
     from siftvton.settings import save_configuration
 
@@ -85,6 +85,9 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
         pairs = split.pairs(config.setting)[: config.limit]
         dataset = (dataset_type or TryOnDataset)(split, pairs, height, width)
         pipeline = load(config.checkpoint, getattr(torch, config.execution.dtype))
+        note = upper_body_note(config.checkpoint, map(split.category, (pair.person for pair in pairs)))
+        if note and state.is_main_process:
+            print(note)
         use_scheduler(pipeline, config.scheduler)
         pipeline.require_size(height, width)
         pipeline.require_steps(config.steps)

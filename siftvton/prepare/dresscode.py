@@ -32,8 +32,6 @@ from siftvton.prepare.mask import AgnosticMask, agnostic_picture
 from siftvton.prepare.person import PreparedPerson
 from siftvton.prepare.sheet import person_sheet
 
-POSE_SIZE = (512, 384)  # height and width of the pictures in whose pixels DressCode's joints are
-
 
 @dataclass(frozen=True)
 class Job:
@@ -204,8 +202,7 @@ def _labels(job: Job, photo: np.ndarray) -> np.ndarray:
 
 def _joints(job: Job, photo: np.ndarray) -> Joints:
     """Return the joints in pixels of the photo."""
-    scale = np.array([photo.shape[1] / POSE_SIZE[1], photo.shape[0] / POSE_SIZE[0]])
-    return largest(read_openpose(job.pose)).moved(lambda places: scale * places)
+    return largest(read_openpose(job.pose, (photo.shape[0], photo.shape[1])))
 
 
 def _shown(job: Job) -> PreparedPerson:
