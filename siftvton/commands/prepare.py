@@ -121,6 +121,7 @@ def _dresscode(config: Prepare) -> str:
         )
     output = Path(config.output)
     _claim(config, output, Path(config.input, CATEGORIES[0]), CATEGORIES)
+    output.mkdir(parents=True, exist_ok=True)
     jobs = jobs_of(DressCode(config.input), output)
     save_configuration(config, output / CONFIGURATION)
     made = make_all(jobs, config.workers or os.cpu_count() or 1, config.strict)
