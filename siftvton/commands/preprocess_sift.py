@@ -61,6 +61,8 @@ def preprocess_sift(config: PreprocessSift) -> str:
 
     split = config.data.open().split(config.data.split)
     pairs = split.matched_pairs()
+    if not pairs:
+        raise InputError(f"{split.folder}: nobody wears a garment whose picture is there, so there is nothing to match")
     for kind, name in ((IMAGE, pairs[0].person), (GARMENT, pairs[0].garment)):
         folder = split.candidates(kind, name)[0].parent
         if not os.path.isdir(folder):
