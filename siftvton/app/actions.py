@@ -25,6 +25,7 @@ from siftvton.app.gallery import Example, Gallery
 from siftvton.app.mask_editor import Canvas
 from siftvton.app.tryon import Garment, Person, Result, TryOn
 from siftvton.app.uploads import Upload, UploadLimits, named
+from siftvton.data.layouts import CATEGORIES
 from siftvton.data.layouts.polarity import is_white
 from siftvton.drawing import mark_point, with_attention
 from siftvton.errors import InputError, UsageError, first_line
@@ -32,12 +33,12 @@ from siftvton.files import read_bytes, write_image, write_json
 from siftvton.options import allowed_values, keys
 from siftvton.prepare.given import read_photo
 from siftvton.sampling.config import SamplingConfig
+from siftvton.sampling.loading import upper_body_note
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 LONGEST_SHOWN = 1280  # pixels
-SIDES = ("pose", "parsing", "densepose")  # side files that can be uploaded with a photo
 
 
 def in_one_sentence(action: Callable[P, R]) -> Callable[P, R]:
@@ -67,24 +68,28 @@ class Actions:
 
     def __init__(
         self, tryon: TryOn, gallery: Gallery, limits: UploadLimits, weights: dict[str, str], files: Path,
-        kept: Path | None,
+        kept: Path | None, category: str = CATEGORIES[0],
     ) -> None:  # fmt: skip
         """
         Args:
             weights: what the downloaded settings say about the weights.
             files: Gradio's folder, for uploads and for the files that the browser downloads.
             kept: folder in which results are kept; None: they are not.
+            category: what is changed at first.
         """
         self.tryon, self.gallery, self.limits, self.weights = tryon, gallery, limits, weights
-        self.files, self.kept = files, kept
+        self.files, self.kept, self.category = files, kept, category
         self.canvas = Canvas.of(*tryon.size)
 
     @in_one_sentence
-    def choose_person(self, index: int) -> tuple[np.ndarray, Person, dict[str, Any], str]:
+    def choose_person(
+        self, index: int, category: str = CATEGORIES[0]
+    ) -> tuple[np.ndarray, Person, dict[str, Any], str]:
         """Take a person from the gallery; return photo, person, the mask editor's content and remarks."""
         example = _example(self.gallery.persons, index)
-        person = self.tryon.person(example.picture, **example.sides)
-        return for_screen(person.photo), *self._shown(person)
+        sides = example.sides_for(_category(category))
+        person = self.tryon.person(example.picture, **sides, category=category)
+        return for_screen(person.photo), *self._shown(person, category)
 
     @in_one_sentence
     def check_photo(self, photo: dict[str, Any] | None) -> None:
@@ -96,9 +101,14 @@ class Actions:
 
     @in_one_sentence
     def upload_person(
-        self, photo: dict[str, Any] | None, *sides: dict[str, Any] | None
+        self,
+        photo: dict[str, Any] | None,
+        pose: dict[str, Any] | None,
+        parsing: dict[str, Any] | None,
+        densepose: dict[str, Any] | None,
+        category: str = CATEGORIES[0],
     ) -> tuple[Person | None, dict[str, Any] | None, str]:
-        """Prepare an uploaded photo with the uploaded side files, in the order of :data:`SIDES`.
+        """Prepare an uploaded photo with the uploaded side files, for a category.
 
         Returns:
             The person, the mask editor's content and remarks.
@@ -106,18 +116,41 @@ class Actions:
         upload = Upload.of(photo, self.files)
         if upload is None:
             return None, None, ""
-        given = {name: side for name, each in zip(SIDES, sides, strict=True) if (side := Upload.of(each, self.files))}
+        sides = {"pose": pose, "parsing": parsing, "densepose": densepose}
+        given = {name: side for name, each in sides.items() if (side := Upload.of(each, self.files))}
         with named(upload, *given.values()):
             for name, each in {"photo": upload, **given}.items():
                 if name != "pose":  # the only file that is no picture
                     each.require_accepted(self.limits)
-            person = self.tryon.person(upload.path, **{name: each.path for name, each in given.items()})
-        return self._shown(person)
+            paths = {name: each.path for name, each in given.items()}
+            person = self.tryon.person(upload.path, **paths, category=_category(category))
+        return self._shown(person, category)
 
-    def _shown(self, person: Person) -> tuple[Person, dict[str, Any], str]:
+    @in_one_sentence
+    def change_category(
+        self,
+        index: int | None,
+        photo: dict[str, Any] | None,
+        pose: dict[str, Any] | None,
+        parsing: dict[str, Any] | None,
+        densepose: dict[str, Any] | None,
+        category: str,
+    ) -> tuple[Person | None, dict[str, Any] | None, str]:
+        """Prepare the chosen person again for another category; returns as :meth:`upload_person`.
+
+        Args:
+            index: the person's place in the gallery; None: an uploaded photo.
+        """
+        if index is None:
+            return self.upload_person(photo, pose, parsing, densepose, category)
+        return self.choose_person(index, category)[1:]
+
+    def _shown(self, person: Person, category: str) -> tuple[Person, dict[str, Any], str]:
         prepared = person.prepared
-        remarks = "\n".join(f"- {remark}" for remark in prepared.remarks)
-        return person, self.canvas.value(prepared.photo, prepared.mask), remarks
+        note = upper_body_note(self.weights["checkpoint"], [category])
+        remarks = [*([note] if note else []), *prepared.remarks]
+        content = self.canvas.value(prepared.photo, prepared.mask)
+        return person, content, "\n".join(f"- {remark}" for remark in remarks)
 
     @in_one_sentence
     def choose_garment(self, index: int) -> tuple[np.ndarray, Garment]:
@@ -232,6 +265,12 @@ def _example(examples: Sequence[Example], index: int) -> Example:
     if not isinstance(index, int) or not 0 <= index < len(examples):
         raise UsageError(f"the gallery has no picture {index}; use 0 to {len(examples) - 1}")
     return examples[index]
+
+
+def _category(category: str) -> str:
+    if category not in CATEGORIES:
+        raise UsageError(f"category={category} is not allowed; use one of {', '.join(CATEGORIES)}")
+    return category
 
 
 def _number(key: str, value: float | None) -> float:

@@ -4,11 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE, Split
+from siftvton.data.layouts.base import (
+    AGNOSTIC_MASK,
+    DENSEPOSE,
+    GARMENT,
+    GARMENT_MASK,
+    IMAGE,
+    PARSING,
+    POSE,
+    Split,
+)
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.toy.world.write import write_world
 
 MOST = 8  # persons, and garments
+BODY = {"pose": POSE, "parsing": PARSING}
 TOY_SEED = 0  # seed of the toy gallery; its eight garments have texts, motifs, checks, flowers and plain colours
 TOY_SIZE = (512, 384)  # height and width of the toy pictures, pixels
 
@@ -22,11 +32,21 @@ class Example:
         picture: the path of the photo, or of the garment's picture.
         sides: the paths of the side pictures, by the keywords of :meth:`siftvton.app.tryon.TryOn.person` or
             :meth:`siftvton.app.tryon.TryOn.garment`.
+        category: of the garment, or of the garment that the given mask of a person is for.
+        body: as ``sides``: what a mask for another category is drawn from.
     """
 
     name: str
     picture: Path
     sides: dict[str, Path]
+    category: str
+    body: dict[str, Path]
+
+    def sides_for(self, category: str) -> dict[str, Path]:
+        """Return the side pictures of a person who tries on a garment of a category."""
+        if category == self.category:
+            return self.sides
+        return {**{keyword: path for keyword, path in self.sides.items() if keyword != "mask"}, **self.body}
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,10 @@ def gallery_of(split: Split) -> Gallery:
 
 def _example(split: Split, kind: str, name: str, sides: Mapping[str, str]) -> Example:
     """Return the picture ``name`` with those of its side pictures that exist; what is missing, the models make."""
-    found = {keyword: split.find(side, name) for keyword, side in sides.items()}
-    existing = {keyword: path for keyword, path in found.items() if path is not None}
-    return Example(Path(name).stem, split.require(kind, name), existing)
+
+    def existing(kinds: Mapping[str, str]) -> dict[str, Path]:
+        found = {keyword: split.find(side, name) for keyword, side in kinds.items()}
+        return {keyword: path for keyword, path in found.items() if path is not None}
+
+    body = existing(BODY) if kind == IMAGE else {}
+    return Example(Path(name).stem, split.require(kind, name), existing(sides), split.category(name), body)

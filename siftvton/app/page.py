@@ -20,7 +20,9 @@ WITHIN: dict[str, Any] = {"queue": False, "api_visibility": "private"}  # small 
 MOST_WAITING = 20  # requests in the queue
 UPLOAD_HEIGHT, FILE_HEIGHT, EDITOR_HEIGHT, RESULT_HEIGHT = 330, 140, 470, 440  # pixels on a wide screen
 LONGEST_SLIDER, STRONGEST_SLIDER = 100, 10  # steps, guidance; a larger value of the configuration is kept
-SIDE_FILES = {"Joints (JSON of OpenPose)": ".json", "Parsing (labels)": "image", "DensePose": "image"}  # as SIDES
+# The side files that can be uploaded with a photo, in the order in which the actions take them.
+SIDE_FILES = {"Joints (JSON of OpenPose)": ".json", "Parsing (labels)": "image", "DensePose": "image"}
+CHOICES = [("Upper body", "upper_body"), ("Lower body", "lower_body"), ("Dress", "dresses")]
 BRUSH = ("#{:02x}{:02x}{:02x}".format(*TINT), 0.5)  # colour and opacity
 
 
@@ -32,7 +34,7 @@ def page_of(actions: Actions, about: str) -> gr.Blocks:
     """
     sampling = actions.tryon.sampling
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=EXPIRY) as page:
-        person, garment, result = gr.State(), gr.State(), gr.State()
+        person, garment, result, from_gallery = gr.State(), gr.State(), gr.State(), gr.State()
         gr.Markdown(f"# {TITLE}\n{about}", elem_id="head")
 
         with gr.Row(elem_classes="three"):
@@ -40,6 +42,7 @@ def page_of(actions: Actions, about: str) -> gr.Blocks:
                 gr.Markdown("## 1 · Person")
                 photo = _upload("Photo of a person", "photo")
                 persons = _thumbnails(actions.gallery.persons, "persons")
+                category = gr.Radio(CHOICES, value=actions.category, label="What is changed?", elem_id="category")
                 with gr.Accordion("Files that you have already", open=False, elem_id="sides"):
                     gr.Markdown("They are used in place of the models. Upload the photo first.", elem_classes="hint")
                     sides = [
@@ -99,22 +102,28 @@ def page_of(actions: Actions, about: str) -> gr.Blocks:
         chosen = [person, editor, remarks]
         by_network: dict[str, Any] = {"preprocess": False, **TURN}
         persons.click(
-            actions.choose_person, persons, [photo, *chosen], api_name="choose_person",
+            actions.choose_person, [persons, category], [photo, *chosen], api_name="choose_person",
             show_progress_on=editor, **by_network,
         )  # fmt: skip
         persons.click(lambda: [None] * len(sides), None, sides, **WITHIN)
+        persons.click(lambda index: index, persons, from_gallery, preprocess=False, **WITHIN)
+        photo.upload(lambda: None, None, from_gallery, **WITHIN)
         checked = photo.upload(actions.check_photo, photo, None, preprocess=False, api_visibility="private")
         checked.failure(lambda: [None] * 4, None, [photo, *chosen], **WITHIN)
-        prepare: dict[str, Any] = {"fn": actions.upload_person, "inputs": [photo, *sides], "outputs": chosen}
+        prepare: dict[str, Any] = {"fn": actions.upload_person, "inputs": [photo, *sides, category], "outputs": chosen}
         for prepared in (
             checked.success(**prepare, api_name="upload_person", show_progress_on=editor, **by_network),
             gr.on(
                 [event for side in sides for event in (side.upload, side.clear)],
                 **prepare, api_visibility="private", show_progress_on=editor, **by_network,
             ),
+            category.input(
+                actions.change_category, [from_gallery, photo, *sides, category], chosen,
+                api_visibility="private", show_progress_on=editor, **by_network,
+            ),
         ):  # fmt: skip
             prepared.failure(lambda: [None] * 3, None, chosen, **WITHIN)
-        photo.clear(lambda: [None] * (3 + len(sides)), None, [*chosen, *sides], **WITHIN)
+        photo.clear(lambda: [None] * (4 + len(sides)), None, [*chosen, *sides, from_gallery], **WITHIN)
 
         garments.click(
             actions.choose_garment, garments, [cloth, garment], api_name="choose_garment",

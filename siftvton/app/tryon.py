@@ -122,6 +122,7 @@ class Preparation:
         densepose: str | Path | None = None,
         mask: str | Path | None = None,
         person_mask: str | Path | None = None,
+        category: str | None = None,
     ) -> Person:
         """Read and prepare a photo; what is not given is found by the models.
 
@@ -131,6 +132,7 @@ class Preparation:
             densepose: a DensePose rendering, or a picture of its labels.
             mask: an agnostic mask, white where try-on paints.
             person_mask: a mask of the whole person, which limits a mask that is drawn without parsing.
+            category: what is dressed, ``upper_body``, ``lower_body`` or ``dresses``; None: as in the configuration.
 
         Raises:
             InputError: a file cannot be read, or the photo cannot be prepared.
@@ -139,21 +141,30 @@ class Preparation:
         sides = {"pose": pose, "parsing": parsing, "densepose": densepose, "mask": mask, "person_mask": person_mask}
         paths = {name: Path(path) for name, path in sides.items() if path is not None}
         given = read_given(pixels, **paths, scheme=self._photo.parsing_labels)
-        return self.person_of(pixels, given, Path(photo).stem, photo)
+        return self.person_of(pixels, given, Path(photo).stem, photo, category)
 
-    def person_of(self, pixels: np.ndarray, given: GivenSides, name: str, source: str | Path | None = None) -> Person:
+    def person_of(
+        self,
+        pixels: np.ndarray,
+        given: GivenSides,
+        name: str,
+        source: str | Path | None = None,
+        category: str | None = None,
+    ) -> Person:
         """Prepare a photo that is in memory; what is not given is found by the models.
 
         Args:
             pixels: (height, width, 3) or, with opacity, (height, width, 4) uint8, red first.
             name: see :class:`Person`.
             source: where the photo comes from, for messages; None: the name.
+            category: as for :meth:`person`.
 
         Raises:
             InputError: the photo cannot be prepared.
         """
+        config = self._photo if category is None else replace(self._photo, category=category)
         with self._naming(source or name):
-            prepared = prepare_person(pixels, given, self.finder, self._photo)
+            prepared = prepare_person(pixels, given, self.finder, config)
         return Person(name, on_white(pixels), prepared)
 
     def garment(self, picture: str | Path, *, mask: str | Path | None = None) -> Garment:

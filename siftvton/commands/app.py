@@ -28,7 +28,7 @@ class App(SamplingConfig):
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     gallery: str | None = option(
         None,
-        "data folder in VITON-HD's layout whose first test persons and garments the page offers; null: drawn persons",
+        "data folder whose first test persons and garments the page offers; null: drawn persons",
         path=True,
     )
     host: str = option("127.0.0.1", "address to listen on; 127.0.0.1: only this computer; 0.0.0.0: the whole network")
@@ -58,7 +58,7 @@ def app(config: App) -> str:
         from siftvton.app.page import page_of
         from siftvton.app.tryon import TryOn
         from siftvton.app.uploads import UploadLimits
-        from siftvton.data.layouts.vitonhd import VitonHD
+        from siftvton.data.layouts import AUTO, layout_of
         from siftvton.sampling.loading import weights_digest
         from siftvton.settings import save_configuration
 
@@ -73,7 +73,7 @@ def app(config: App) -> str:
         if config.gallery is None:
             gallery = toy_gallery(output / "gallery")
         else:
-            gallery = gallery_of(VitonHD(config.gallery).split("test"))
+            gallery = gallery_of(layout_of(AUTO, config.gallery).split("test"))
         actions = Actions(
             tryon,
             gallery,
@@ -81,6 +81,7 @@ def app(config: App) -> str:
             {"checkpoint": config.checkpoint, "weights_sha256": weights_digest(config.checkpoint)},
             temporary,
             output / RESULTS if config.keep else None,
+            config.photo.category,
         )
         page = page_of(actions, _about(config))
         save_configuration(config, output / "app.yaml")

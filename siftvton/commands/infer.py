@@ -80,7 +80,7 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
     from siftvton.devices import errors_shared, on_main, process_state
     from siftvton.files import write_text
     from siftvton.sampling.execution import dtype_of, place, use_scheduler
-    from siftvton.sampling.loading import load
+    from siftvton.sampling.loading import load, upper_body_note
     from siftvton.sampling.lora import merge_update
     from siftvton.sampling.results import Results, write_results
     from siftvton.settings import save_configuration
@@ -98,6 +98,9 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
         if config.lora:
             merge_update(pipeline, config.lora, config.lora_weight)
             pipeline.to(dtype)
+        note = upper_body_note(config.checkpoint, map(split.category, (pair.person for pair in pairs)))
+        if note and state.is_main_process:
+            print(note)
         use_scheduler(pipeline, config.scheduler)
         pipeline.require_size(height, width)
         pipeline.require_steps(config.steps)
@@ -141,7 +144,7 @@ def require_same_results(config: Infer, folder: Path, key: str = "output") -> st
     if config.lora:
         digest += sha256(require_regular(update_file(config.lora)))
     saved, weights = folder / SAVED, folder / WEIGHTS
-    free = ("limit", "batch_size", "strict", "output", *(f"execution.{key}" for key in SAME_RESULT))
+    free = ("limit", "batch_size", "strict", "output", "data.layout", *(f"execution.{key}" for key in SAME_RESULT))
     changed = differences(config, saved) if saved.is_file() else []
     changed = [line for line in changed if line.partition(":")[0] not in free]
     if weights.is_file() and read_bytes(weights) != digest.encode():

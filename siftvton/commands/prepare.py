@@ -1,36 +1,44 @@
-"""Prepare photos and garments for try-on, and write them in VITON-HD's layout."""
+"""Prepare photos and garments for try-on, and write them in VITON-HD's layout; or draw DressCode's masks."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from siftvton.commands import Command
 from siftvton.errors import InputError, UsageError
-from siftvton.options import MANY, option
+from siftvton.options import MANY, WORKERS, option
 from siftvton.prepare.config import ModelsConfig, PhotoConfig
 
 if TYPE_CHECKING:
     from siftvton.data.layouts.base import Layout
     from siftvton.prepare.folder import Batch
-    from siftvton.prepare.sources import Sources
 
 
 @dataclass
 class Prepare(PhotoConfig):
-    """Prepare photos and garments for try-on, and write them in VITON-HD's layout."""
+    """Prepare photos and garments for try-on, and write them in VITON-HD's layout; or draw DressCode's masks."""
 
-    input: str = option("photos", "folder with photos in image/ and garments in cloth/ (data/README.md)", path=True)
+    input: str = option(
+        "photos",
+        "folder with photos in image/ and garments in cloth/, or DressCode's folder (data/README.md)",
+        path=True,
+    )
     output: str = option("data/prepared", "folder for the prepared data, which data.root can name", path=True)
     layout: str = option(
         "auto",
         "where the folders image and cloth are; flat: in the input folder; test, train: in its folder of that name; "
-        "auto: recognise which of these it is",
-        choices=("auto", "flat", "test", "train"),
+        "auto: recognise which of these it is; dresscode: the input is DressCode's folder, for which agnostic masks "
+        "and pictures are written",
+        choices=("auto", "flat", "test", "train", "dresscode"),
     )
     models: ModelsConfig = field(default_factory=ModelsConfig)
     device: str | None = option(None, "device for the models, e.g. cuda:0 or cpu; null: the GPU if there is one")
     preview: int = option(60, "number of persons and of garments to draw on sheets; 0: none", minimum=0, maximum=MANY)
+    workers: int = option(
+        0, "number of processes for layout=dresscode; 0: one for each core", minimum=0, maximum=WORKERS
+    )
     strict: bool = option(
         False, "stop at the first picture that fails, instead of listing it and continuing with the others"
     )
@@ -61,9 +69,13 @@ def prepare(config: Prepare) -> str:
     from siftvton.settings import save_configuration
 
     config = replace(config, input=os.path.abspath(config.input))
+    if config.layout == "dresscode":
+        return _dresscode(config)
     sources, output = open_sources(config.input, config.layout), Path(config.output)
     models = Models(config.models, device_of(config.device))
-    if _claim(config, sources, output) and any(vars(config.models).values()):
+    if _claim(config, output, sources.folder, [sources.split, f"{sources.split}_pairs.txt"]) and any(
+        vars(config.models).values()
+    ):
         print(f"Models that are fetched when they are needed, and their licences:\n\n{licences()}\n", flush=True)
     save_configuration(config, output / CONFIGURATION)
     folder = output / sources.split
@@ -95,8 +107,44 @@ def prepare(config: Prepare) -> str:
     raise InputError("\n  ".join([f"{' and '.join(said)}:", *failed, *lacking]))
 
 
-def _claim(config: Prepare, sources: "Sources", output: Path) -> bool:
+def _dresscode(config: Prepare) -> str:
+    """Draw the masks of DressCode's persons that have none yet; raises as :func:`prepare`."""
+    from siftvton.data.layouts import CATEGORIES
+    from siftvton.data.layouts.dresscode import DressCode
+    from siftvton.prepare.dresscode import jobs_of, make_all, write_sheets
+    from siftvton.prepare.folder import named
+    from siftvton.settings import save_configuration
+
+    if not DressCode.recognises(config.input):
+        raise InputError(
+            f"input={config.input}: has no folder images in {', '.join(CATEGORIES)}; name DressCode's folder"
+        )
+    output = Path(config.output)
+    _claim(config, output, Path(config.input, CATEGORIES[0]), CATEGORIES)
+    output.mkdir(parents=True, exist_ok=True)
+    jobs = jobs_of(DressCode(config.input), output)
+    save_configuration(config, output / CONFIGURATION)
+    made = make_all(jobs, config.workers or os.cpu_count() or 1, config.strict)
+    sheets = write_sheets(made.jobs, output / SHEETS, config.preview)
+    lines = [f"{output}: {made.summary()}"]
+    if sheets:
+        lines.append(f"Look at {', '.join(map(str, sheets))} before anything else: is each mask right?")
+    lines += [f"- {named(persons)}: {remark}" for remark, persons in made.remarks.items()]
+    lines.append(f"data.root={config.input} data.agnostic={output} gives them to every other command")
+    text = "\n".join(lines)
+    if not made.failures:
+        return text
+    print(text)
+    raise InputError("\n  ".join([f"{len(made.failures)} of {len(jobs)} masks could not be made:", *made.failures]))
+
+
+def _claim(config: Prepare, output: Path, source: Path, made: Sequence[str]) -> bool:
     """Whether the output folder is new; refuse one that holds other data.
+
+    Args:
+        output: the folder.
+        source: the folder of the input that corresponds to the first of ``made``.
+        made: names of what this command makes in the output folder.
 
     Raises:
         UsageError: it is the input, or it holds data that this command did not make, or made of another input.
@@ -104,15 +152,15 @@ def _claim(config: Prepare, sources: "Sources", output: Path) -> bool:
     from siftvton.files import is_file
     from siftvton.settings import differences
 
-    folder, saved = output / sources.split, output / CONFIGURATION
-    if folder.resolve() == sources.folder.resolve():
+    folder, saved = output / made[0], output / CONFIGURATION
+    if folder.resolve() == source.resolve():
         raise UsageError(f"output={output}: holds the input itself in {folder}; name another output")
     if is_file(saved):
         changed = [line for line in differences(config, saved) if line.startswith("input:")]
         if changed:
             raise UsageError(f"output={output}: holds data of another input ({changed[0]}); use another folder")
         return False
-    found = [path for path in (folder, output / f"{sources.split}_pairs.txt") if os.path.lexists(path)]
+    found = [path for path in (output / name for name in made) if os.path.lexists(path)]
     if found:
         raise UsageError(f"output={output}: holds data that this command did not make ({found[0]}); use another folder")
     return True

@@ -60,10 +60,13 @@ def preprocess_sift(config: PreprocessSift) -> str:
     from siftvton.files import write_text
 
     split = config.data.open().split(config.data.split)
-    for kind in (IMAGE, GARMENT):
-        if not os.path.isdir(split.folder / kind):
-            raise InputError(f"{split.folder / kind}: no such folder; data/README.md describes the folders")
     pairs = split.matched_pairs()
+    if not pairs:
+        raise InputError(f"{split.folder}: nobody wears a garment whose picture is there, so there is nothing to match")
+    for kind, name in ((IMAGE, pairs[0].person), (GARMENT, pairs[0].garment)):
+        folder = split.candidates(kind, name)[0].parent
+        if not os.path.isdir(folder):
+            raise InputError(f"{folder}: no such folder; data/README.md describes the folders")
     output = output_folder(config)
     _claim(output, config)
     jobs, failed = [], []

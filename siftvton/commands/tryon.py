@@ -78,6 +78,7 @@ def tryon(config: TryOnOne) -> str:
     from siftvton.drawing import contact_sheet
     from siftvton.files import write_image
     from siftvton.hub import local
+    from siftvton.sampling.loading import upper_body_note
     from siftvton.settings import save_configuration
 
     if config.person is None or config.garment is None:
@@ -107,6 +108,8 @@ def tryon(config: TryOnOne) -> str:
         person.require_densepose()
     except InputError as error:
         raise InputError("\n  ".join([str(error), *preparation.finder.missing.values()])) from error
+    if note := upper_body_note(config.checkpoint, [config.photo.category]):
+        print(note)
     dresser = TryOn(config.checkpoint, *config.data.size, sampling=config.alone(), execution=config.execution)
     found: list[Result] = []
     lines = []

@@ -128,6 +128,7 @@ def regions_in_frame(
     agnostic_mask: np.ndarray | None = None,
     parsing: np.ndarray | None = None,
     garment_mask: np.ndarray | None = None,
+    category: str = "upper_body",
 ) -> list[Region]:
     """:func:`regions` from side pictures of any size, as they are in their files.
 
@@ -148,6 +149,7 @@ def regions_in_frame(
         agnostic=white(agnostic_mask),
         parts=nearest(parsing),
         garment=white(garment_mask),
+        category=category,
     )
 
 
@@ -159,6 +161,7 @@ def find_correspondences(
     agnostic_mask: np.ndarray | None = None,
     parsing: np.ndarray | None = None,
     garment_mask: np.ndarray | None = None,
+    category: str = "upper_body",
     frame: Frame = (512, 384),
     preset: str = "published",
     joint: bool = False,
@@ -175,6 +178,7 @@ def find_correspondences(
         agnostic_mask: (height, width) uint8, white where try-on repaints the photo.
         parsing: (height, width) uint8, GP-VTON's labels of the garment's parts.
         garment_mask: (height, width) uint8, white on the garment.
+        category: ``upper_body``, ``lower_body`` or ``dresses``: which parts of the body the garment covers.
         frame: (height, width) in pixels; the pictures are resized to it before the search.
         preset: a name in :data:`filters.PRESETS`.
         joint: search all regions as one area, as in :func:`match_regions`.
@@ -189,7 +193,12 @@ def find_correspondences(
     if preset not in filters.PRESETS:
         raise UsageError(f"preset={preset} is not allowed; use one of: {', '.join(filters.PRESETS)}")
     areas = regions_in_frame(
-        frame, densepose=densepose, agnostic_mask=agnostic_mask, parsing=parsing, garment_mask=garment_mask
+        frame,
+        densepose=densepose,
+        agnostic_mask=agnostic_mask,
+        parsing=parsing,
+        garment_mask=garment_mask,
+        category=category,
     )
     found = match_regions(
         in_frame(person, frame), in_frame(garment, frame), areas, filters.PRESETS[preset], joint, matcher

@@ -1,7 +1,8 @@
 """The regions of a photo pair that are matched: boolean areas of the photo and of the garment's picture.
 
-Torso, right arm and left arm are matched separately, so that points on a sleeve are never matched to the chest. If a
-side picture (DensePose, mask, parsing) is missing, a larger area is used instead.
+Torso, arms and legs are matched separately, so that points on a sleeve are never matched to the chest. The category of
+the garment tells which of them it covers. If a side picture (DensePose, mask, parsing) is missing, a larger area is
+used instead.
 """
 
 from __future__ import annotations
@@ -13,9 +14,26 @@ import cv2
 import numpy as np
 
 # DensePose's body parts. Part 1 is the back of the torso, so only part 2, the front, is used.
-BODY_PARTS = {"torso": (2,), "right_arm": (16, 18, 20, 22), "left_arm": (15, 17, 19, 21)}
-# Labels of GP-VTON's garment parsing.
-GARMENT_PARTS = {"torso": (5, 6, 7), "right_arm": (22,), "left_arm": (21,)}
+BODY_PARTS: dict[str, tuple[int, ...]] = {
+    "torso": (2,),
+    "right_arm": (16, 18, 20, 22),
+    "left_arm": (15, 17, 19, 21),
+    "right_leg": (7, 9, 11, 13),
+    "left_leg": (8, 10, 12, 14),
+}
+# Labels of GP-VTON's garment parsing by category: the parts of the garment that cover each region. The skirt (13)
+# covers both legs. The middle of a dress (5, 13, 24) covers torso and legs.
+GARMENT_PARTS: dict[str, dict[str, tuple[int, ...]]] = {
+    "upper_body": {"torso": (5, 6, 7), "right_arm": (22,), "left_arm": (21,)},
+    "lower_body": {"right_leg": (10, 13), "left_leg": (9, 13)},
+    "dresses": {
+        "torso": (5, 6, 7, 13, 24),
+        "right_arm": (22,),
+        "left_arm": (21,),
+        "right_leg": (5, 13, 24),
+        "left_leg": (5, 13, 24),
+    },
+}
 WHOLE = "whole"  # the only region without DensePose, and the union of all regions in a joint search
 
 
@@ -24,7 +42,7 @@ class Region:
     """The parts of both pictures that one search for matches uses.
 
     Attributes:
-        name: torso, right_arm, left_arm or whole.
+        name: one of :data:`BODY_PARTS`, or whole.
         person: (height, width) booleans, true inside.
         garment: (height, width) booleans, true inside; regions with the same area share one array.
     """
@@ -88,8 +106,9 @@ def regions(
     agnostic: np.ndarray | None = None,
     parts: np.ndarray | None = None,
     garment: np.ndarray | None = None,
+    category: str = "upper_body",
 ) -> list[Region]:
-    """The regions to match, in the order of the published files.
+    """The regions to match, in the order of the published files; then the legs.
 
     On the photo, a region is a body part inside the agnostic mask. Without DensePose there is one region, the agnostic
     mask; without the mask, it is the whole photo. On the garment's picture, a region is the garment part that covers
@@ -102,7 +121,9 @@ def regions(
         agnostic: (height, width) booleans of the photo, true where try-on repaints it.
         parts: (height, width) parsing labels of the garment's picture.
         garment: (height, width) booleans, true on the garment.
+        category: the garment's category, one of :data:`GARMENT_PARTS`.
     """
+    labels = GARMENT_PARTS[category]
     if agnostic is None:
         agnostic = np.ones(person_shape, bool)
     if garment is None:
@@ -117,13 +138,12 @@ def regions(
     assert agnostic.dtype == garment.dtype == bool, "masks must be boolean arrays"
 
     if body is None:
-        labels = sum(GARMENT_PARTS.values(), ())
-        return [Region(WHOLE, agnostic, garment if parts is None else np.isin(parts, labels))]
+        return [Region(WHOLE, agnostic, garment if parts is None else np.isin(parts, sum(labels.values(), ())))]
     return [
         Region(
             name,
             person=np.isin(body, BODY_PARTS[name]) & agnostic,
-            garment=garment if parts is None else np.isin(parts, GARMENT_PARTS[name]),
+            garment=garment if parts is None else np.isin(parts, labels[name]),
         )
-        for name in BODY_PARTS
+        for name in labels
     ]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from siftvton.data.layouts import LAYOUTS, layout_of
+from siftvton.data.layouts import ALL, AUTO, CATEGORIES, LAYOUTS, layout_of
 from siftvton.options import LARGEST_SEED, LARGEST_SIDE, MANY, option
 
 if TYPE_CHECKING:
@@ -12,12 +12,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class Data:
-    root: str = option("data/vitonhd", "data folder with train/, test/ and the pair lists (data/README.md)", path=True)
-    layout: str = option("vitonhd", "how the data folder is organised", choices=tuple(LAYOUTS))
+    root: str = option(
+        "data/vitonhd", "data folder with the pictures and the pair lists of a data set (data/README.md)", path=True
+    )
+    layout: str = option(AUTO, "how the data folder is organised; auto: recognise this", choices=(AUTO, *LAYOUTS))
+    category: str = option(ALL, "category of garments to use; VITON-HD has only upper_body", choices=(ALL, *CATEGORIES))
+    agnostic: str | None = option(
+        None,
+        "folder with agnostic masks and pictures, as prepare writes them; its files are used in place of those in the "
+        "data folder; null: the data folder",
+        path=True,
+    )
 
     def open(self) -> "Layout":
         """Return the layout, which finds the pairs and the files."""
-        return layout_of(self.layout, self.root)
+        return layout_of(self.layout, self.root, category=self.category, agnostic=self.agnostic)
 
 
 @dataclass
@@ -53,7 +62,7 @@ class SplitData(PictureSize, Data):
     split_seed: int = option(0, "seed for the draw of the validation pairs", minimum=0, maximum=LARGEST_SEED)
 
     def open(self) -> "Layout":
-        return layout_of(self.layout, self.root, self.validation_pairs, self.split_seed)
+        return layout_of(self.layout, self.root, self.validation_pairs, self.split_seed, self.category, self.agnostic)
 
 
 @dataclass
@@ -94,7 +103,9 @@ class PictureData(SplitData):
 
 @dataclass
 class TrainData(MatchesFrame, PictureData):
-    matches: str | None = option(None, "folder of match files; null: <root>/train/sift_matching", path=True)
+    matches: str | None = option(
+        None, "folder of match files; null: <root>/train/sift_matching, for DressCode <root>/sift_matching", path=True
+    )
     cache_latents: str | None = option(
         None,
         "folder in which each training pair is kept with its latents, so that its files are decoded and encoded only "
@@ -108,4 +119,6 @@ class CheckedData(MatchesFrame, SplitData):
     split: str = option(
         "all", "split of the data to use; all: train and test", choices=("all", "train", "validation", "test")
     )
-    matches: str | None = option(None, "folder of match files; null: <root>/train/sift_matching", path=True)
+    matches: str | None = option(
+        None, "folder of match files; null: <root>/train/sift_matching, for DressCode <root>/sift_matching", path=True
+    )

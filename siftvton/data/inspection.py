@@ -97,8 +97,8 @@ class _Files:
             path = self._path(kind)
             self.add(kind, "cannot be read", "save, convert or download it again", str(error).removeprefix(f"{path}: "))
             return None
-        there = os.path.isdir(self.split.folder / kind)
-        self.add(kind, NO_FILE if there else NO_FOLDER, SOURCES[kind])
+        there = os.path.isdir(self._path(kind).parent)
+        self.add(kind, NO_FILE if there else NO_FOLDER, self.split.sources.get(kind, SOURCES[kind]))
         return None
 
     def judge(self, faults: Iterable[Fault]) -> None:
@@ -133,6 +133,7 @@ def inspect_person(split: Split, name: str, kinds: Collection[str], size: Frame 
             agnostic_mask=files.read(AGNOSTIC_MASK, read_grey),
             densepose=files.read(DENSEPOSE, read_densepose),
             worn_mask=files.read(WORN_MASK, read_grey),
+            category=split.category(name),
         )
     )
     return files.findings
@@ -148,6 +149,7 @@ def inspect_garment(split: Split, name: str, kinds: Collection[str], size: Frame
             garment,
             garment_mask=files.read(GARMENT_MASK, read_grey),
             parsing=files.read(GARMENT_PARSING, read_labels),
+            category=split.category(name),
         )
     )
     return files.findings

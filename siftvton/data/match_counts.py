@@ -9,7 +9,7 @@ import numpy as np
 
 from siftvton.correspondence import Frame
 from siftvton.correspondence.filters import PRESETS, Preset
-from siftvton.correspondence.regions import BODY_PARTS, WHOLE
+from siftvton.correspondence.regions import BODY_PARTS, GARMENT_PARTS, WHOLE
 from siftvton.data.match_jobs import SIDES, Counts, Job, kept_of
 from siftvton.files import read_bytes
 from siftvton.tables import markdown_table
@@ -50,7 +50,7 @@ def _are_counts(regions: dict[str, dict[str, int]], job: Job) -> bool:
         KeyError, TypeError, AttributeError: ``regions`` has another form.
     """
     stages = PRESETS[job.preset].stages
-    if set(regions) != (set(BODY_PARTS) if job.densepose else {WHOLE}):
+    if set(regions) != (set(GARMENT_PARTS[job.category]) if job.densepose else {WHOLE}):
         return False
     for left in regions.values():
         numbers = [left[stage] for stage in stages if stage in left]

@@ -43,6 +43,7 @@ class Job:
     """The work for one pair: files to read (None: a missing side picture), settings and files to write."""
 
     person_id: str
+    category: str
     person: Path
     garment: Path
     densepose: Path | None
@@ -107,6 +108,7 @@ def job_of(
     garment = split.find(GARMENT, pair.garment)
     return Job(
         pair.person_id,
+        category=split.category(pair.person),
         person=split.candidates(IMAGE, pair.person)[0],
         garment=garment or split.candidates(GARMENT, pair.garment)[0],
         densepose=split.find(DENSEPOSE, pair.person),
@@ -212,13 +214,18 @@ def _matched(job: Job) -> tuple[np.ndarray, np.ndarray, list[RegionMatches]]:
     garment_mask = None if job.garment_mask is None else read_grey(job.garment_mask)
     faults = (
         *person_faults(person, agnostic=agnostic, agnostic_mask=mask, densepose=densepose, any_size=True),
-        *garment_faults(garment, garment_mask=garment_mask, parsing=parsing),
+        *garment_faults(garment, garment_mask=garment_mask, parsing=parsing, category=job.category),
     )
     for fault in faults:
         if not fault.remark:
             raise fault.of(job.path(fault.kind))
     areas = regions_in_frame(
-        job.frame, densepose=densepose, agnostic_mask=mask, parsing=parsing, garment_mask=garment_mask
+        job.frame,
+        densepose=densepose,
+        agnostic_mask=mask,
+        parsing=parsing,
+        garment_mask=garment_mask,
+        category=job.category,
     )
     person, garment = in_frame(person, job.frame), in_frame(garment, job.frame)
     return (

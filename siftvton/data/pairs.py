@@ -11,6 +11,7 @@ from siftvton.data.match_folder import MATCHES_ENDING
 from siftvton.errors import InputError, UsageError
 from siftvton.files import read_bytes
 
+LINE = "person.jpg garment.jpg"  # what a line of a pair list looks like
 LONGEST_NAME = 255  # bytes that file systems allow in a name
 # On Windows, these are names of devices, whatever the suffix.
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
@@ -52,31 +53,54 @@ def read_pairs(path: str | Path) -> list[Pair]:
 
 def listed_pairs(path: Path) -> dict[Pair, str]:
     """Read the pairs of a list, each with its place for messages: the list and the line."""
+    pairs: dict[Pair, str] = {}
+    for place, words in listed_lines(path):
+        pairs.setdefault(pair_of(words, place), place)
+    return pairs
+
+
+def listed_lines(path: Path, form: str = LINE) -> list[tuple[str, list[str]]]:
+    """Read a list: the place and the words of each line that is not empty.
+
+    Args:
+        path: the list.
+        form: what a line looks like, for messages.
+
+    Raises:
+        InputError: the list is missing or empty, or is not UTF-8.
+    """
     if not os.path.lexists(path):
-        raise InputError(f"{path}: no such pair list; write one 'person.jpg garment.jpg' on each line")
+        raise InputError(f"{path}: no such pair list; write one {form!r} on each line")
     content = read_bytes(path)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path}: is saved as UTF-16; save it as UTF-8")
-    pairs: dict[Pair, str] = {}
+    lines = []
     for number, line in enumerate(re.split(rb"\r\n|\r|\n", content.removeprefix(b"\xef\xbb\xbf")), start=1):
         place = f"{path}, line {number}"
         try:
-            names = line.decode("utf-8").split()
+            words = line.decode("utf-8").split()
         except UnicodeDecodeError as error:
             raise InputError(f"{place}: is not UTF-8; save the list as UTF-8") from error
-        if not names:
-            continue
-        if len(names) != 2 or any(Path(name).name != name or not Path(name).suffix for name in names):
-            found = " ".join(names)[:200]
-            raise InputError(f"{place}: {found!r} is not two file names; write 'person.jpg garment.jpg'")
-        pair = Pair(*names)
-        for name in names:
-            if trouble := name_trouble(name):
-                raise InputError(f"{place}: {name!r:.80} {trouble}; rename the file")
-        pairs.setdefault(pair, place)
-    if not pairs:
-        raise InputError(f"{path}: contains no pair; write one 'person.jpg garment.jpg' on each line")
-    return pairs
+        if words:
+            lines.append((place, words))
+    if not lines:
+        raise InputError(f"{path}: contains no pair; write one {form!r} on each line")
+    return lines
+
+
+def pair_of(words: Sequence[str], place: str, form: str = LINE) -> Pair:
+    """Return the pair that two file names make.
+
+    Raises:
+        InputError: these are not two plain file names. The message names the ``place``.
+    """
+    if len(words) != 2 or any(Path(name).name != name or not Path(name).suffix for name in words):
+        found = " ".join(words)[:200]
+        raise InputError(f"{place}: {found!r} is not two file names; write {form!r}")
+    for name in words:
+        if trouble := name_trouble(name):
+            raise InputError(f"{place}: {name!r:.80} {trouble}; rename the file")
+    return Pair(*words)
 
 
 def name_trouble(name: str) -> str | None:

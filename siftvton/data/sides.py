@@ -42,6 +42,12 @@ STRAY_SHARE = 0.05  # share of such pixels; blurred edges of JPEG stay far below
 TYPICAL_COLOUR = 24  # levels; largest median distance from the nearest colour (other colour maps: 36 and more)
 FLAT = 12  # levels; pixels of a garment picture this close to the colour of its border are background
 LAST_PART = len(PART_COLOURS) - 1
+# Category -> the parts of its garments, and GP-VTON's labels of them, in words.
+PARSING_LABELS = {
+    "upper_body": ("the torso or a sleeve", "torso 5, 6, 7; left sleeve 21; right sleeve 22"),
+    "lower_body": ("trousers or a skirt", "left trouser leg 9; right trouser leg 10; skirt 13"),
+    "dresses": ("a dress or a sleeve", "dress 5, 13, 24; left sleeve 21; right sleeve 22"),
+}
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,7 @@ def person_faults(
     densepose: np.ndarray | None = None,
     worn_mask: np.ndarray | None = None,
     any_size: bool = False,
+    category: str = "upper_body",
 ) -> Iterator[Fault]:
     """Yield what is wrong with the pictures of a person; each of them may be None.
 
@@ -111,6 +118,7 @@ def person_faults(
         agnostic_mask, worn_mask: (height, width) uint8.
         any_size: allow side pictures of any size with the proportions of the photo; this is always allowed for the
             worn mask.
+        category: the category of the garment that the person tries on.
     """
     sides = {AGNOSTIC: agnostic, AGNOSTIC_MASK: agnostic_mask, DENSEPOSE: densepose}
     misfits = [
@@ -127,13 +135,17 @@ def person_faults(
             faulty = True
             yield fault
     if densepose is not None:
-        yield from _densepose_faults(_sample(densepose))
+        yield from _densepose_faults(_sample(densepose), category)
     if worn_mask is not None and agnostic_mask is not None and not faulty:
         yield from _worn_faults(worn_mask, agnostic_mask)
 
 
 def garment_faults(
-    garment: np.ndarray | None, *, garment_mask: np.ndarray | None = None, parsing: np.ndarray | None = None
+    garment: np.ndarray | None,
+    *,
+    garment_mask: np.ndarray | None = None,
+    parsing: np.ndarray | None = None,
+    category: str = "upper_body",
 ) -> Iterator[Fault]:
     """Yield what is wrong with the pictures of a garment; each of them may be None.
 
@@ -141,17 +153,19 @@ def garment_faults(
         garment: (height, width, 3) uint8, red first.
         garment_mask: (height, width) uint8, of any size with the proportions of the garment picture.
         parsing: (height, width) uint8 labels, of any size with the same proportions.
+        category: the garment's category.
     """
     sides = {GARMENT_MASK: garment_mask, GARMENT_PARSING: parsing}
     misfits = [*_small_faults(GARMENT, garment), *_size_faults(garment, "garment picture", sides, any_size=True)]
     yield from misfits
     if garment_mask is not None:
         yield from _garment_mask_faults(garment_mask, None if misfits else garment)
-    if parsing is not None and not np.isin(parsing, sum(GARMENT_PARTS.values(), ())).any():
+    if parsing is not None and not np.isin(parsing, sum(GARMENT_PARTS[category].values(), ())).any():
+        missing, labels = PARSING_LABELS[category]
         yield Fault(
             GARMENT_PARSING,
-            "has no label of the torso or a sleeve",
-            "use GP-VTON's labels: torso 5, 6, 7; left sleeve 21; right sleeve 22",
+            f"has no label of {missing}",
+            f"use GP-VTON's labels: {labels}",
             f"labels {np.unique(parsing)[:12].tolist()}",
         )
 
@@ -293,7 +307,7 @@ def _is_off(distances: np.ndarray) -> bool:
     return bool((distances > STRAY_COLOUR).mean() > STRAY_SHARE or np.median(distances) > TYPICAL_COLOUR)
 
 
-def _densepose_faults(picture: np.ndarray) -> Iterator[Fault]:
+def _densepose_faults(picture: np.ndarray, category: str) -> Iterator[Fault]:
     highest = int(picture.max())
     if 0 < highest <= LAST_PART and (picture == picture[:, :, :1]).all():
         yield Fault(
@@ -318,6 +332,9 @@ def _densepose_faults(picture: np.ndarray) -> Iterator[Fault]:
             else "draw part i of 24 in OpenCV's PARULA colour ⌊i·255/24⌋ on black, red first (data/README.md)",
             f"the typical pixel is {np.median(distances):.0f} levels from the nearest of its 24 colours",
         )
+    elif category == "lower_body":
+        if not np.isin(labels, BODY_PARTS["right_leg"] + BODY_PARTS["left_leg"]).any():
+            yield Fault(DENSEPOSE, "shows no legs", "without legs, SIFT finds no match; draw it again", remark=True)
     elif not np.isin(labels, BODY_PARTS["torso"]).any():
         yield Fault(
             DENSEPOSE,

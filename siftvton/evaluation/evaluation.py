@@ -3,7 +3,7 @@
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from siftvton.data.layouts.base import Split
+from siftvton.data.pairs import Pair
 from siftvton.devices import device_of
 from siftvton.errors import InputError, UsageError
 from siftvton.evaluation import metrics, weights
@@ -81,7 +83,10 @@ class Evaluation:
             results_of(name, place, split, config.setting, config.limit) for name, place in config.predictions.items()
         ]
         # The reference of a distance between sets does not depend on the number of results scored.
-        self.photos = photos_of(split, self.pairs if config.setting == "paired" else split.listed())
+        shown = self.pairs if config.setting == "paired" else split.pairs(config.setting)
+        self.photos = photos_of(split, shown)
+        self.category = split.category
+        self.groups = _groups(split, self.pairs, shown)
         self.weights: dict[str, dict[str, Any]] = {}  # metric -> file, SHA-256, whether it is the published one
         self.not_run: dict[str, str] = {}  # metric -> reason
         self.not_finite: list[str] = []  # one line for each score that is NaN or infinite
@@ -103,12 +108,14 @@ class Evaluation:
     def drop_what_is_not_finite(self, scores: Mapping[str, Scores]) -> None:
         """Remove every metric that has a NaN or infinite value, and note why."""
         for name, found in scores.items():
-            for key in [key for key in found.of_set if not _all_finite(found, key)]:
-                file = self.weights.get(key, {}).get("file", "the pictures")
-                self.not_finite.append(f"{METRICS[key].title} of {name} is NaN or infinite; check {file}")
-                self.not_run[key] = self.not_finite[-1]
-                for values in (found.of_set, found.intervals, found.of_pictures):
-                    values.pop(key, None)
+            every = {name: found, **{f"{name}, {group}": scores for group, scores in found.groups.items()}}
+            for title, these in every.items():
+                for key in [key for key in these.of_set if not _all_finite(these, key)]:
+                    file = self.weights.get(key, {}).get("file", "the pictures")
+                    self.not_finite.append(f"{METRICS[key].title} of {title} is NaN or infinite; check {file}")
+                    self.not_run[key] = self.not_finite[-1]
+                    for values in (these.of_set, these.intervals, these.of_pictures):
+                        values.pop(key, None)
 
     def _paired(self) -> dict[str, Scores]:
         config = self.config
@@ -120,7 +127,10 @@ class Evaluation:
             )
         else:
             lpips = self._network(weights.ALEXNET, config.alexnet, weights.load_lpips, ["lpips"])
-        return score_pictures(self.sets, self.photos, self.size, lpips, config.batch_size, config.workers, self.device)
+        return score_pictures(
+            *(self.sets, self.photos, self.size, lpips, config.batch_size, config.workers, self.device),
+            groups=self.groups,
+        )
 
     def _unpaired(self) -> dict[str, Scores]:
         config = self.config
@@ -157,9 +167,12 @@ class Evaluation:
                 )
             return features
 
-        for name, found in score_sets(self.sets, self.photos, finite_features, distances).items():
+        for name, found in score_sets(self.sets, self.photos, finite_features, distances, self.groups).items():
             scores[name].of_set.update(found.of_set)
             scores[name].intervals.update(found.intervals)
+            for group, of_group in found.groups.items():
+                scores[name].group(group).of_set.update(of_group.of_set)
+                scores[name].group(group).intervals.update(of_group.intervals)
 
     def _network(
         self,
@@ -221,9 +234,22 @@ class Evaluation:
                     "size": list(results.size),
                     "scores": scores[results.name].of_set,
                     "intervals": scores[results.name].intervals,
+                    **({"categories": self._categories(scores[results.name])} if self.groups else {}),
                 }
                 for results in self.sets
             },
+        }
+
+    def _categories(self, scores: Scores) -> dict[str, dict[str, Any]]:
+        """The scores of each category, with the numbers of results and photos that were compared."""
+        return {
+            name: {
+                "pictures": len(own),
+                "photos": len(compared),
+                "scores": scores.group(name).of_set,
+                "intervals": scores.group(name).intervals,
+            }
+            for name, (own, compared) in self.groups.items()
         }
 
     def rows(self, results: PictureSet, scores: Scores) -> list[dict[str, object]]:
@@ -232,6 +258,7 @@ class Evaluation:
             {
                 "person": pair.person,
                 "garment": pair.garment,
+                **({"category": self.category(pair.person)} if self.groups else {}),
                 "result": path.name,
                 **{key: column[place] for key, column in scores.of_pictures.items()},
             }
@@ -250,6 +277,24 @@ class Evaluation:
             f"{len(self.photos.paths)} photos {photos}. A Fréchet distance grows when there are fewer pictures: "
             "compare only sets of the same size. SSIM and LPIPS belong to the paired setting."
         )
+
+
+def _groups(split: Split, pairs: Sequence[Pair], shown: Sequence[Pair]) -> dict[str, tuple[list[int], list[int]]]:
+    """Return the places of the results and of the photos of each category; empty if all have the same category.
+
+    Args:
+        pairs: the pairs of the results.
+        shown: the pairs of the photos; a person in several pairs counts once.
+    """
+    of_results = [split.category(pair.person) for pair in pairs]
+    of_photos = [split.category(person) for person in dict.fromkeys(pair.person for pair in shown)]
+    if len(set(of_photos)) < 2:
+        return {}
+
+    def places(values: Sequence[str], category: str) -> list[int]:
+        return [place for place, value in enumerate(values) if value == category]
+
+    return {each: (places(of_results, each), places(of_photos, each)) for each in dict.fromkeys(of_results)}
 
 
 def _all_finite(scores: Scores, key: str) -> bool:

@@ -102,7 +102,7 @@ def photos_of(split: Split, pairs: Sequence[Pair]) -> PictureSet:
     """
     persons = dict.fromkeys(pair.person for pair in pairs)
     paths = [split.require(IMAGE, person) for person in persons]
-    return measured("photos", split.folder / IMAGE, paths)
+    return measured("photos", Path(os.path.commonpath([path.parent for path in paths])), paths)
 
 
 def measured(name: str, folder: Path, paths: Sequence[Path]) -> PictureSet:

@@ -1,6 +1,6 @@
 """What the columns of an evaluation mean, and its report as a Markdown table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -51,6 +51,10 @@ PUBLISHED = {
     "SIFT-VTON, first version": {"ssim": 0.888, "lpips": 0.0751, "fid": 8.860, "kid": 1.092},
     "SIFT-VTON, revised": {"ssim": 0.8889, "lpips": 0.0738, "fid": 8.593, "kid": 0.754},
 }
+BY_CATEGORY = (
+    "A row of a category compares the results of that category with the photos of its persons; a distance between sets "
+    "requires two of each. Published scores differ in their protocols (docs/dresscode.md)."
+)
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 
@@ -60,17 +64,19 @@ def markdown(report: Mapping[str, Any]) -> str:
     titles = [f"{column['title']} {ARROWS[column['better']]}" for column in columns.values()]
     rows = []
     for name, results in report["results"].items():
-        scores, intervals = results["scores"], results["intervals"]
-        cells = [_cell(key, scores[key], intervals.get(key)) if key in scores else "not run" for key in columns]
-        rows.append([name, str(results["pictures"]), *cells])
+        rows.append([name, *_cells(results, columns)])
+        for category, found in results.get("categories", {}).items():
+            rows.append([f"{name}: {category}", *_cells(found, columns, computed=results["scores"])])
     for name, scores in report["published"].items():
         cells = [_cell(key, scores[key]) if key in scores else "" for key in columns]
         rows.append([f"{name} (published)", "", *cells])
+    by_category = any("categories" in results for results in report["results"].values())
     brackets = "In brackets: 95 % bootstrap intervals over pictures, or over KID's subsets."
     lines = [
         *markdown_table(["results", "pictures", *titles], rows),
         "",
         report["summary"],
+        *([BY_CATEGORY] if by_category else []),
         *([brackets] if any(s["intervals"] for s in report["results"].values()) else []),
         "",
     ]
@@ -79,6 +85,18 @@ def markdown(report: Mapping[str, Any]) -> str:
         without = [column["title"] for column in columns.values() if column["not_run"] == reason]
         lines.append(f"- Not run: {', '.join(without)}: {reason}.")
     return "\n".join(lines) + "\n"
+
+
+def _cells(results: Mapping[str, Any], columns: Iterable[str], computed: Container[str] = ()) -> list[str]:
+    """Return the number of pictures and the scores of a set of results, or of its pictures of one category.
+
+    Args:
+        computed: the columns that have a score for all categories together.
+    """
+    scores, intervals = results["scores"], results["intervals"]
+    missing = {key: "too few" if key in computed else "not run" for key in columns}
+    cells = [_cell(key, scores[key], intervals.get(key)) if key in scores else missing[key] for key in columns]
+    return [str(results["pictures"]), *cells]
 
 
 def _cell(key: str, value: float, interval: Sequence[float] | None = None) -> str:

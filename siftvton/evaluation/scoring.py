@@ -1,5 +1,7 @@
 """Scores of sets of results: picture by picture if each has its own photo (paired), else between whole sets."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +18,7 @@ from siftvton.evaluation.pictures import Pictures, PictureSet
 
 # A distance between two sets of features: one number, or an array with one number for each subset.
 Distance = Callable[[np.ndarray, np.ndarray], float | np.ndarray]
+Groups = Mapping[str, tuple[list[int], list[int]]]  # name -> the places of its results and of its photos
 
 
 @dataclass
@@ -26,11 +29,17 @@ class Scores:
         of_set: the score of the set.
         intervals: its 95 % bootstrap interval over pictures, or over KID's subsets.
         of_pictures: one score for each result, in their order, if the set's score is their mean.
+        groups: the scores of groups of the set, by their names; they have neither ``of_pictures`` nor groups.
     """
 
     of_set: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     of_pictures: dict[str, list[float]] = field(default_factory=dict)
+    groups: dict[str, Scores] = field(default_factory=dict)
+
+    def group(self, name: str) -> Scores:
+        """Return the scores of a group, which are empty at first."""
+        return self.groups.setdefault(name, Scores())
 
     def add(self, key: str, values: Sequence[float]) -> None:
         """Add a metric: one value, or several values, whose mean becomes the set's score."""
@@ -47,12 +56,14 @@ def score_pictures(
     batch_size: int,
     workers: int,
     device: torch.device,
+    groups: Groups | None = None,
 ) -> dict[str, Scores]:
     """Compare each result with the photo at the same position: SSIM, and LPIPS if its network is given.
 
     Args:
         size: (height, width) to which both are resized, pixels.
         lpips: LPIPS's network; None: only SSIM.
+        groups: the groups whose means are also computed.
 
     Returns:
         Name of a set -> its scores, which are means over its pictures.
@@ -72,6 +83,8 @@ def score_pictures(
         scores[results.name] = Scores(of_pictures=columns)
         for key, column in columns.items():
             scores[results.name].add(key, column)
+            for name, (own, _) in (groups or {}).items():
+                scores[results.name].group(name).add(key, [column[place] for place in own])
     return scores
 
 
@@ -80,8 +93,13 @@ def score_sets(
     photos: PictureSet,
     features_of: Callable[[PictureSet], np.ndarray],
     distances: Mapping[str, Distance],
+    groups: Groups | None = None,
 ) -> dict[str, Scores]:
     """Compute the distances between the features of each set and those of the photos.
+
+    Args:
+        groups: the groups that are also compared by themselves, results with photos of the same group; a group with
+            fewer than two results or photos gets no score.
 
     Raises:
         InputError: a set of results, or the set of photos, has fewer than two pictures.
@@ -95,4 +113,8 @@ def score_sets(
         features = features_of(results)
         for key, distance in distances.items():
             scores[results.name].add(key, np.atleast_1d(distance(features, reference)).tolist())
+            for name, (own, compared) in (groups or {}).items():
+                if min(len(own), len(compared)) >= 2:
+                    values = np.atleast_1d(distance(features[own], reference[compared])).tolist()
+                    scores[results.name].group(name).add(key, values)
     return scores

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from siftvton.data.layouts import CATEGORIES
 from siftvton.options import LARGEST_SIDE, option
 from siftvton.prepare.published import DENSEPOSE, DETECTOR, PARSING, POSE
 
@@ -57,6 +58,11 @@ class PhotoConfig:
         768, "width in pixels of the largest prepared picture; with height, it gives the proportions", minimum=48,
         maximum=LARGEST_SIDE,
     )  # fmt: skip
+    category: str = option(
+        CATEGORIES[0],
+        "what is dressed, for which the agnostic mask is drawn; unused with layout=dresscode, which has all of them",
+        choices=CATEGORIES,
+    )
     parsing_labels: str = option(
         "auto",
         "numbers of the labels in your parsing pictures; auto: recognise them where this is certain, else take CIHP's, "

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from siftvton.data.layouts import CATEGORIES
 from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE, PARSING, POSE
 from siftvton.drawing import SHEET_ROWS
 from siftvton.errors import InputError, first_line
@@ -112,6 +113,8 @@ def _settings(kind: str, item: Item, photos: PhotoConfig, models: ModelsConfig) 
         if DENSEPOSE not in given:
             asked.append("densepose")
     own = {key: getattr(photos, key) for key in keys(PhotoConfig)}
+    if kind == GARMENT or photos.category == CATEGORIES[0]:
+        del own["category"]  # as in records from before the key existed
     return {**own, **{f"models.{part}": getattr(models, part) for part in asked}}
 
 
@@ -220,9 +223,9 @@ def remark_lines(records: Mapping[str, Record]) -> list[str]:
     for record in records.values():
         for remark in record.remarks:
             about[remark].append(record.picture)
-    return [f"{_named(pictures)}: {remark}" for remark, pictures in about.items()]
+    return [f"{named(pictures)}: {remark}" for remark, pictures in about.items()]
 
 
-def _named(pictures: list[str]) -> str:
+def named(pictures: list[str]) -> str:
     others = len(pictures) - NAMED
     return ", ".join(pictures[:NAMED]) + (f" and {others} more" if others > 0 else "")

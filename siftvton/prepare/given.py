@@ -193,8 +193,8 @@ def _read_joints(path: Path, photo: np.ndarray) -> tuple[Joints, ...]:
     Raises:
         InputError: also if a joint is outside the photo.
     """
-    persons = tuple(read_openpose(path))
     height, width = photo.shape[:2]
+    persons = tuple(read_openpose(path, (height, width)))
     for joints in persons:
         for name, (x, y) in joints.points.items():
             if not all(-OUTSIDE <= share <= 1 + OUTSIDE for share in (x / width, y / height)):

@@ -21,6 +21,7 @@ NAMES = (
     *("right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"),
     *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
 )
+DRESSCODE_SIZE = (512, 384)  # height and width of the pictures in whose pixels DressCode's joints are
 # The number of each joint in each scheme.
 BODY_25 = dict(zip(NAMES, (*range(8), *range(9, 15)), strict=True))
 COCO_18 = dict(zip(NAMES, range(14), strict=True))
@@ -94,17 +95,23 @@ def largest(persons: Sequence[Joints]) -> Joints:
     return max(persons, key=_box_area)
 
 
-def read_openpose(path: str | Path) -> list[Joints]:
+def read_openpose(path: str | Path, size: tuple[int, int] | None = None) -> list[Joints]:
     """Read the joints of all persons in a file; at least one.
 
     Args:
         path: a JSON file as OpenPose writes it (BODY_25 or COCO-18, told by the number of joints), or as in DressCode
             (one person, COCO-18).
+        size: (height, width) of the photo. DressCode's joints are in pixels of a photo of 512×384, and are moved to
+            this size. None: they are not moved.
 
     Raises:
         InputError: the file is missing or damaged, has another form, or lists no person.
     """
-    persons = [joints for joints in _persons(path, read_json(path)) if joints.points]
+    value = read_json(path)
+    persons = [joints for joints in _persons(path, value) if joints.points]
+    if size is not None and "people" not in value:
+        scale = np.array(size[::-1]) / DRESSCODE_SIZE[::-1]
+        persons = [joints.moved(lambda places: scale * places) for joints in persons]
     if not persons:
         raise InputError(f"{path}: lists no person; use a photo that shows one person, or find the joints again")
     return persons

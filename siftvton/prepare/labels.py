@@ -28,18 +28,20 @@ CIHP_COLOURS = np.array(
     ],
     np.uint8,
 )
+# DressCode's own numbers, those of ATR.
+_ATR_NAMES = (
+    *("background", "hat", "hair", "sunglasses", "upper_clothes", "skirt", "trousers", "dress", "belt"),
+    *("left_shoe", "right_shoe", "face", "left_leg", "right_leg", "left_arm", "right_arm", "bag", "scarf"),
+)
+ATR = {name: number for number, name in enumerate(_ATR_NAMES)}
 # The CIHP label of each label of a scheme, in the scheme's order.
 _CIHP_OF = {
     "cihp": _CIHP_NAMES,
     # LIP has a jumpsuit in the place of CIHP's torso skin.
     "lip": tuple("dress" if name == "torso_skin" else name for name in _CIHP_NAMES),
     # ATR's belt belongs to the trousers; CIHP has no bag.
-    "atr": (
-        *("background", "hat", "hair", "sunglasses", "upper_clothes", "skirt", "trousers", "dress", "trousers"),
-        *("left_shoe", "right_shoe", "face", "left_leg", "right_leg", "left_arm", "right_arm", "background", "scarf"),
-    ),
+    "atr": tuple({"belt": "trousers", "bag": "background"}.get(name, name) for name in _ATR_NAMES),
 }
-ATR_FACE = _CIHP_OF["atr"].index("face")
 # From the nose to the chin, as a share of the distance from nose to neck. On six persons of VITON-HD, cutting a face
 # that reaches down the neck at this distance gives a mask with an IoU of 0.995 to 0.999 with the reference.
 CHIN = 0.45
@@ -82,7 +84,7 @@ def guess_scheme(labels: np.ndarray, joints: Joints | None = None) -> Scheme | N
     if joints is not None and joints.has("nose"):
         column, row = joints["nose"].astype(int)
         if 0 <= row < labels.shape[0] and 0 <= column < labels.shape[1]:
-            faces: Mapping[int, Scheme] = {CIHP["face"]: "cihp", ATR_FACE: "atr"}
+            faces: Mapping[int, Scheme] = {CIHP["face"]: "cihp", ATR["face"]: "atr"}
             return faces.get(int(labels[row, column]))
     return None
 

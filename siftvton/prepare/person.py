@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
+from siftvton.data.layouts import CATEGORIES
 from siftvton.data.layouts.polarity import is_white
 from siftvton.data.sides import SMALLEST, person_faults, size_text
 from siftvton.errors import InputError
+from siftvton.prepare.category_mask import category_mask
 from siftvton.prepare.config import PhotoConfig
 from siftvton.prepare.finder import Finder
 from siftvton.prepare.framing import Box, Framing, border_colour, box_of
 from siftvton.prepare.garment import on_white
 from siftvton.prepare.given import GivenSides
 from siftvton.prepare.joints import Joints, largest
-from siftvton.prepare.mask import agnostic_mask, agnostic_picture
+from siftvton.prepare.mask import AgnosticMask, agnostic_mask, agnostic_picture
 from siftvton.prepare.rendering import draw_parts
 
 # What is beyond the outermost joints (hands; head and feet), as shares of the distance between the shoulders.
@@ -81,7 +83,7 @@ def prepare_person(
     elif joints is not None:
         parsing = finder.parsing(shown) if parsing is None else parsing
         person_mask = None if given.person_mask is None else _framed_mask(framing, given.person_mask)
-        drawn = agnostic_mask(joints, parsing, framing.size, person_mask)
+        drawn = _drawn_mask(config.category, joints, parsing, framing.size, person_mask)
         mask = drawn.mask
         remarks += drawn.remarks
     else:
@@ -95,11 +97,31 @@ def prepare_person(
     agnostic = agnostic_picture(shown, mask)
     densepose, more = _densepose(shown, framing, box, given, finder)
     remarks += more
-    for fault in person_faults(shown, agnostic=agnostic, agnostic_mask=mask, densepose=densepose):
+    for fault in person_faults(
+        shown, agnostic=agnostic, agnostic_mask=mask, densepose=densepose, category=config.category
+    ):
         if not fault.remark:
             raise fault.of(Path(fault.kind))
         remarks.append(str(fault.of(Path(fault.kind))))
     return PreparedPerson(shown, mask, agnostic, densepose, joints, parsing, framing, tuple(remarks))
+
+
+def _drawn_mask(
+    category: str, joints: Joints, parsing: np.ndarray | None, size: tuple[int, int], person_mask: np.ndarray | None
+) -> AgnosticMask:
+    """Draw the mask by VITON-HD's rules for upper bodies, else by DressCode's, which require a parsing.
+
+    Raises:
+        InputError: no mask can be drawn from what is known.
+    """
+    if category == CATEGORIES[0]:
+        return agnostic_mask(joints, parsing, size, person_mask)
+    if parsing is None:
+        raise InputError(
+            f"a mask for category={category} requires parsing labels; give them, or a model that finds them "
+            "(models.parsing)"
+        )
+    return category_mask(category, joints, parsing, size)
 
 
 def _person(photo: np.ndarray, given: GivenSides, finder: Finder) -> tuple[Joints | None, Box | None, list[str]]:

@@ -7,7 +7,7 @@ checkpoints are read with an unpickler that rebuilds only tensors.
 import hashlib
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils.logging import disable_progress_bar
 
+from siftvton.data.layouts import CATEGORIES
 from siftvton.errors import InputError, first_line
 from siftvton.files import sha256, write_json, written_whole
 from siftvton.finite import first_not_finite
@@ -82,6 +83,21 @@ def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOn
         if first != second:
             raise InputError(f"{source}: {part} has {setting}={first}, but {other} has {its}={second}; they must agree")
     return TryOnPipeline(**parts, scheduler=PNDMScheduler(**schedule))
+
+
+def upper_body_note(source: str | Path, categories: Iterable[str]) -> str | None:
+    """Return one line if published weights meet categories of garments that they do not know, else None.
+
+    StableVITON's and SIFT-VTON's weights were trained on VITON-HD, which has upper bodies only.
+
+    Args:
+        source: as for :func:`load`; published weights are in one file, our own in a folder.
+        categories: the categories of the garments.
+    """
+    others = [category for category in dict.fromkeys(categories) if category != CATEGORIES[0]]
+    if not others or local(source).is_dir():
+        return None
+    return f"note: {source}: these weights know upper bodies only; they have to learn {' and '.join(others)} first"
 
 
 def _require_parts(folder: Path) -> None:

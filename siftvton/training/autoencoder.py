@@ -39,7 +39,7 @@ LOG_VARIANCE = -6.0
 # Brightness, red against blue, and green against purple; each has about unit deviation on pictures of the toy world.
 # In red, green and blue, the third axis has a twentieth of the variance, and an autoencoder ignores it for a long time.
 OPPONENT = ((0.5, 0.5, 0.5), (2.5, 0.0, -2.5), (-3.0, 6.0, -3.0))
-FREE_KEYS = ("output", "data.root", "workers", "checkpoint_every")
+FREE_KEYS = ("output", "data.root", "data.layout", "workers", "checkpoint_every")
 SHEET_ROWS = 8
 
 

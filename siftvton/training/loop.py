@@ -20,7 +20,7 @@ from siftvton.errors import DivergedError, InputError
 from siftvton.files import read_image
 from siftvton.model.inputs import Noised, noised
 from siftvton.pool import loader_workers
-from siftvton.sampling.loading import save
+from siftvton.sampling.loading import save, upper_body_note
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.settings import save_configuration
 from siftvton.training import checkpoints, identity, lora, records
@@ -87,6 +87,9 @@ class _Run:
             self.validation = Validation(config, accelerator)
             self.updates = updates_of(config, len(self.dataset), self.images)
             self.vae, self.inner, self.noise_schedule = model_parts(config)
+            categories = map(self.dataset.split.category, (pair.person for pair in self.dataset.pairs))
+            if config.model.pretrained and (note := upper_body_note(config.model.pretrained, categories)):
+                accelerator.print(note)
             self._pipeline().require_size(config.data.height, config.data.width)
             self._pipeline().require_steps(settings.validation_steps, "train.validation_steps")
         if settings.gradient_checkpointing:

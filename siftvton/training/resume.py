@@ -16,7 +16,9 @@ FREE_KEYS = (
     "output",
     "resume",
     "data.root",  # the identity of the run records the data themselves
+    "data.layout",
     "data.matches",
+    "data.agnostic",
     *LENGTH_KEYS,
     "train.batch_size",  # the progress records its product with accumulation and processes
     "train.accumulation",

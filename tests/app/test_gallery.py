@@ -42,3 +42,9 @@ def test_the_toy_gallery_is_drawn_once(tmp_path: Path):
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "test").rglob("*.*")}
     assert toy_gallery(tmp_path) == drawn
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "test").rglob("*.*")} == written
+
+
+def test_for_another_category_a_person_has_joints_and_parsing_in_place_of_the_mask(data: Path):
+    person = gallery_of(VitonHD(data).split("test")).persons[0]
+    assert person.sides_for("upper_body") == person.sides
+    assert person.sides_for("dresses").keys() == {"densepose", "pose", "parsing"}

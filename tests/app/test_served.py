@@ -85,6 +85,17 @@ def test_only_what_was_painted_over_changes(server: Server, client: Client, tmp_
     assert (after[corner] != photo[corner]).mean() > 0.5
 
 
+def test_the_category_chooses_the_area_to_paint(client: Client):
+    rows = []
+    for category in ("upper_body", "dresses", "lower_body"):
+        _, editor, _ = client.predict(0, category, api_name="/choose_person")
+        painted = np.asarray(Image.open(editor["layers"][0]))[..., 3] > 0
+        rows.append(np.nonzero(painted)[0].mean())
+    assert rows == sorted(rows)
+    with pytest.raises(AppError, match="category=hats is not allowed"):
+        client.predict(0, "hats", api_name="/choose_person")
+
+
 def test_a_point_of_the_result_shows_where_it_looked(client: Client):
     client.predict(1, api_name="/choose_person")
     client.predict(6, api_name="/choose_garment")

@@ -89,6 +89,16 @@ def test_a_folder_becomes_data_in_viton_hds_layout(run: Callable[..., str], phot
     assert "| infer setting=unpaired (test, 2 pairs) | no | image-densepose: 1 of 2 missing |" in text
 
 
+def test_the_mask_is_drawn_for_the_chosen_category(run: Callable[..., str], photos: Path, tmp_path: Path):
+    run()
+    before = read_grey(tmp_path / "out" / "test" / "agnostic-mask" / "anna_mask.png")
+    assert "4 of them by an earlier run" not in run(category="dresses")
+    dress = read_grey(tmp_path / "out" / "test" / "agnostic-mask" / "anna_mask.png")
+    assert (before[230:] > 0).sum() < (dress[230:] > 0).sum()
+    shutil.rmtree(photos / "image-parse-v3")
+    assert "a mask for category=dresses requires parsing labels; give them" in failures(run, category="dresses")
+
+
 def test_a_person_with_all_side_files_can_be_dressed(run: Callable[..., str], photos: Path, tmp_path: Path):
     for path in [*photos.rglob("bert.*"), *photos.rglob("bert_keypoints.json")]:
         path.unlink()

@@ -132,3 +132,32 @@ def test_labels_are_resized_to_the_nearest() -> None:
     np.testing.assert_array_equal(left_arm.person, np.isin(body, (15, 17, 19, 21)))
     np.testing.assert_array_equal(right_arm.garment, parts == 22)
     np.testing.assert_array_equal(left_arm.garment, parts == 21)
+
+
+# Categories
+
+
+LEGS = strips([7, 9, 11, 13, 8, 10, 12, 14, 2, 15, 5, 6])
+TROUSERS = strips([9, 10, 13, 5, 21, 0])
+
+
+def test_a_lower_body_has_a_region_for_each_leg() -> None:
+    right, left = regions(FRAME, FRAME, body=LEGS, parts=TROUSERS, category="lower_body")
+    assert (right.name, left.name) == ("right_leg", "left_leg")
+    np.testing.assert_array_equal(right.person, np.isin(LEGS, (7, 9, 11, 13)))
+    np.testing.assert_array_equal(left.person, np.isin(LEGS, (8, 10, 12, 14)))
+    np.testing.assert_array_equal(right.garment, np.isin(TROUSERS, (10, 13)))
+    np.testing.assert_array_equal(left.garment, np.isin(TROUSERS, (9, 13)))
+
+
+def test_a_dress_has_the_regions_of_both() -> None:
+    found = {region.name: region for region in regions(FRAME, FRAME, body=LEGS, parts=TROUSERS, category="dresses")}
+    assert list(found) == ["torso", "right_arm", "left_arm", "right_leg", "left_leg"]
+    np.testing.assert_array_equal(found["torso"].person, LEGS == 2)
+    np.testing.assert_array_equal(found["torso"].garment, np.isin(TROUSERS, (5, 13)))
+    np.testing.assert_array_equal(found["right_leg"].garment, found["left_leg"].garment)
+
+
+def test_without_densepose_a_lower_body_is_one_region() -> None:
+    (region,) = regions(FRAME, FRAME, parts=TROUSERS, category="lower_body")
+    np.testing.assert_array_equal(region.garment, np.isin(TROUSERS, (9, 10, 13)))

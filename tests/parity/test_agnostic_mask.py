@@ -1,4 +1,4 @@
-"""Masks of the upper body agree with those that the published code draws."""
+"""Agnostic masks agree with those that the published code draws: VITON-HD's, and DressCode's of each category."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from siftvton.files import read_grey, read_labels
+from siftvton.prepare.category_mask import category_mask
 from siftvton.prepare.joints import largest, read_openpose
-from siftvton.prepare.labels import CIHP, to_cihp
-from siftvton.prepare.mask import KEPT, agnostic_mask, body_of, hands, upper_body
+from siftvton.prepare.labels import ATR, to_cihp
+from siftvton.prepare.mask import agnostic_mask
 
 LEAST_OVERLAP = 0.995
-# DressCode's own masks also leave out these. ATR's face includes the neck, which they leave out, too.
-DRESSCODE_KEPT = [*KEPT, CIHP["hat"], CIHP["hair"], CIHP["scarf"]]
 DRESSCODE_SCALE = 2  # joints are given in pixels of 384×512, pictures have 768×1024
 
 
@@ -31,12 +30,18 @@ def test_vitonhd(golden: Callable[[str], Path], photos: Path, name: str) -> None
     assert overlap(drawn.mask > 0, expected > 0) >= LEAST_OVERLAP
 
 
-@pytest.mark.parametrize("name", ["020001", "020002"])
-def test_dresscode(golden: Callable[[str], Path], name: str) -> None:
-    folder = golden("dresscode") / "upper_body"
+@pytest.mark.parametrize(
+    ("category", "name"),
+    [
+        *(("upper_body", "020001"), ("upper_body", "020002"), ("lower_body", "020101"), ("lower_body", "020102")),
+        *(("dresses", "020201"), ("dresses", "020202")),
+    ],
+)
+def test_dresscode(golden: Callable[[str], Path], category: str, name: str) -> None:
+    folder = golden("dresscode") / category
     expected = read_grey(folder / "golden_mask" / f"{name}_0.png")
-    parsing = to_cihp(read_labels(folder / "label_maps" / f"{name}_4.png"), "atr")
+    labels = read_labels(folder / "label_maps" / f"{name}_4.png")
     joints = largest(read_openpose(folder / "keypoints" / f"{name}_2.json"))
-    body = body_of(joints.moved(lambda places: DRESSCODE_SCALE * places), expected.shape)
-    mask = upper_body(body) & ~hands(body, parsing) & ~np.isin(parsing, DRESSCODE_KEPT)
-    assert overlap(mask, expected > 0) >= LEAST_OVERLAP
+    joints = joints.moved(lambda places: DRESSCODE_SCALE * places)
+    drawn = category_mask(category, joints, to_cihp(labels, "atr"), expected.shape, labels == ATR["bag"])
+    assert overlap(drawn.mask > 0, expected > 0) >= LEAST_OVERLAP

@@ -173,3 +173,11 @@ def test_a_mask_without_white_is_refused_by_name(tmp_path: Path):
     write_image(path := tmp_path / "a.png", np.zeros((9, 9), np.uint8))
     with pytest.raises(InputError, match=r"a\.png: has no white region"):
         read_mask(path)
+
+
+def test_dresscode_s_joints_are_moved_to_the_photo_s_size(tmp_path: Path) -> None:
+    rows = [[0.0, 0.0, 1.0, float(number)] for number in range(18)]
+    rows[0][:2] = [96.0, 100.0]
+    write_json(path := tmp_path / "a_2.json", {"keypoints": rows})
+    (joints,) = read_given(np.zeros((1024, 768, 3), np.uint8), pose=path).persons or ()
+    assert joints["nose"].tolist() == [192, 200]

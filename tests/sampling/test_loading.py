@@ -321,3 +321,15 @@ def test_a_checkpoint_without_tensors_is_named(tmp_path: Path):
     torch.save({"state_dict": {"a": 3}}, tmp_path / "odd.ckpt")
     with pytest.raises(InputError, match=r"odd\.ckpt: does not hold a dictionary of tensors"):
         load(tmp_path / "odd.ckpt")
+
+
+def test_published_weights_are_named_if_they_meet_other_than_upper_bodies(folder: Path, tmp_path: Path):
+    published = tmp_path / "VITONHD.ckpt"
+    published.touch()
+    note = loading.upper_body_note(published, ["upper_body", "lower_body", "dresses", "lower_body"])
+    assert (
+        note
+        == f"note: {published}: these weights know upper bodies only; they have to learn lower_body and dresses first"
+    )
+    assert loading.upper_body_note(published, ["upper_body"]) is None
+    assert loading.upper_body_note(folder, ["dresses"]) is None

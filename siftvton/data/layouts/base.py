@@ -2,9 +2,11 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
+from siftvton.data.layouts import ALL, CATEGORIES
 from siftvton.data.pairs import Pair, in_setting
 from siftvton.errors import InputError, UsageError
 from siftvton.files import is_file
@@ -31,7 +33,10 @@ class Split(ABC):
     Attributes:
         name: train, validation or test.
         folder: the folder with the split's files, including match files and exact maps.
+        sources: kind -> where to get a missing file of it, if this data set has another source than VITON-HD.
     """
+
+    sources: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, name: str, folder: Path) -> None:
         """
@@ -63,6 +68,10 @@ class Split(ABC):
     @abstractmethod
     def candidates(self, kind: str, file_name: str) -> list[Path]:
         """Return the possible paths of the file of ``kind`` for the picture ``file_name``, the usual path first."""
+
+    def category(self, file_name: str) -> str:
+        """Return the category, of :data:`CATEGORIES`, of a garment, or of the garment that a person tries on."""
+        return CATEGORIES[0]
 
     def is_worn(self, pair: Pair) -> bool:
         """Whether the garment is the one that the person wears."""
@@ -117,21 +126,47 @@ class Split(ABC):
 class Layout(ABC):
     """A data set's folder."""
 
-    def __init__(self, root: str | Path, validation_pairs: int = 0, split_seed: int = 0) -> None:
+    categories: ClassVar[Sequence[str]] = CATEGORIES[:1]  # the categories that the data set has
+
+    def __init__(
+        self,
+        root: str | Path,
+        validation_pairs: int = 0,
+        split_seed: int = 0,
+        category: str = ALL,
+        agnostic: str | Path | None = None,
+    ) -> None:
         """
         Args:
             root: the data set's folder.
             validation_pairs: least number of training pairs to hold out if the data set has no validation list.
             split_seed: seed for the draw of these pairs.
+            category: the only category to use, or ``all``.
+            agnostic: folder with the agnostic masks and the agnostic pictures, organised like ``root``; None: they are
+                in ``root``.
 
         Raises:
-            InputError: the folder is missing.
+            InputError: a folder is missing.
+            UsageError: the data set does not have the category.
         """
-        if not os.path.isdir(root):
-            raise InputError(f"data.root={root}: no such folder; data/README.md describes the folders")
+        for key, folder in (("root", root), ("agnostic", agnostic)):
+            if folder is not None and not os.path.isdir(folder):
+                raise InputError(f"data.{key}={folder}: no such folder; data/README.md describes the folders")
+        if category not in (ALL, *self.categories):
+            raise UsageError(
+                f"data.category={category} is not allowed, since {root} has only {', '.join(self.categories)}; use "
+                f"data.category={ALL}"
+            )
         self.root = Path(root)
         self.validation_pairs = validation_pairs
         self.split_seed = split_seed
+        self.category = category
+        self.agnostic = self.root if agnostic is None else Path(agnostic)
+
+    @classmethod
+    def recognises(cls, root: str | Path) -> bool:
+        """Whether ``data.layout=auto`` may take the folder for a data set in this layout."""
+        return False
 
     def split(self, name: str) -> Split:
         """Return one split.

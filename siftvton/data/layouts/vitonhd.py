@@ -4,13 +4,11 @@ The files of the training and the validation split are in ``train/``, those of t
 picture has the same name as the photo of the person who wears it.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+import os
 from pathlib import Path
 
-import numpy as np
-
 from siftvton.data.layouts.base import (
+    AGNOSTIC,
     AGNOSTIC_MASK,
     GARMENT_PARSING,
     IMAGE,
@@ -20,10 +18,10 @@ from siftvton.data.layouts.base import (
     Layout,
     Split,
 )
+from siftvton.data.layouts.held_out import held_out_persons
 from siftvton.data.match_folder import matches_path
 from siftvton.data.pairs import Pair, listed_pairs, read_pairs, require_unique_names
-from siftvton.draws import numpy_generator
-from siftvton.errors import InputError, UsageError
+from siftvton.errors import InputError
 from siftvton.files import is_file
 
 AUTHORS_LISTS = {
@@ -36,11 +34,20 @@ POSE_ENDING = "_keypoints"  # end of OpenPose's names, before .json
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG", ".WEBP")
 
 
+def part_of(split: str) -> str:
+    """Return the name of the folder that holds the files of a split."""
+    return "test" if split == "test" else "train"
+
+
 class VitonHD(Layout):
     """A folder in VITON-HD's layout."""
 
+    @classmethod
+    def recognises(cls, root: str | Path) -> bool:
+        return any(os.path.isdir(Path(root, part, IMAGE)) for part in ("train", "test"))
+
     def folder(self, name: str) -> Path:
-        return self.root / ("test" if name == "test" else "train")
+        return self.root / part_of(name)
 
     def _split(self, name: str) -> Split:
         return VitonHDSplit(self, name)
@@ -51,7 +58,7 @@ class VitonHDSplit(Split):
 
     def __init__(self, layout: VitonHD, name: str) -> None:
         super().__init__(name, layout.folder(name))
-        self._root = layout.root
+        self._root, self._agnostic = layout.root, layout.agnostic / part_of(name)
         self._validation_pairs, self._seed = layout.validation_pairs, layout.split_seed
 
     def listed(self) -> list[Pair]:
@@ -65,8 +72,9 @@ class VitonHDSplit(Split):
             return read_pairs(authors if is_file(authors) else self._root / "test_pairs.txt")
         if self._has_authors_lists():
             return self._authors_pairs(self.name)
-        pairs = read_pairs(self._root / "train_pairs.txt")
-        held_out = self._held_out_persons(pairs)
+        path = self._root / "train_pairs.txt"
+        pairs = read_pairs(path)
+        held_out = held_out_persons(pairs, self._validation_pairs, self._seed, path)
         return [pair for pair in pairs if (pair.person_id in held_out) == (self.name == "validation")]
 
     def whole_folder(self) -> list[Pair]:
@@ -91,24 +99,8 @@ class VitonHDSplit(Split):
         else:
             usual = f"{stem}.png" if kind in (GARMENT_PARSING, PARSING) else file_name
         others = [] if kind == IMAGE else [f"{stem}{suffix}" for suffix in PICTURE_SUFFIXES]
-        return [self.folder / kind / name for name in dict.fromkeys([usual, *others])]
-
-    def _held_out_persons(self, pairs: Sequence[Pair]) -> set[str]:
-        """Return the ids of the persons to validate on."""
-        persons = list(dict.fromkeys(pair.person_id for pair in pairs))
-        order = numpy_generator(self._seed, "validation").permutation(len(persons))
-        listed = Counter(pair.person_id for pair in pairs)
-        counts = np.array([listed[persons[place]] for place in order])
-        most = int(counts[:-1].sum())  # at least the last person drawn stays in the training split
-        if not 0 <= self._validation_pairs <= most:
-            raise UsageError(
-                f"data.validation_pairs={self._validation_pairs} is not allowed, since "
-                f"{self._root / 'train_pairs.txt'} has {len(pairs)} pairs; use 0 to {most}"
-            )
-        if not self._validation_pairs:
-            return set()
-        drawn = np.searchsorted(np.cumsum(counts), self._validation_pairs) + 1
-        return {persons[place] for place in order[:drawn]}
+        folder = self._agnostic if kind in (AGNOSTIC, AGNOSTIC_MASK) else self.folder
+        return [folder / kind / name for name in dict.fromkeys([usual, *others])]
 
     def _authors_pairs(self, name: str) -> list[Pair]:
         """Return the authors' training or validation pairs, after a check that no person is in both lists."""
