@@ -53,10 +53,16 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
-def use_tensor_cores(device: torch.device) -> None:
-    """Let a GPU multiply float32 matrices in TF32, which keeps 10 bits of the mantissa, as its convolutions do."""
+def set_up_gpu(device: torch.device) -> None:
+    """Choose how PyTorch computes on a GPU; on a CPU this does nothing.
+
+    Float32 matrices are multiplied in TF32, which keeps 10 bits of the mantissa, as convolutions are anyway. cuDNN's
+    attention is not used: on an H100, with PyTorch 2.11 and bfloat16, its backward pass returned NaN for finite
+    inputs. PyTorch's own fused attention takes its place.
+    """
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def refuse_sharding() -> None:

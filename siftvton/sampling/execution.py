@@ -6,7 +6,7 @@ Of these, only the sampler, half precision and tiles change the results.
 import torch
 from diffusers import AutoencoderKL, DPMSolverSDEScheduler, EDMEulerScheduler
 
-from siftvton.devices import device_of, use_tensor_cores
+from siftvton.devices import device_of, set_up_gpu
 from siftvton.errors import UsageError
 from siftvton.model.build import SAMPLE_SIZE
 from siftvton.sampling.config import ExecutionConfig
@@ -54,7 +54,7 @@ def place(pipeline: TryOnPipeline, config: ExecutionConfig) -> None:
         UsageError: the requested device is not available.
     """
     device = device_of(config.device)
-    use_tensor_cores(device)
+    set_up_gpu(device)
     if config.vae_slicing:
         pipeline.vae.enable_slicing()
     if config.vae_tiling:

@@ -5,7 +5,7 @@ import os
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
 
-from siftvton.devices import PATIENCE, cpu_only, refuse_sharding, use_tensor_cores
+from siftvton.devices import PATIENCE, cpu_only, refuse_sharding, set_up_gpu
 from siftvton.errors import UsageError, first_line
 
 
@@ -60,7 +60,7 @@ def accelerator_of(
             f"ACCELERATE_USE_CPU or ACCELERATE_TORCH_DEVICE selects {accelerator.device}, which contradicts the "
             "configuration; unset both, and set train.cpu=true to train on the CPU"
         )
-    use_tensor_cores(accelerator.device)
+    set_up_gpu(accelerator.device)
     assert accelerator.gradient_accumulation_steps == accumulation
     assert accelerator.mixed_precision == mixed_precision
     return accelerator
