@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -23,7 +24,7 @@ from siftvton.pool import loader_workers
 from siftvton.sampling.loading import save
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.settings import save_configuration
-from siftvton.training import checkpoints, identity, records
+from siftvton.training import checkpoints, compiling, identity, records
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
 from siftvton.training.encoded import EncodedDataset
@@ -89,6 +90,11 @@ class _Run:
             self._pipeline().require_steps(settings.validation_steps, "train.validation_steps")
         if settings.gradient_checkpointing:
             self.inner.enable_gradient_checkpointing()
+        self.eagerly: Callable[[], AbstractContextManager[Any]] = nullcontext  # for all passes that do not train
+        if settings.compile:
+            supervised = compiling.supervised_layers(self.inner, config.supervision)
+            compiling.compile_blocks(self.inner, supervised)
+            self.eagerly = compiling.uncompiled
         self.vae.requires_grad_(False).to(accelerator.device)
         self.items: Dataset[TryOnItem] = self.dataset
         if config.data.cache_latents:
@@ -335,7 +341,7 @@ class _Run:
         """End the run if a weight is not finite, or is so large that the prediction overflows."""
         found = [f"{name} is NaN or infinite" for name in not_finite(self.learned.tensors())]
         batch, inputs = self.last
-        with torch.no_grad():
+        with torch.no_grad(), self.eagerly():
             prediction = self.inner(
                 inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.conditioned
             )
@@ -369,7 +375,8 @@ class _Run:
         update, accelerator = self.progress.update, self.accelerator
         sheet = self.output / "validation" / f"update-{update:07d}.png"
         with self._averaged():
-            scores = self.validation.run(self._pipeline(), sheet)
+            with self.eagerly():
+                scores = self.validation.run(self._pipeline(), sheet)
             if scores is None:
                 self.stopped = True
                 return
