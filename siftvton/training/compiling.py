@@ -45,7 +45,7 @@ def compile_blocks(network: SupervisedNetwork, layers: Collection[str]) -> list[
 
 
 def uncompiled() -> AbstractContextManager[None]:
-    """Run everything eagerly inside the ``with`` block; for passes with other shapes than training, such as sampling."""
+    """Run everything eagerly inside the ``with`` block; for other passes than training, such as sampling."""
     return torch.compiler.set_stance("force_eager")
 
 

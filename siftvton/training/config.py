@@ -94,8 +94,7 @@ class OptimisationConfig:
     )
     compile: bool = option(
         False,
-        "compile the network's blocks, except the supervised ones: the first update takes minutes, later ones are "
-        "faster on a GPU",
+        "compile the network's blocks, except the supervised ones; meant for GPUs: the first update takes minutes",
     )
     seed: int = option(0, "seed for all random draws in training", minimum=0, maximum=LARGEST_SEED)
     workers: int = option(

@@ -20,11 +20,12 @@ from siftvton.devices import errors_shared, on_main
 from siftvton.errors import DivergedError, InputError
 from siftvton.files import read_image
 from siftvton.model.inputs import Noised, noised
+from siftvton.model.network import TryOnNetwork
 from siftvton.pool import loader_workers
 from siftvton.sampling.loading import save
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.settings import save_configuration
-from siftvton.training import checkpoints, compiling, identity, records
+from siftvton.training import checkpoints, compiling, identity, records, sharding
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
 from siftvton.training.encoded import EncodedDataset
@@ -76,8 +77,9 @@ class _Run:
     def __init__(self, config: Train) -> None:
         settings = config.train
         self.config, self.output = config, Path(config.output)
+        sharding.refuse_unsupported(settings)
         self.accelerator = accelerator = accelerator_of(
-            settings.mixed_precision, settings.accumulation, settings.cpu, settings.tracker, config.output
+            settings.mixed_precision, settings.accumulation, settings.cpu, settings.tracker, config.output, divides=True
         )
         self.candidates = on_main(lambda: candidates_of(config))  # before anything is loaded
         self.images = settings.batch_size * settings.accumulation * accelerator.num_processes  # per update
@@ -86,6 +88,7 @@ class _Run:
             self.validation = Validation(config, accelerator)
             self.updates = updates_of(config, len(self.dataset), self.images)
             self.vae, self.inner, self.noise_schedule = model_parts(config)
+            self.undivided: TryOnNetwork = self.inner
             self._pipeline().require_size(config.data.height, config.data.width)
             self._pipeline().require_steps(settings.validation_steps, "train.validation_steps")
         if settings.gradient_checkpointing:
@@ -104,7 +107,12 @@ class _Run:
                 encoded.encode(self.vae, accelerator, settings.batch_size)
         self.trained = select_trainable(self.inner, settings.trainable)
         optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
+        if accelerator.is_fsdp2:
+            self.undivided = sharding.hollow(self.inner)
+            self.network, self.optimizer = sharding.divide(accelerator, self.inner, optimizer)
+            self.trained = [parameter for parameter in self.inner.parameters() if parameter.requires_grad]
+        else:
+            self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
         self.average = None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay)
         self.learned = checkpoints.Learned(self.inner, self.optimizer, self.average)
         self.progress = checkpoints.Progress(update=0, images=self.images)
@@ -217,7 +225,8 @@ class _Run:
             self.sums += torch.stack([part.detach().mean() for part in parts])
             if accelerator.sync_gradients:
                 # Without a limit, clip at infinity, which computes the norm and changes no gradient.
-                self.norm = accelerator.clip_grad_norm_(self.trained, settings.max_gradient_norm or math.inf)
+                norm = accelerator.clip_grad_norm_(self.trained, settings.max_gradient_norm or math.inf)
+                self.norm = sharding.whole(norm)
                 for group in self.optimizer.param_groups:
                     group["lr"] = self._learning_rate()
             self.optimizer.step()
@@ -308,7 +317,11 @@ class _Run:
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """Use the averaged weights inside the block, if the run has an average."""
+        """Use the averaged weights inside the block, if the run has an average, and gather a divided network."""
+        if self.accelerator.is_fsdp2:
+            with sharding.filled(self.undivided, self.inner, self.average, self.accelerator.device):
+                yield
+            return
         if self.average is None:
             yield
             return
@@ -358,7 +371,7 @@ class _Run:
         return diverged(self.progress.update, list(dict.fromkeys(found)), images, good, remedy)
 
     def _pipeline(self) -> TryOnPipeline:
-        return pipeline_of(self.inner, self.vae, self.noise_schedule)
+        return pipeline_of(self.undivided, self.vae, self.noise_schedule)
 
     def _log(self, values: dict[str, float]) -> None:
         self.accelerator.log(values, step=self.progress.update)
