@@ -17,9 +17,10 @@ T = TypeVar("T")
 # How long one process waits for the others. PyTorch's default of ten minutes is too short: one process alone may need
 # longer to score a validation, write several gigabytes or finish a larger share of the pictures.
 PATIENCE = timedelta(hours=12)
+FSDP = "ACCELERATE_USE_FSDP"
 SHARDING = {
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
-    "ACCELERATE_USE_FSDP": "FSDP",
+    FSDP: "FSDP",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor, context or sequence parallelism",
     "ACCELERATE_USE_SAGEMAKER": "SageMaker's data parallelism",
@@ -65,15 +66,23 @@ def set_up_gpu(device: torch.device) -> None:
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def refuse_sharding() -> None:
+def is_yes(value: str) -> bool:
+    """Whether the value of an environment variable is none that accelerate reads as no."""
+    return value.lower() not in NO
+
+
+def refuse_sharding(but: str | None = None) -> None:
     """Refuse a network that is divided among processes: weights could not be saved, averaged or clipped.
+
+    Args:
+        but: a variable that is allowed.
 
     Raises:
         UsageError: accelerate's environment variables, which ``accelerate launch`` sets, ask for such a division.
     """
     for variable, name in SHARDING.items():
         value = os.environ.get(variable, "")
-        if value.lower() not in NO:
+        if is_yes(value) and variable != but:
             raise UsageError(
                 f"{variable}={value}: {name} is not supported; start the processes with torchrun, or choose plain "
                 "data parallelism in accelerate's configuration"

@@ -6,9 +6,13 @@ Letters: B images, h × w latent cells.
 from abc import ABC, abstractmethod
 
 import torch
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from transformers import CLIPVisionModel
+from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
+from siftvton.model.garment_attention import GarmentAttention
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
 from siftvton.model.inputs import clip_pixels
@@ -22,9 +26,12 @@ class SupervisedNetwork(nn.Module, ABC):
 
     Attributes:
         finetuned: name prefixes of the parameters that fine-tuning trains.
+        blocks: classes of the modules that are compiled, or gathered from all processes, as a whole. A parameter of
+            such a module may be used only inside the module's own call.
     """
 
     finetuned: tuple[str, ...]
+    blocks: tuple[type[nn.Module], ...] = ()
 
     @property
     @abstractmethod
@@ -77,6 +84,8 @@ class TryOnNetwork(SupervisedNetwork):
         "unet.conv_norm_out.",
         "unet.conv_out.",
     )
+    # The decoder calls the parts of diffusers' decoder blocks one by one, so these parts are the blocks.
+    blocks = (GarmentAttention, Transformer2DModel, ResnetBlock2D, CLIPEncoderLayer)
 
     def __init__(
         self,

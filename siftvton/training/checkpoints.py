@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from siftvton.devices import errors_shared, on_main
 from siftvton.errors import InputError, UsageError, first_line
-from siftvton.training import manifest
+from siftvton.training import manifest, sharding
 from siftvton.training.guards import not_finite
 from siftvton.training.identity import Identity
 from siftvton.training.manifest import ABSENT, Damaged, Manifest, name_of, saved, update_of
@@ -59,12 +59,12 @@ class Learned:
     average: EMAModel | None = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """The floating-point tensors that a checkpoint holds, by name."""
+        """The floating-point tensors that a checkpoint holds, by name; of a divided network, this process's shares."""
         tensors = {name: value for name, value in self.network.state_dict().items() if value.is_floating_point()}
         for place, state in enumerate(self.optimizer.state.values()):
             moments = {key: value for key, value in state.items() if isinstance(value, Tensor) and value.dim()}
             tensors |= {f"{key} {place}": value for key, value in moments.items() if value.is_floating_point()}
-        return tensors if self.average is None else {**tensors, **_named(self.average)}
+        return {name: sharding.local(value) for name, value in {**tensors, **_named(self.average)}.items()}
 
 
 def save(accelerator: Accelerator, output: Path, progress: Progress, keep: int, run: str, learned: Learned) -> None:
@@ -83,14 +83,29 @@ def save(accelerator: Accelerator, output: Path, progress: Progress, keep: int, 
     beside = final.with_name(f".{final.name}")
     try:
         on_main(lambda: _make_room(beside, output))
-        with errors_shared(), _written(final, output):
-            accelerator.save_state(str(beside))
-        on_main(lambda: _finish(beside, final, output, progress, run, learned.average))
+        average = _write(accelerator, beside, final, output, learned)
+        on_main(lambda: _finish(beside, final, output, progress, run, average))
     except InputError:
         if accelerator.is_main_process:
             shutil.rmtree(beside, ignore_errors=True)
         raise
     on_main(lambda: _rotate(final, keep, output, run))
+
+
+def _write(accelerator: Accelerator, beside: Path, final: Path, output: Path, learned: Learned) -> dict[str, Tensor]:
+    """Write weights and optimiser; returns the whole average on the main process."""
+    average = _named(learned.average)
+    if not accelerator.is_fsdp2:
+        with errors_shared(), _written(final, output):
+            accelerator.save_state(str(beside))
+        return average
+    main = accelerator.is_main_process
+    weights = sharding.gathered(learned.network.state_dict(), keep=main)
+    optimizer = sharding.gathered_state(learned.optimizer, keep=main)
+    with errors_shared(), _written(final, output):
+        if main:
+            sharding.write(beside, weights, optimizer)
+    return sharding.gathered(average, keep=main)
 
 
 def _make_room(beside: Path, output: Path) -> None:
@@ -102,11 +117,11 @@ def _make_room(beside: Path, output: Path) -> None:
         beside.mkdir()
 
 
-def _finish(beside: Path, final: Path, output: Path, progress: Progress, run: str, average: EMAModel | None) -> None:
+def _finish(beside: Path, final: Path, output: Path, progress: Progress, run: str, average: dict[str, Tensor]) -> None:
     with _written(final, output):
         (beside / PROGRESS).write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
-        if average is not None:
-            save_file(_named(average), beside / AVERAGE)
+        if average:
+            save_file(average, beside / AVERAGE)
         manifest.seal(beside, run, progress.update)
         _sync(beside)
         replaced = _hidden(final) if os.path.lexists(final) else None
@@ -275,10 +290,15 @@ def _load(accelerator: Accelerator, checkpoint: Path, progress: Progress, learne
                     f"train.batch_size × train.accumulation × processes = {progress.images}, but the updates of this "
                     f"run have {found.images} images; choose values whose product is {found.images}"
                 )
-            accelerator.load_state(str(checkpoint))
+            if accelerator.is_fsdp2:
+                sharding.read(checkpoint, learned.network, learned.optimizer)
+            else:
+                accelerator.load_state(str(checkpoint))
             if average is not None:
-                tensors = load_file(checkpoint / AVERAGE, device=str(accelerator.device))
-                average.shadow_params = [tensors[name] for name in _named(average)]
+                tensors = load_file(checkpoint / AVERAGE)
+                average.shadow_params = [
+                    sharding.share_like(tensors[name], value) for name, value in _named(average).items()
+                ]
                 average.optimization_step = found.update
     except (*_MALFORMED, *ABSENT) as error:
         if trusted or _OUT_OF_MEMORY.search(str(error)):
@@ -315,7 +335,9 @@ def _set_aside(damaged: Iterable[Path]) -> None:
         print(f"{checkpoint}: was renamed to {aside.name}; delete it when you no longer need it")
 
 
-def _named(average: EMAModel) -> dict[str, Tensor]:
+def _named(average: EMAModel | None) -> dict[str, Tensor]:
+    if average is None:
+        return {}
     return {f"{place:05d}": tensor for place, tensor in enumerate(average.shadow_params)}
 
 

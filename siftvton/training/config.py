@@ -109,6 +109,10 @@ class OptimisationConfig:
     gradient_checkpointing: bool = option(
         False, "recompute activations in the backward pass, which saves memory and takes longer"
     )
+    compile: bool = option(
+        False,
+        "compile the network's blocks, except the supervised ones; meant for GPUs: the first update takes minutes",
+    )
     seed: int = option(0, "seed for all random draws in training", minimum=0, maximum=LARGEST_SEED)
     workers: int = option(
         4, "number of data loading processes; 0: load in the main process", minimum=0, maximum=WORKERS

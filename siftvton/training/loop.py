@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -19,11 +20,12 @@ from siftvton.devices import errors_shared, on_main
 from siftvton.errors import DivergedError, InputError
 from siftvton.files import read_image
 from siftvton.model.inputs import Noised, noised
+from siftvton.model.network import TryOnNetwork
 from siftvton.pool import loader_workers
 from siftvton.sampling.loading import save, upper_body_note
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.settings import save_configuration
-from siftvton.training import checkpoints, identity, lora, records
+from siftvton.training import checkpoints, compiling, identity, lora, records, sharding
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
 from siftvton.training.encoded import EncodedDataset, LatentDraws
@@ -77,8 +79,9 @@ class _Run:
     def __init__(self, config: Train) -> None:
         settings = config.train
         self.config, self.output = config, Path(config.output)
+        sharding.refuse_unsupported(settings)
         self.accelerator = accelerator = accelerator_of(
-            settings.mixed_precision, settings.accumulation, settings.cpu, settings.tracker, config.output
+            settings.mixed_precision, settings.accumulation, settings.cpu, settings.tracker, config.output, divides=True
         )
         self.candidates = on_main(lambda: candidates_of(config))  # before anything is loaded
         self.images = settings.batch_size * settings.accumulation * accelerator.num_processes  # per update
@@ -90,10 +93,16 @@ class _Run:
             categories = map(self.dataset.split.category, (pair.person for pair in self.dataset.pairs))
             if config.model.pretrained and (note := upper_body_note(config.model.pretrained, categories)):
                 accelerator.print(note)
+            self.undivided: TryOnNetwork = self.inner
             self._pipeline().require_size(config.data.height, config.data.width)
             self._pipeline().require_steps(settings.validation_steps, "train.validation_steps")
         if settings.gradient_checkpointing:
             self.inner.enable_gradient_checkpointing()
+        self.eagerly: Callable[[], AbstractContextManager[Any]] = nullcontext  # for all passes that do not train
+        if settings.compile:
+            supervised = compiling.supervised_layers(self.inner, config.supervision)
+            compiling.compile_blocks(self.inner, supervised)
+            self.eagerly = compiling.uncompiled
         self.vae.requires_grad_(False).to(accelerator.device)
         self.items: Dataset[TryOnItem] = self.dataset
         if config.data.cache_latents:
@@ -111,12 +120,18 @@ class _Run:
         else:
             self.trained = select_trainable(self.inner, settings.trainable)
         cached = config.data.cache_latents is not None
-        self.frozen = place_frozen(self.vae, self.inner, accelerator.device, settings.mixed_precision, cached)
+        frozen_precision = "no" if accelerator.is_fsdp2 else settings.mixed_precision  # FSDP2 wants one number format
+        self.frozen = place_frozen(self.vae, self.inner, accelerator.device, frozen_precision, cached)
         optimizer = optimizer_of(self.trained, settings, accelerator.device)
-        self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
-        self.average = (
-            None if settings.ema_decay is None else EMAModel(self.trained, decay=settings.ema_decay, foreach=True)
-        )
+        if accelerator.is_fsdp2:
+            self.undivided = sharding.hollow(self.inner)
+            self.network, self.optimizer = sharding.divide(accelerator, self.inner, optimizer)
+            self.trained = [parameter for parameter in self.inner.parameters() if parameter.requires_grad]
+        else:
+            self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
+        self.average = None
+        if settings.ema_decay is not None:
+            self.average = EMAModel(self.trained, decay=settings.ema_decay, foreach=not accelerator.is_fsdp2)
         self.learned = checkpoints.Learned(self.inner, self.optimizer, self.average)
         self.progress = checkpoints.Progress(update=0, images=self.images)
         strides = self.inner.hooked_strides(config.supervision.layers)
@@ -228,7 +243,8 @@ class _Run:
             self.sums += torch.stack([part.detach().mean() for part in parts])
             if accelerator.sync_gradients:
                 # Without a limit, clip at infinity, which computes the norm and changes no gradient.
-                self.norm = accelerator.clip_grad_norm_(self.trained, settings.max_gradient_norm or math.inf)
+                norm = accelerator.clip_grad_norm_(self.trained, settings.max_gradient_norm or math.inf)
+                self.norm = sharding.whole(norm)
                 for group in self.optimizer.param_groups:
                     group["lr"] = self._learning_rate()
             self.optimizer.step()
@@ -327,7 +343,11 @@ class _Run:
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """Use the averaged weights inside the block, if the run has an average."""
+        """Use the averaged weights inside the block, if the run has an average, and gather a divided network."""
+        if self.accelerator.is_fsdp2:
+            with sharding.filled(self.undivided, self.inner, self.average, self.accelerator.device):
+                yield
+            return
         if self.average is None:
             yield
             return
@@ -360,7 +380,7 @@ class _Run:
         """End the run if a weight is not finite, or is so large that the prediction overflows."""
         found = [f"{name} is NaN or infinite" for name in not_finite(self.learned.tensors())]
         batch, inputs = self.last
-        with torch.no_grad():
+        with torch.no_grad(), self.eagerly():
             prediction = self.inner(
                 inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.conditioned
             )
@@ -377,7 +397,7 @@ class _Run:
         return diverged(self.progress.update, list(dict.fromkeys(found)), images, good, remedy)
 
     def _pipeline(self) -> TryOnPipeline:
-        return pipeline_of(self.inner, self.vae, self.noise_schedule)
+        return pipeline_of(self.undivided, self.vae, self.noise_schedule)
 
     def _log(self, values: dict[str, float]) -> None:
         self.accelerator.log(values, step=self.progress.update)
@@ -393,7 +413,7 @@ class _Run:
         """Score the present weights; a stop request ends the validation without scores."""
         update, accelerator = self.progress.update, self.accelerator
         sheet = self.output / "validation" / f"update-{update:07d}.png"
-        with self._averaged(), self.frozen.with_autoencoder():
+        with self._averaged(), self.frozen.with_autoencoder(), self.eagerly():
             scores = self.validation.run(self._pipeline(), sheet)
             if scores is None:
                 self.stopped = True

@@ -22,6 +22,7 @@ FREE_KEYS = (
     *LENGTH_KEYS,
     "train.batch_size",  # the progress records its product with accumulation and processes
     "train.accumulation",
+    "train.compile",  # it changes results by rounding only, like train.cpu
     "train.workers",
     "train.checkpoint_every",
     "train.keep_checkpoints",
