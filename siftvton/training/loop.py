@@ -2,14 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -20,23 +17,21 @@ from siftvton.devices import errors_shared, on_main
 from siftvton.errors import DivergedError, InputError
 from siftvton.files import read_image
 from siftvton.model.inputs import Noised, noised
-from siftvton.model.network import TryOnNetwork
 from siftvton.pool import loader_workers
 from siftvton.sampling.loading import save, upper_body_note
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.settings import save_configuration
-from siftvton.training import checkpoints, compiling, identity, lora, records, sharding
+from siftvton.training import checkpoints, identity, lora, records, sharding
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
 from siftvton.training.encoded import EncodedDataset, LatentDraws
-from siftvton.training.frozen import place_frozen
 from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
 from siftvton.training.identity import Identity, RunData
 from siftvton.training.launch import accelerator_of
-from siftvton.training.optimizers import optimizer_of
+from siftvton.training.learner import Learner
 from siftvton.training.parts import empty_batch, model_parts, training_set
 from siftvton.training.resume import candidates_of
-from siftvton.training.state import StreamSampler, learning_rate_factor, select_trainable
+from siftvton.training.state import StreamSampler, learning_rate_factor
 from siftvton.training.step import ATTENTION_LOSSES, step_losses
 from siftvton.training.validation import Validation, pipeline_of
 
@@ -93,16 +88,9 @@ class _Run:
             categories = map(self.dataset.split.category, (pair.person for pair in self.dataset.pairs))
             if config.model.pretrained and (note := upper_body_note(config.model.pretrained, categories)):
                 accelerator.print(note)
-            self.undivided: TryOnNetwork = self.inner
-            self._pipeline().require_size(config.data.height, config.data.width)
-            self._pipeline().require_steps(settings.validation_steps, "train.validation_steps")
-        if settings.gradient_checkpointing:
-            self.inner.enable_gradient_checkpointing()
-        self.eagerly: Callable[[], AbstractContextManager[Any]] = nullcontext  # for all passes that do not train
-        if settings.compile:
-            supervised = compiling.supervised_layers(self.inner, config.supervision)
-            compiling.compile_blocks(self.inner, supervised)
-            self.eagerly = compiling.uncompiled
+            fitting = pipeline_of(self.inner, self.vae, self.noise_schedule)
+            fitting.require_size(config.data.height, config.data.width)
+            fitting.require_steps(settings.validation_steps, "train.validation_steps")
         self.vae.requires_grad_(False).to(accelerator.device)
         self.items: Dataset[TryOnItem] = self.dataset
         if config.data.cache_latents:
@@ -112,27 +100,8 @@ class _Run:
             on_main(lambda: encoded.claim(self.vae))
             with errors_shared():
                 encoded.encode(self.vae, accelerator, settings.batch_size, settings.workers)
-        self.lora = settings.trainable == "lora"
-        if self.lora:
-            with errors_shared():
-                self.trained = lora.add_updates(self.inner, config)
-            lora.small_checkpoints(accelerator)
-        else:
-            self.trained = select_trainable(self.inner, settings.trainable)
-        cached = config.data.cache_latents is not None
-        frozen_precision = "no" if accelerator.is_fsdp2 else settings.mixed_precision  # FSDP2 wants one number format
-        self.frozen = place_frozen(self.vae, self.inner, accelerator.device, frozen_precision, cached)
-        optimizer = optimizer_of(self.trained, settings, accelerator.device)
-        if accelerator.is_fsdp2:
-            self.undivided = sharding.hollow(self.inner)
-            self.network, self.optimizer = sharding.divide(accelerator, self.inner, optimizer)
-            self.trained = [parameter for parameter in self.inner.parameters() if parameter.requires_grad]
-        else:
-            self.network, self.optimizer = accelerator.prepare(self.inner, optimizer)
-        self.average = None
-        if settings.ema_decay is not None:
-            self.average = EMAModel(self.trained, decay=settings.ema_decay, foreach=not accelerator.is_fsdp2)
-        self.learned = checkpoints.Learned(self.inner, self.optimizer, self.average)
+        self.learner = Learner(config, accelerator, self.vae, self.inner)
+        self.learned = self.learner.learned()
         self.progress = checkpoints.Progress(update=0, images=self.images)
         strides = self.inner.hooked_strides(config.supervision.layers)
         self.names = ["loss", "noise", *ATTENTION_LOSSES, *(f"sift_stride_{stride}" for stride in strides)]
@@ -225,12 +194,12 @@ class _Run:
         """Run forward and backward pass on a micro-batch; update the weights after the last one of an update."""
         settings, accelerator = self.config.train, self.accelerator
         self.seen += [pair.result_id for pair in batch.pair]
-        with accelerator.accumulate(self.network):
+        with accelerator.accumulate(self.learner.network):
             with accelerator.autocast():
                 inputs = noised(self.vae, self.noise_schedule, batch, settings.seed, settings.dropout)
             self.last = batch, inputs
             with step_losses(
-                self.network,
+                self.learner.network,
                 self.inner,
                 self.noise_schedule,
                 batch,
@@ -243,12 +212,12 @@ class _Run:
             self.sums += torch.stack([part.detach().mean() for part in parts])
             if accelerator.sync_gradients:
                 # Without a limit, clip at infinity, which computes the norm and changes no gradient.
-                norm = accelerator.clip_grad_norm_(self.trained, settings.max_gradient_norm or math.inf)
+                norm = accelerator.clip_grad_norm_(self.learner.trained, settings.max_gradient_norm or math.inf)
                 self.norm = sharding.whole(norm)
-                for group in self.optimizer.param_groups:
+                for group in self.learner.optimizer.param_groups:
                     group["lr"] = self._learning_rate()
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            self.learner.optimizer.step()
+            self.learner.optimizer.zero_grad()
 
     def _learning_rate(self) -> float:
         """The learning rate of the next update."""
@@ -271,8 +240,8 @@ class _Run:
             self._share_failure()
         values = dict(zip(self.names, losses, strict=True)) | {"gradient_norm": float(self.norm)}
         self._require_finite_values(values, overflowed > 0)
-        if self.average is not None:
-            self.average.step(self.trained)
+        if self.learner.average is not None:
+            self.learner.average.step(self.learner.trained)
         self._log({**values, "learning_rate": rate})
         self.bar.set_postfix(
             update=progress.update,
@@ -312,7 +281,7 @@ class _Run:
             )
         else:
             assert update >= self.updates, f"the data ended after update {update} of {self.updates}"
-            with self._averaged():
+            with self.learner.averaged():
                 on_main(lambda: self._write_pipeline(model))
             self.accelerator.print(f"{model}: trained for {update} updates of {self.images} images each")
             if repository := self.config.train.push_to_hub:
@@ -331,32 +300,15 @@ class _Run:
         if bad := not_finite(weights):
             raise DivergedError(f"{folder}: was not written, because {bad[0]} is NaN or infinite")
         with writing(folder):
-            if self.lora:
+            if self.learner.lora:
                 lora.save_updates(self.inner, self.config.train, folder)
             else:
-                with self.frozen.in_full_precision():
+                with self.learner.frozen.in_full_precision():
                     save(pipeline, folder)
 
     def _folder(self, name: str) -> Path:
         """The folder of the model called ``name``; updates alone have a folder of another name."""
-        return self.output / (f"{name}_lora" if self.lora else name)
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Use the averaged weights inside the block, if the run has an average, and gather a divided network."""
-        if self.accelerator.is_fsdp2:
-            with sharding.filled(self.undivided, self.inner, self.average, self.accelerator.device):
-                yield
-            return
-        if self.average is None:
-            yield
-            return
-        self.average.store(self.trained)
-        self.average.copy_to(self.trained)
-        try:
-            yield
-        finally:
-            self.average.restore(self.trained)
+        return self.output / (f"{name}_lora" if self.learner.lora else name)
 
     def _share_failure(self) -> None:
         """End the run on every process if one has failed."""
@@ -380,7 +332,7 @@ class _Run:
         """End the run if a weight is not finite, or is so large that the prediction overflows."""
         found = [f"{name} is NaN or infinite" for name in not_finite(self.learned.tensors())]
         batch, inputs = self.last
-        with torch.no_grad(), self.eagerly():
+        with torch.no_grad(), self.learner.eagerly():
             prediction = self.inner(
                 inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.conditioned
             )
@@ -397,7 +349,7 @@ class _Run:
         return diverged(self.progress.update, list(dict.fromkeys(found)), images, good, remedy)
 
     def _pipeline(self) -> TryOnPipeline:
-        return pipeline_of(self.undivided, self.vae, self.noise_schedule)
+        return pipeline_of(self.learner.undivided, self.vae, self.noise_schedule)
 
     def _log(self, values: dict[str, float]) -> None:
         self.accelerator.log(values, step=self.progress.update)
@@ -413,7 +365,7 @@ class _Run:
         """Score the present weights; a stop request ends the validation without scores."""
         update, accelerator = self.progress.update, self.accelerator
         sheet = self.output / "validation" / f"update-{update:07d}.png"
-        with self._averaged(), self.frozen.with_autoencoder(), self.eagerly():
+        with self.learner.averaged(), self.learner.frozen.with_autoencoder(), self.learner.eagerly():
             scores = self.validation.run(self._pipeline(), sheet)
             if scores is None:
                 self.stopped = True

@@ -185,11 +185,11 @@ def test_a_gradient_norm_above_1_is_clipped_only_if_a_limit_is_set(
 def test_after_an_error_the_trained_weights_are_back_in_place(configuration):
     run = _Run(configuration(ema_decay=0.5))
     before = [parameter.clone() for parameter in run.trained]
-    for shadow in run.average.shadow_params:
+    for shadow in run.learner.average.shadow_params:
         shadow += 1
 
     def fail() -> None:
-        with run._averaged():
+        with run.learner.averaged():
             assert not torch.equal(run.trained[0], before[0])
             raise InputError("a picture cannot be read")
 
