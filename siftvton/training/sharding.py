@@ -55,8 +55,6 @@ def refuse_unsupported(settings: OptimisationConfig) -> None:
         raise UsageError(f"train.mixed_precision=fp16 is not supported with {FSDP}={value}; use bf16 or no")
     if settings.trainable == "lora":
         raise UsageError(f"train.trainable=lora is not supported with {FSDP}={value}; start LoRA without FSDP")
-            f"train.trainable=lora is not supported with {FSDP}={value}; LoRA needs little memory without it"
-        )
     if settings.compile:
         raise UsageError(f"train.compile=true is not supported with {FSDP}={value}; set train.compile=false")
 

@@ -184,18 +184,18 @@ def test_a_gradient_norm_above_1_is_clipped_only_if_a_limit_is_set(
 
 def test_after_an_error_the_trained_weights_are_back_in_place(configuration):
     run = _Run(configuration(ema_decay=0.5))
-    before = [parameter.clone() for parameter in run.trained]
+    before = [parameter.clone() for parameter in run.learner.trained]
     for shadow in run.learner.average.shadow_params:
         shadow += 1
 
     def fail() -> None:
         with run.learner.averaged():
-            assert not torch.equal(run.trained[0], before[0])
+            assert not torch.equal(run.learner.trained[0], before[0])
             raise InputError("a picture cannot be read")
 
     with pytest.raises(InputError, match="a picture"):
         fail()
-    assert all(torch.equal(now, then) for now, then in zip(run.trained, before, strict=True))
+    assert all(torch.equal(now, then) for now, then in zip(run.learner.trained, before, strict=True))
 
 
 def test_data_that_end_early_are_an_error(configuration, monkeypatch: pytest.MonkeyPatch):
