@@ -18,9 +18,9 @@ from siftvton.toy.world.write import write_world
 
 TOY = Path(__file__).parents[2] / "checkpoints" / "toy"
 PARAMETERS = {
-    "vae": 681_911,
-    "unet": 3_127_988,
-    "garment_encoder": 525_696,
+    "vae": 1_546_119,
+    "unet": 3_141_820,
+    "garment_encoder": 539_520,
     "image_encoder": 300_096,
     "image_context": 46_016,
 }
@@ -48,7 +48,7 @@ def test_the_autoencoder_reconstructs_garments_that_it_never_saw(toy: TryOnPipel
     garments = torch.tensor(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
     decoded = toy.vae.decode(toy.vae.encode(garments).latent_dist.mean).sample.clamp(-1, 1)
     psnr = -10 * ((decoded - garments) / 2).square().mean(dim=(1, 2, 3)).log10()
-    assert psnr.mean().item() == pytest.approx(30.1, abs=0.3)
+    assert psnr.mean().item() == pytest.approx(32.6, abs=0.3)
 
 
 def test_the_hooked_layers_look_where_they_should(tmp_path: Path):
