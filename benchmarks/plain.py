@@ -24,6 +24,7 @@ from siftvton.model.single_token import SingleTokenProcessor
 from siftvton.model.unet import TryOnUNet
 from siftvton.supervision import Recorder
 from siftvton.supervision.attention import observe
+from siftvton.supervision.layers import Layer
 from siftvton.supervision.reference import Grid, cells, grid_of
 
 
@@ -131,7 +132,8 @@ def dense_supervision(
     """Eqs. 1-2 with the whole log-softmax and dense reference matrices; use it like ``supervise``."""
     frame = batch[0].frame
 
-    def loss(attention: Attention, hidden: Tensor, key: Tensor) -> Tensor:
+    def loss(layer: Layer, hidden: Tensor, key: Tensor) -> Tensor:
+        attention = layer.attention
         grids = grid_of(hidden.shape[1], frame), grid_of(key.shape[2], frame)
         reference = torch.stack([dense_reference(matches, *grids) for matches in batch])  # (B, N_q, N_k)
         query = attention.to_q(hidden).unflatten(-1, (attention.heads, -1)).transpose(1, 2)

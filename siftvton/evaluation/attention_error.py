@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from siftvton.correspondence import Correspondences, Frame
@@ -27,6 +26,7 @@ from siftvton.model.inputs import Noised
 from siftvton.model.network import SupervisedNetwork
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision.attention import attention_rows, observe
+from siftvton.supervision.layers import Layer
 from siftvton.supervision.reference import Grid, cells, grid_of
 from siftvton.tables import markdown_table
 
@@ -115,14 +115,14 @@ def layer_errors(
     frame = batch.size
     grids = []
 
-    def look(attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
+    def look(layer: Layer, hidden_states: Tensor, key: Tensor) -> Tensor:
         query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(key.shape[2], frame)
         grids.append(query_grid)
         images = []
         for image, places in enumerate(known):
             points = places(query_grid)
             rows = torch.from_numpy(cells(points.person, points.frame, query_grid))
-            weights = attention_rows(attention, hidden_states[image], key[image], rows.to(key.device)).cpu()
+            weights = attention_rows(layer, hidden_states[image], key[image], rows.to(key.device)).cpu()
             errors = position_errors(weights, torch.from_numpy(points.garment), key_grid, points.frame)
             errors = errors.nan_to_num(nan=math.inf)  # a broken network; NaN below means that no place is known
             images.append(errors.mean(dim=0))

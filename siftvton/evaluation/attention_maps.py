@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from diffusers.models.attention_processor import Attention
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +17,7 @@ from siftvton.model.inputs import Noised, noised_at
 from siftvton.model.network import SupervisedNetwork
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision.attention import attention_rows, observe
+from siftvton.supervision.layers import Layer
 from siftvton.supervision.reference import Grid, ReferenceAttention, cells, grid_of
 
 SHEET_ROWS = 6
@@ -37,10 +37,10 @@ def attention_maps(
     assert len(batch) == 1
     frame = batch.size
 
-    def look(attention: Attention, hidden_states: Tensor, key: Tensor) -> Tensor:
+    def look(layer: Layer, hidden_states: Tensor, key: Tensor) -> Tensor:
         query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(key.shape[2], frame)
         rows = torch.from_numpy(cells(points.person, points.frame, query_grid)).to(key.device)
-        weights = attention_rows(attention, hidden_states[0], key[0], rows).unflatten(1, key_grid)
+        weights = attention_rows(layer, hidden_states[0], key[0], rows).unflatten(1, key_grid)
         resized = functional.interpolate(weights[None], size=frame, mode="bilinear")[0]
         return resized / resized.sum(dim=(1, 2), keepdim=True)
 

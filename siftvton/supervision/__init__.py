@@ -1,6 +1,22 @@
-"""Attention supervision by correspondences (paper §3.2), for any model built on diffusers' ``Attention``."""
+"""Attention supervision by correspondences (paper §3.2), for models built on diffusers' attention layers."""
 
-from siftvton.supervision.attention import Recorder, regularise, supervise
+from siftvton.supervision.attention import Recorder, observe, regularise, supervise
+from siftvton.supervision.layers import Layer
+from siftvton.supervision.layouts import Concatenated, Cross, Extended, Joint, Layout, find_layouts
 from siftvton.supervision.reference import ReferenceAttention, SparseReference
 
-__all__ = ["Recorder", "ReferenceAttention", "SparseReference", "regularise", "supervise"]
+__all__ = [
+    "Concatenated",
+    "Cross",
+    "Extended",
+    "Joint",
+    "Layer",
+    "Layout",
+    "Recorder",
+    "ReferenceAttention",
+    "SparseReference",
+    "find_layouts",
+    "observe",
+    "regularise",
+    "supervise",
+]

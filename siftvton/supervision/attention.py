@@ -1,53 +1,35 @@
-"""Compute losses on a model's cross-attention without changing the model's output.
+"""Compute losses on a model's attention without changing the model's output.
 
-After the forward pass of a diffusers ``Attention`` layer, the recorder takes the queries and keys that the layer has
-projected, and records one loss per image under the layer's name.
+After the forward pass of a diffusers ``Attention`` or ``FluxAttention`` layer, the recorder takes the queries and keys
+that the layer has projected, and records one loss per image under the layer's name. A layout says which of them show
+the person and which show the garment.
 The layer keeps its attention processor. In a compiled model, the observed layers run uncompiled, whether the model was
 compiled inside the ``with`` block or before it. A model compiled with ``fullgraph=True`` cannot be observed.
 
-Letters: B images, H heads, N_q and N_k query and key tokens, R rows, C channels, d head width.
+Letters: B images, H heads, N tokens of the layer, N_q and N_k those of the person and of the garment, R rows,
+C channels, d head width.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
+from diffusers import FluxTransformer2DModel
 from diffusers.models.attention_processor import Attention
+from diffusers.models.transformers.transformer_flux import FluxAttention
 from torch import Tensor, nn
 
 from siftvton.correspondence import Frame
+from siftvton.supervision.layers import Layer, Rotation, heads, project, scale
+from siftvton.supervision.layouts import AttentionLayer, Cross, Layout, find_layouts
 from siftvton.supervision.losses import attention_cross_entropy, attention_total_variation
 from siftvton.supervision.reference import ReferenceAttention, grid_of
 
-Objective = Callable[[Attention, Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Call:
-    """What a loss can use of one call of a layer.
-
-    Attributes:
-        attention: the layer.
-        hidden_states: (B, N_q, C), its input.
-        query: (B, N_q, H·d), the output of its query projection, not normalised; None: the layer did not call it.
-        key: (B, H, N_k, d), normalised if the layer does so.
-    """
-
-    attention: Attention
-    hidden_states: Tensor
-    query: Tensor | None
-    key: Tensor
-
-    def queries(self, cells: Tensor | None = None) -> Tensor:
-        """The queries (B, H, R, d) of ``cells`` (B, R); None: of all cells."""
-        source = self.hidden_states if self.query is None else self.query
-        if cells is not None:
-            source = source.gather(1, cells.unsqueeze(-1).expand(-1, -1, source.shape[-1]))  # (B, R, C)
-        projected = _project(self.attention.to_q, source) if self.query is None else source
-        return _heads(self.attention, projected, self.attention.norm_q)
+Layers = Sequence[str] | Mapping[str, Layout]
+Objective = Callable[[Layer, Tensor, Tensor], Tensor]
 
 
 class Recorder:
@@ -61,7 +43,7 @@ class Recorder:
     def __init__(self) -> None:
         self.losses: dict[str, Tensor] = {}
 
-    def loss(self, layers: Sequence[str] | None = None) -> Tensor:
+    def loss(self, layers: Layers | None = None) -> Tensor:
         """The loss of each image, (B,): the mean over the named layers, or over all layers (Eq. 2).
 
         Raises:
@@ -73,7 +55,7 @@ class Recorder:
 
 
 def supervise(
-    model: nn.Module, reference: ReferenceAttention, layers: Sequence[str] | None = None
+    model: nn.Module, reference: ReferenceAttention, layers: Layers | None = None
 ) -> AbstractContextManager[Recorder]:
     """Record the loss of Eqs. 1-2 in a model's cross-attention layers.
 
@@ -81,60 +63,64 @@ def supervise(
     With gradient checkpointing, also run the backward pass inside the block, because it runs the layers again.
 
     Args:
-        model: holds diffusers ``Attention`` layers; their queries and keys are grids with the shape of the frame.
+        model: holds diffusers attention layers; the person's and the garment's tokens are grids with the shape of the
+            frame.
         reference: the matches of the batch.
-        layers: names of ``Attention`` modules in ``model``; None: every cross-attention.
+        layers: names of attention layers in ``model``, or names with their layouts; None: the layers and layouts of
+            :func:`find_layouts`, which also gives the layouts to names.
 
     Raises:
-        ValueError: a name is not one of the model's ``Attention`` layers.
+        ValueError: a name is not one of the model's attention layers.
     """
     return _observe(model, partial(_match_loss, reference), layers)
 
 
 def regularise(
-    model: nn.Module, mask: Tensor, frame: Frame, layers: Sequence[str] | None = None
+    model: nn.Module, mask: Tensor, frame: Frame, layers: Layers | None = None
 ) -> AbstractContextManager[Recorder]:
     """Record StableVITON's attention total variation; use it like :func:`supervise`.
+
+    Its softmax is over the garment's keys alone, whatever the layout says, because only they have a position.
 
     Args:
         mask: (B, 1, h, w) at the size of the latent; 1 where the garment is worn.
         frame: height and width of the pictures, pixels; the grids have the same shape.
-        layers: names of ``Attention`` modules in ``model``; None: every cross-attention.
+        layers: as in :func:`supervise`.
 
     Raises:
-        ValueError: a name is not one of the model's ``Attention`` layers.
+        ValueError: a name is not one of the model's attention layers.
     """
     return _observe(model, partial(_variation, mask, frame), layers)
 
 
-def observe(
-    model: nn.Module, objective: Objective, layers: Sequence[str] | None = None
-) -> AbstractContextManager[Recorder]:
+def observe(model: nn.Module, objective: Objective, layers: Layers | None = None) -> AbstractContextManager[Recorder]:
     """Record the value of ``objective`` for the inputs of each layer; use it like :func:`supervise`.
 
     Args:
-        objective: (layer, its hidden states (B, N_q, C), its keys (B, H, N_k, d)) -> (B, …).
-        layers: names of ``Attention`` modules in ``model``; None: every cross-attention.
+        objective: (layer, hidden states of the person (B, N_q, C), keys of the garment (B, H, N_k, d)) -> (B, …).
+        layers: as in :func:`supervise`.
 
     Raises:
-        ValueError: a name is not one of the model's ``Attention`` layers.
+        ValueError: a name is not one of the model's attention layers.
     """
-    return _observe(model, lambda call: objective(call.attention, call.hidden_states, call.key), layers)
+    return _observe(model, lambda layer: objective(layer, layer.hidden_states, layer.key), layers)
 
 
 @contextmanager
-def _observe(model: nn.Module, objective: Callable[[Call], Tensor], layers: Sequence[str] | None) -> Iterator[Recorder]:
+def _observe(model: nn.Module, objective: Callable[[Layer], Tensor], layers: Layers | None) -> Iterator[Recorder]:
     recorder = Recorder()
-    modules = dict(model.named_modules())
-    if layers is None:
-        layers = [n for n, module in modules.items() if isinstance(module, Attention) and module.is_cross_attention]
-    wrong = [name for name in layers if not isinstance(modules.get(name), Attention)]
-    if wrong or not layers:
-        attentions = [name for name, module in modules.items() if isinstance(module, Attention)]
-        raise ValueError(f"not attention layers of this model: {wrong}; use some of {attentions}")
+    layouts = find_layouts(model, layers)
+    if isinstance(layers, Mapping):
+        layouts = dict(layers)
+    modules = {name: model.get_submodule(name) for name in layouts}
+
+    def record(name: str, layer: Layer) -> None:
+        recorder.losses[name] = objective(layer)
+
     with ExitStack() as watched:
-        for name in layers:
-            watched.enter_context(_watched(modules[name], partial(recorder.losses.__setitem__, name), objective))
+        text_tokens = watched.enter_context(_text_tokens(model, modules.values()))
+        for name, layout in layouts.items():
+            watched.enter_context(_watched(modules[name], layout, text_tokens, partial(record, name)))
         try:
             yield recorder
         finally:
@@ -143,105 +129,165 @@ def _observe(model: nn.Module, objective: Callable[[Call], Tensor], layers: Sequ
 
 @contextmanager
 def _watched(
-    attention: Attention, record: Callable[[Tensor], None], objective: Callable[[Call], Tensor]
+    attention: AttentionLayer, layout: Layout, text_tokens: Callable[[], int], record: Callable[[Layer], None]
 ) -> Iterator[None]:
-    """Record the value of ``objective`` in each forward pass of the layer.
-
-    This replaces ``forward`` on the instance, because a compiled model ignores hooks that are added after compilation.
-    It does check at every call where ``forward`` comes from, and leaves the replacement uncompiled.
-    """
-    forward, replaced = attention.forward, vars(attention).get("forward")
+    """Call ``record`` in each forward pass of the layer."""
+    forward = attention.forward
+    projections = [getattr(attention, name, None) for name in ("to_q", "to_k", "add_k_proj")]
     projected: dict[nn.Module, Tensor] = {}  # the outputs of the layer's projections in the current call
 
-    @torch.compiler.disable
     def forward_and_record(*args: Any, **kwargs: Any) -> Tensor:
         projected.clear()
         output = forward(*args, **kwargs)
-        hidden_states, encoder_hidden_states = _inputs(*args, **kwargs)
-        query, key = (projected.get(layer) for layer in (attention.to_q, attention.to_k))
-        # A processor with a fused projection of its own leaves nothing.
-        key = keys(attention, encoder_hidden_states) if key is None else _heads(attention, key, attention.norm_k)
-        record(objective(Call(attention, hidden_states, query, key)))
+        record(_layer(attention, layout, text_tokens, projected, *args, **kwargs))
         projected.clear()
         return output
 
     def keep(layer: nn.Module, _inputs: Any, output: Tensor) -> None:
         projected[layer] = output
 
-    handles = [layer.register_forward_hook(keep) for layer in (attention.to_q, attention.to_k)]
-    vars(attention)["forward"] = forward_and_record
+    handles = [layer.register_forward_hook(keep) for layer in projections if layer is not None]
     try:
-        yield
+        with _replaced(attention, forward_and_record):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def _replaced(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+    """Replace ``forward`` on the instance, because a compiled model ignores hooks that are added after compilation.
+
+    It does check at every call where ``forward`` comes from, and leaves the replacement uncompiled.
+    """
+    replaced = vars(module).get("forward")
+    vars(module)["forward"] = torch.compiler.disable(forward)
+    try:
+        yield
+    finally:
         if replaced is None:
-            del vars(attention)["forward"]
+            del vars(module)["forward"]
         else:
-            vars(attention)["forward"] = replaced
+            vars(module)["forward"] = replaced
 
 
-def _inputs(
+@contextmanager
+def _text_tokens(model: nn.Module, layers: Iterable[AttentionLayer]) -> Iterator[Callable[[], int]]:
+    """Give a function that returns how many text tokens the current call of a FLUX transformer has.
+
+    Its single-stream layers receive text and pictures as one sequence, in which nothing marks where the text ends. The
+    transformer's text embedder tells the number.
+    """
+    if not any(map(_has_text_in_its_sequence, layers)):
+        yield lambda: 0
+        return
+    transformers = [module for module in model.modules() if isinstance(module, FluxTransformer2DModel)]
+    if len(transformers) != 1:
+        raise ValueError(
+            "a single-stream layer of FLUX is observed as a part of one FluxTransformer2DModel, but the model has "
+            f"{len(transformers)}; call the function with the whole transformer"
+        )
+    embedder = transformers[0].context_embedder
+    forward = embedder.forward
+    count: list[int] = []
+
+    def forward_and_count(text: Tensor) -> Tensor:
+        count[:] = [text.shape[1]]
+        return forward(text)
+
+    with _replaced(embedder, forward_and_count):
+        yield lambda: count[0]
+
+
+def _has_text_in_its_sequence(attention: AttentionLayer) -> bool:
+    return isinstance(attention, FluxAttention) and attention.added_kv_proj_dim is None
+
+
+def _layer(
+    attention: AttentionLayer,
+    layout: Layout,
+    text_tokens: Callable[[], int],
+    projected: Mapping[nn.Module, Tensor],
     hidden_states: Tensor,
     encoder_hidden_states: Tensor | None = None,
     attention_mask: Tensor | None = None,
+    image_rotary_emb: Rotation | None = None,
     **_: Any,
-) -> tuple[Tensor, Tensor]:
-    if encoder_hidden_states is None or attention_mask is not None:
+) -> Layer:
+    """What the objective is given of a call with these arguments."""
+    key_states = encoder_hidden_states if isinstance(layout, Cross) else hidden_states
+    if attention_mask is not None or key_states is None:
         raise ValueError("a supervised layer must be called with encoder_hidden_states and without attention_mask")
-    return hidden_states, encoder_hidden_states
+    if image_rotary_emb is not None and not isinstance(attention, FluxAttention):
+        raise ValueError(f"rotary position embeddings of {type(attention.processor).__name__} are not supported")
+    # A processor with a fused projection of its own leaves nothing in ``projected``.
+    key = projected.get(attention.to_k)
+    if key is None:
+        key = _projected_key(attention, key_states)
+    text = text_tokens() if _has_text_in_its_sequence(attention) else 0
+    person, garment = layout.parts(hidden_states.shape[1], key.shape[1], text)
+    with_all_keys = layout.softmax == "all"
+    added, add_key = None, getattr(attention, "add_k_proj", None)  # the text's keys and their projection
+    if with_all_keys and add_key is not None and encoder_hidden_states is not None:
+        added = projected.get(add_key)
+        added = project(add_key, encoder_hidden_states) if added is None else added
+    query = projected.get(attention.to_q)
+    return Layer(
+        attention, person, garment, hidden_states, query, key, added, image_rotary_emb, with_all_keys=with_all_keys
+    )
 
 
-def attention_rows(attention: Attention, hidden_states: Tensor, key: Tensor, rows: Tensor) -> Tensor:
-    """The attention weights q of some queries of one image, averaged over heads.
+def attention_rows(layer: Layer | AttentionLayer, hidden_states: Tensor, key: Tensor, rows: Tensor) -> Tensor:
+    """The attention weights q of some queries of one image over the garment's keys, averaged over heads.
 
     Autocast is off inside, because it would run the projection and the product in half precision.
 
     Args:
-        hidden_states: (N_q, C). key: (H, N_k, d). rows: (R,) query cells.
+        layer, hidden_states, key: as an objective of :func:`observe` is given them, but (N_q, C) and (H, N_k, d) of
+            one image. The layer can also be a cross-attention itself.
+        rows: (R,) query cells.
 
     Returns:
         (R, N_k) float32.
     """
+    attention = layer.attention if isinstance(layer, Layer) else layer
     with torch.autocast(key.device.type, enabled=False):
         hidden_rows = hidden_states[None, rows].to(attention.to_q.weight.dtype)
-        query = _heads(attention, _project(attention.to_q, hidden_rows), attention.norm_q)[0]  # (H, R, d)
-        score = attention.scale * query.float() @ key.float().transpose(-1, -2)  #    (H, R, N_k)
+        query = heads(attention, project(attention.to_q, hidden_rows), attention.norm_q)  # (1, H, R, d)
+        if isinstance(layer, Layer):
+            query = layer.rotated_query(query, rows[None])
+        score = scale(attention) * query[0].float() @ key.float().transpose(-1, -2)  #       (H, R, N_k)
         return score.softmax(dim=-1).mean(dim=0)
 
 
-def _match_loss(reference: ReferenceAttention, call: Call) -> Tensor:
-    images, cells = call.hidden_states.shape[:2]
+def _match_loss(reference: ReferenceAttention, layer: Layer) -> Tensor:
+    images = layer.states.shape[0]
     if images != reference.batch_size:
         raise ValueError(
             f"the layer runs on {images} images, but the reference has {reference.batch_size}; "
             "use the same batch for both"
         )
-    grids = grid_of(cells, reference.frame), grid_of(call.key.shape[2], reference.frame)
-    (placed,) = reference.on(call.key.device, grids)
-    queries = call.queries(placed.sparse.row_cells)  #                                (B, H, R, d)
-    return attention_cross_entropy(queries, call.key, call.attention.scale, placed.sparse, placed.rows)
+    grids = grid_of(len(layer.person), reference.frame), grid_of(len(layer.garment), reference.frame)
+    (placed,) = reference.on(layer.states.device, grids)
+    queries = layer.queries(placed.sparse.row_cells)  #                                (B, H, R, d)
+    key, place_of = layer.softmax_keys()
+    sparse = replace(placed.sparse, key=place_of(placed.sparse.key))
+    return attention_cross_entropy(queries, key, scale(layer.attention), sparse, placed.rows)
 
 
-def _variation(mask: Tensor, frame: Frame, call: Call) -> Tensor:
-    query_grid, key_grid = grid_of(call.hidden_states.shape[1], frame), grid_of(call.key.shape[2], frame)
+def _variation(mask: Tensor, frame: Frame, layer: Layer) -> Tensor:
+    query_grid, key_grid = grid_of(len(layer.person), frame), grid_of(len(layer.garment), frame)
     inside = nn.functional.interpolate(mask.float(), size=query_grid, mode="nearest").flatten(1) > 0.5  # (B, N_q)
-    return attention_total_variation(call.queries(), call.key, call.attention.scale, inside, query_grid, key_grid)
+    return attention_total_variation(layer.queries(), layer.key, scale(layer.attention), inside, query_grid, key_grid)
 
 
 def keys(attention: Attention, encoder_hidden_states: Tensor) -> Tensor:
     """The keys of a layer: (B, N_k, C') -> (B, H, N_k, d)."""
-    if attention.norm_cross:
-        encoder_hidden_states = attention.norm_encoder_hidden_states(encoder_hidden_states)
-    return _heads(attention, _project(attention.to_k, encoder_hidden_states), attention.norm_k)
+    return heads(attention, _projected_key(attention, encoder_hidden_states), attention.norm_k)
 
 
-def _project(layer: nn.Module, states: Tensor) -> Tensor:
-    """Call a projection without its hooks, by which another recorder would take the result for the layer's own."""
-    return layer.forward(states)
-
-
-def _heads(attention: Attention, projected: Tensor, norm: nn.Module | None) -> Tensor:
-    """Split the heads, (B, N, H·d) -> (B, H, N, d), and normalise if the layer does so."""
-    split = projected.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-    return split if norm is None else norm(split)
+def _projected_key(attention: AttentionLayer, states: Tensor) -> Tensor:
+    if getattr(attention, "norm_cross", None):
+        states = attention.norm_encoder_hidden_states(states)
+    return project(attention.to_k, states)
