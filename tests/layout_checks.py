@@ -215,6 +215,22 @@ class LayoutChecks:
             expected = model.get_submodule(name).processor.seen.attention()
             torch.testing.assert_close(weights, expected, rtol=1e-4, atol=1e-6)
 
+    def test_queries_and_keys_are_projected_once(self):
+        model = self.model()
+        layouts = self.layouts(model, "all")
+        calls: dict[str, int] = {}
+        for name in layouts:
+            for part, projection in model.get_submodule(name).named_children():
+                if part in ("to_q", "to_k", "add_k_proj"):
+                    place = f"{name}.{part}"
+                    projection.register_forward_hook(
+                        lambda *_, place=place: calls.__setitem__(place, calls.get(place, 0) + 1)
+                    )
+        with supervise(model, REFERENCE, layouts):
+            self.call(model)
+        assert len(calls) >= 2 * len(layouts)
+        assert set(calls.values()) == {1}
+
     def test_the_total_variation_is_recorded_as_well(self):
         model = self.model()
         with regularise(model, torch.ones(2, 1, 16, 12), FRAME, self.layouts(model, "all")) as recorder:

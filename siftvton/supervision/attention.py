@@ -221,9 +221,10 @@ def _layer(
         raise ValueError("a supervised layer must be called with encoder_hidden_states and without attention_mask")
     if image_rotary_emb is not None and not isinstance(attention, FluxAttention):
         raise ValueError(f"rotary position embeddings of {type(attention.processor).__name__} are not supported")
-    # A processor with a fused projection of its own leaves nothing in ``projected``.
     key = projected.get(attention.to_k)
-    if key is None:
+    if key is None:  # the processor does not use the projection
+        if getattr(attention, "fused_projections", False):
+            raise ValueError("fused projections cannot be supervised; call unfuse_qkv_projections() of the model first")
         key = _projected_key(attention, key_states)
     text = text_tokens() if _has_text_in_its_sequence(attention) else 0
     person, garment = layout.parts(hidden_states.shape[1], key.shape[1], text)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
-from siftvton.supervision import ReferenceAttention, regularise, supervise
+from siftvton.supervision import Cross, ReferenceAttention, regularise, supervise
 
 FRAME = (64, 48)
 LAYER = "up_blocks.1.attentions.0.transformer_blocks.0.attn2"
@@ -215,8 +215,9 @@ def test_normalised_queries_and_keys_are_those_of_the_layer():
 
 
 def test_mistakes_are_named(model, inputs):
-    with pytest.raises(ValueError, match="nobody"), supervise(model, reference(1, 1), ["nobody"]):
-        model(**inputs)
+    for layers in (["nobody"], {"nobody": Cross()}):
+        with pytest.raises(ValueError, match="nobody"), supervise(model, reference(1, 1), layers):
+            model(**inputs)
     with supervise(model, reference(1, 1, 1)), pytest.raises(ValueError, match="runs on 2 images"):
         model(**inputs)
     with supervise(model, reference(1, 1)) as recorder, pytest.raises(RuntimeError, match="no supervised layer"):
@@ -230,6 +231,26 @@ def test_self_attention_is_refused(model, inputs):
     layers = [LAYER.replace("attn2", "attn1")]
     with supervise(model, reference(1, 1), layers), pytest.raises(ValueError, match="with encoder_hidden_states"):
         model(**inputs)
+
+
+def test_fused_projections_are_refused(model, inputs):
+    """They are copies, so the layer's own would miss both the training and the gradient."""
+    with torch.no_grad():
+        model.fuse_qkv_projections()
+    with supervise(model, reference(1, 1)), pytest.raises(ValueError, match="unfuse_qkv_projections"):
+        model(**inputs)
+    model.unfuse_qkv_projections()
+    with supervise(model, reference(1, 1)) as recorder:
+        model(**inputs)
+        assert recorder.loss().isfinite().all()
+
+
+def test_rotary_position_embeddings_outside_flux_are_refused():
+    attention = Attention(8, cross_attention_dim=8, heads=2, dim_head=4)
+    attention.set_processor(lambda attn, hidden_states, image_rotary_emb=None, **_: hidden_states)
+    model, rotation = nn.ModuleDict({"attn": attention}), (torch.ones(192, 4), torch.zeros(192, 4))
+    with supervise(model, reference(1)), pytest.raises(ValueError, match="rotary position embeddings"):
+        attention(torch.randn(1, 192, 8), torch.randn(1, 48, 8), image_rotary_emb=rotation)
 
 
 @pytest.mark.parametrize("projection", ["to_q", "to_k"])

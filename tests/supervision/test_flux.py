@@ -1,5 +1,7 @@
 """Supervision of FLUX Kontext: text, noisy and reference tokens in one attention with rotary position embeddings."""
 
+import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ __all__ = ["compiler"]
 
 TEXT, ROWS, COLUMNS = 5, 8, 6
 AXES = (4, 6, 6)
-SINGLE = "single_transformer_blocks.1.attn"
+SINGLE = "single_transformer_blocks.0.attn"
 
 
 def picture_ids(picture: int) -> Tensor:
@@ -42,15 +44,15 @@ def normalised(states: Tensor, norm: nn.RMSNorm) -> Tensor:
 
 
 class TestFlux(LayoutChecks):
-    expected_layers = 4  # two of each kind
+    expected_layers = 2  # one of each kind
 
     def model(self) -> FluxTransformer2DModel:
         torch.manual_seed(0)
         return shaken(
             FluxTransformer2DModel(
                 in_channels=4,
-                num_layers=2,
-                num_single_layers=2,
+                num_layers=1,
+                num_single_layers=1,
                 attention_head_dim=16,
                 num_attention_heads=2,
                 joint_attention_dim=8,
@@ -87,6 +89,35 @@ def test_a_single_stream_layer_requires_the_whole_transformer():
     model = TestFlux().model()
     with pytest.raises(ValueError, match="whole transformer"), supervise(model.single_transformer_blocks, REFERENCE):
         pass
+
+
+@pytest.mark.parametrize("softmax", ["garment", "all"])
+def test_a_processor_that_does_not_use_the_projections_changes_no_loss(softmax: str):
+    family, losses = TestFlux(), []
+    model = family.model()
+    for _ in range(2):
+        losses.append(family.loss_and_gradients(model, softmax=softmax)[0])
+        for name in family.layouts(model):
+            layer = model.get_submodule(name)
+            layer.set_processor(partial(through_a_copy, copy.deepcopy(layer)))
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-6, atol=0)
+
+
+def through_a_copy(layer: nn.Module, attn: nn.Module, *given: Any) -> Any:
+    """A processor that calls a copy of the layer, so that the layer's own projections are not called."""
+    return layer(*given)
+
+
+def test_fused_projections_are_refused():
+    model = TestFlux().model()
+    with torch.no_grad():
+        model.fuse_qkv_projections()
+    with supervise(model, REFERENCE), pytest.raises(ValueError, match="unfuse_qkv_projections"):
+        TestFlux().call(model)
+    model.unfuse_qkv_projections()
+    with supervise(model, REFERENCE) as recorder:
+        TestFlux().call(model)
+        assert recorder.loss().isfinite().all()
 
 
 def test_no_hook_is_left_on_the_text_embedder():

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor2_0
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from layout_checks import REFERENCE, LayoutChecks, Plain, compiler, shaken, split
 from torch import Tensor, nn
 
@@ -100,6 +100,18 @@ class TestReferenceUNet(LayoutChecks):
 def test_self_attention_of_a_model_with_text_layers_is_extended():
     model = TestReferenceUNet().model()
     assert set(find_layouts(model, TestReferenceUNet.layers).values()) == {Extended()}
+
+
+def test_a_layer_may_be_called_with_the_keys_of_both_pictures():
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"attn1": Attention(8, heads=2, dim_head=4), "attn2": Attention(8, cross_attention_dim=8)})
+    attention, own, garment = model["attn1"], *torch.randn(2, 2, 16 * 12, 8)
+    with supervise(model, REFERENCE, ["attn1"]) as recorder:
+        attention(own, encoder_hidden_states=torch.cat([own, garment], dim=1))
+        loss = recorder.loss()
+    query, key = split(attention.to_q(own), 2), split(attention.to_k(garment), 2)
+    expected = Plain(query.double(), key.double(), range(192), range(192), 0.5).losses("garment")
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=0)
 
 
 def test_self_attention_that_reads_no_garment_is_refused():
