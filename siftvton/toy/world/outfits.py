@@ -1,0 +1,55 @@
+"""What the persons of a world in DressCode's layout wear: a garment of each category, and what goes with it."""
+
+from dataclasses import dataclass, replace
+
+from siftvton.data.layouts import CATEGORIES
+from siftvton.toy.world.flat import FlatGarment, render_garment
+from siftvton.toy.world.flat_lower import render_lower
+from siftvton.toy.world.garments import Garment, sample_dress, sample_garment
+from siftvton.toy.world.lower import Lower, sample_lower
+from siftvton.toy.world.persons import Person, sample_person
+
+Clothing = Garment | Lower
+UPPER_BODY, LOWER_BODY, DRESSES = CATEGORIES
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """The clothes of one person.
+
+    Attributes:
+        garment: the one that is tried on; its picture is in the data set.
+        companion: the plain garment that a person wears with a top, or with trousers or a skirt; None with a dress.
+    """
+
+    garment: Clothing
+    companion: Clothing | None
+
+    @property
+    def category(self) -> str:
+        if isinstance(self.garment, Lower):
+            return LOWER_BODY
+        return DRESSES if self.garment.is_dress else UPPER_BODY
+
+
+def category_at(index: int) -> str:
+    """The category of person and garment ``index`` of a split: each category in turn."""
+    return CATEGORIES[index % len(CATEGORIES)]
+
+
+def sample_clothing(seed: int, split: str, index: int) -> Clothing:
+    """Draw garment ``index`` of a split, of its category."""
+    draw = {UPPER_BODY: sample_garment, LOWER_BODY: sample_lower, DRESSES: sample_dress}[category_at(index)]
+    return draw(seed, split, index)
+
+
+def sample_dressed(seed: int, split: str, index: int) -> tuple[Person, Clothing | None]:
+    """Draw person ``index`` of a split, from the head to the feet, and what they wear with a garment."""
+    person = sample_person(seed, split, index, framing="whole")
+    companion = {UPPER_BODY: sample_lower, LOWER_BODY: sample_garment}.get(category_at(index))
+    return person, None if companion is None else replace(companion(seed, split, index), print="plain")
+
+
+def flat_picture(garment: Clothing, height: int = 512, width: int = 384) -> FlatGarment:
+    """Render a flat garment of any category."""
+    return (render_lower if isinstance(garment, Lower) else render_garment)(garment, height, width)
