@@ -43,11 +43,14 @@ def sample_clothing(seed: int, split: str, index: int) -> Clothing:
     return draw(seed, split, index)
 
 
-def sample_dressed(seed: int, split: str, index: int) -> tuple[Person, Clothing | None]:
-    """Draw person ``index`` of a split, from the head to the feet, and what they wear with a garment."""
+def dressed(seed: int, split: str, index: int, garment: Clothing) -> tuple[Person, Outfit]:
+    """Draw person ``index`` of a split, from the head to the feet, and dress them in a garment of their category."""
     person = sample_person(seed, split, index, framing="whole")
     companion = {UPPER_BODY: sample_lower, LOWER_BODY: sample_garment}.get(category_at(index))
-    return person, None if companion is None else replace(companion(seed, split, index), print="plain")
+    worn_with = None if companion is None else replace(companion(seed, split, index), print="plain")
+    outfit = Outfit(garment, worn_with)
+    assert outfit.category == category_at(index), f"a garment of {outfit.category} for a person of {category_at(index)}"
+    return person, outfit
 
 
 def flat_picture(garment: Clothing, height: int = 512, width: int = 384) -> FlatGarment:
