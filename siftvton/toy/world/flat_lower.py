@@ -88,8 +88,8 @@ def _print_place(lower: Lower, side: float) -> tuple[np.ndarray, float]:
     """The middle of text or logo and its size in units: on one thigh of trousers, in the middle of a skirt."""
     if lower.kind == "trousers":
         s = np.array(lower.rise + 0.32 * min(lower.length - lower.rise, 2 * lower.unit))
-        return leg_point(lower, int(side), s, np.zeros(())), 0.42
-    return np.array((CENTRE, 0.45 * lower.top + 0.55 * lower.hem_y)), 0.75
+        return leg_point(lower, int(side), s, np.zeros(())), 0.55
+    return np.array((CENTRE, 0.45 * lower.top + 0.55 * lower.hem_y)), 0.9
 
 
 def _pleated(skirt: Lower, canvas: np.ndarray) -> np.ndarray:
