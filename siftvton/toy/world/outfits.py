@@ -1,5 +1,6 @@
 """What the persons of a world in DressCode's layout wear: a garment of each category, and what goes with it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from siftvton.data.layouts import CATEGORIES
@@ -11,6 +12,11 @@ from siftvton.toy.world.persons import Person, sample_person
 
 Clothing = Garment | Lower
 UPPER_BODY, LOWER_BODY, DRESSES = CATEGORIES
+SAMPLERS: dict[str, Callable[[int, str, int], Clothing]] = {
+    UPPER_BODY: sample_garment,
+    LOWER_BODY: sample_lower,
+    DRESSES: sample_dress,
+}
 
 
 @dataclass(frozen=True)
@@ -39,20 +45,26 @@ def category_at(index: int) -> str:
 
 def sample_clothing(seed: int, split: str, index: int) -> Clothing:
     """Draw garment ``index`` of a split, of its category."""
-    draw = {UPPER_BODY: sample_garment, LOWER_BODY: sample_lower, DRESSES: sample_dress}[category_at(index)]
-    return draw(seed, split, index)
+    return SAMPLERS[category_at(index)](seed, split, index)
 
 
 def dressed(seed: int, split: str, index: int, garment: Clothing) -> tuple[Person, Outfit]:
     """Draw person ``index`` of a split, from the head to the feet, and dress them in a garment of their category."""
     person = sample_person(seed, split, index, framing="whole")
-    companion = {UPPER_BODY: sample_lower, LOWER_BODY: sample_garment}.get(category_at(index))
-    worn_with = None if companion is None else replace(companion(seed, split, index), print="plain")
-    outfit = Outfit(garment, worn_with)
+    outfit = Outfit(garment, _companion(seed, split, index))
     assert outfit.category == category_at(index), f"a garment of {outfit.category} for a person of {category_at(index)}"
     return person, outfit
 
 
+def _companion(seed: int, split: str, index: int) -> Clothing | None:
+    category = category_at(index)
+    if category == DRESSES:
+        return None
+    return replace(SAMPLERS[LOWER_BODY if category == UPPER_BODY else UPPER_BODY](seed, split, index), print="plain")
+
+
 def flat_picture(garment: Clothing, height: int = 512, width: int = 384) -> FlatGarment:
     """Render a flat garment of any category."""
-    return (render_lower if isinstance(garment, Lower) else render_garment)(garment, height, width)
+    if isinstance(garment, Lower):
+        return render_lower(garment, height, width)
+    return render_garment(garment, height, width)

@@ -23,6 +23,7 @@ from siftvton.toy.world.render import Rendering
 from siftvton.toy.world.whole import ATR_OF, render_whole
 from siftvton.toy.world.write import EXACT_MAP, PICTURES, Job, claim, derangement, run, write_map
 
+LAYOUT = "dresscode"  # in the note of the world
 FIRST_TEST = 500_000  # number of the first test pair
 LEAST_TEST = 2 * len(CATEGORIES)  # a derangement needs two garments of each category
 
@@ -47,7 +48,7 @@ def write_dresscode(
             f"train_pairs={train_pairs} test_pairs={test_pairs} is not allowed with layout=dresscode; use train_pairs "
             f"of 1 to {FIRST_TEST} and test_pairs of {LEAST_TEST} or more"
         )
-    claim(folder, {"seed": seed, "height": height, "width": width, "layout": "dresscode"}, CATEGORIES)
+    claim(folder, {"seed": seed, "height": height, "width": width, "layout": LAYOUT}, CATEGORIES)
     jobs = []
     for split, count in (("train", train_pairs), ("test", test_pairs)):
         for index in range(count):
