@@ -222,7 +222,7 @@ def compared(result: np.ndarray, known: Known) -> ToyScore:
         closest_by_error=closest,
         closest_by_similarity=similar,
         closest_on_same_cloth=on_same_cloth,
-        colour_distance=_colour_distance(result, known.truth, known.worn),
+        colour_distance=colour_distance(result, known.truth, known.worn),
         changed=int(change[known.kept].max()) if known.kept.any() else None,
     )
 
@@ -264,7 +264,8 @@ def _compare(result: np.ndarray, other: np.ndarray, where: np.ndarray) -> tuple[
     return float(squared[0, :, inside].mean()), float(similarity[0, :, inside].mean())
 
 
-def _colour_distance(result: np.ndarray, truth: np.ndarray, worn: np.ndarray) -> float | None:
+def colour_distance(result: np.ndarray, truth: np.ndarray, worn: np.ndarray) -> float | None:
+    """CIELAB distance of the mean colours where the garment is worn; None if it is not visible."""
     if not worn.any():
         return None
     return float(np.linalg.norm(_mean_colour(result, worn) - _mean_colour(truth, worn)))
