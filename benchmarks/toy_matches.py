@@ -23,7 +23,7 @@ from siftvton.toy.world.render import Rendering, render
 SEED, SPLIT = 0, "train"
 FRAME = (512, 384)
 REGIONS = ("separate", "joint")
-TOLERANCE = 4.0  # px on the garment
+TOLERANCE = 4.0  # px on the garment, in a picture of 512×384
 
 
 def through_jpeg(picture: np.ndarray) -> np.ndarray:
@@ -32,22 +32,24 @@ def through_jpeg(picture: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[:, :, ::-1])
 
 
-def matched(rendering: Rendering, preset: Preset, joint: bool) -> list[RegionMatches]:
+def matched(rendering: Rendering, preset: Preset, joint: bool, category: str = "upper_body") -> list[RegionMatches]:
     """The matches of each region, found as preprocessing finds them in the written files."""
     areas = regions_in_frame(
-        FRAME,
+        (rendering.photo.shape[0], rendering.photo.shape[1]),
         densepose=through_jpeg(rendering.densepose),
         agnostic_mask=rendering.agnostic_mask.astype(np.uint8) * 255,
         parsing=rendering.garment_parsing,
+        category=category,
     )
     return match_regions(through_jpeg(rendering.photo), through_jpeg(rendering.garment), areas, preset, joint)
 
 
 def is_right(rendering: Rendering, person: np.ndarray, garment: np.ndarray) -> np.ndarray:
-    """Whether the exact map agrees with matches of person and garment points (N, 2); (N,) bool."""
+    """Whether the exact map agrees with matches of person and garment points (N, 2), in px; (N,) bool."""
     column, row = np.rint(person).astype(int).T
     exact = rendering.person_to_garment[row, column]
-    return np.linalg.norm(exact - garment, axis=1) <= TOLERANCE  # False for NaN, where no garment is visible
+    tolerance = TOLERANCE * len(rendering.photo) / FRAME[0]
+    return np.linalg.norm(exact - garment, axis=1) <= tolerance  # False for NaN, where no garment is visible
 
 
 def stage_counts(rendering: Rendering, found: Sequence[RegionMatches], preset: Preset) -> np.ndarray:

@@ -57,6 +57,8 @@ class EvaluateToy:
 def evaluate_toy(config: EvaluateToy) -> str:
     """Score a folder of results; write ``toy.json``, ``toy.md``, ``toy_per_image.csv`` and ``toy.png``.
 
+    If the garments have several categories, there is a table for all of them, then one for each.
+
     With ``masks=all``, results with other kinds of masks are sampled into one folder for each kind, and the files are
     ``masks.json``, ``masks.md``, ``masks_per_image.csv`` and ``masks.png``.
 
@@ -78,7 +80,7 @@ def _score_results(config: EvaluateToy) -> str:
     from siftvton.drawing import SHEET_ROWS
     from siftvton.files import write_image, write_json, write_text
     from siftvton.tables import csv_text
-    from siftvton.toy.measures import cases_of, markdown, score, summary, truth_sheet
+    from siftvton.toy.measures import by_category, cases_of, markdown, score, summary, truth_sheet
 
     split = config.data.open().split(config.data.split)
     pairs = split.pairs(config.setting)[: config.limit]
@@ -86,6 +88,10 @@ def _score_results(config: EvaluateToy) -> str:
     scores = sorted(_all_of(score, cases, config.workers), key=lambda entry: entry.result)
     report = summary(scores)
     table = markdown(report)
+    groups = by_category(cases, scores)
+    if len(groups) > 1:
+        report["categories"] = {category: summary(groups[category]) for category in sorted(groups)}
+        table += "".join(f"\n{name}\n\n{markdown(each)}" for name, each in report["categories"].items())
     output = Path(config.output)
     write_json(output / "toy.json", report)
     write_text(output / "toy_per_image.csv", csv_text([asdict(entry) for entry in scores]))

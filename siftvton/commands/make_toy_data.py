@@ -1,4 +1,4 @@
-"""Draw the toy world and write it in VITON-HD's layout."""
+"""Draw the toy world and write it in VITON-HD's or DressCode's layout."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +9,17 @@ from siftvton.options import LARGEST_SEED, LARGEST_SIDE, WORKERS, option
 
 @dataclass
 class MakeToyData:
-    """Draw the toy world and write it in VITON-HD's layout."""
+    """Draw the toy world and write it in VITON-HD's or DressCode's layout."""
 
+    layout: str = option(
+        "vitonhd",
+        "vitonhd: tops, on persons from the head to the hips; dresscode: tops, lower bodies and dresses in turn, on "
+        "persons from the head to the feet",
+        choices=("vitonhd", "dresscode"),
+    )
     output: str = option("data/toy", "folder for the data", path=True)
     train_pairs: int = option(64, "number of training pairs", minimum=1, maximum=10**6)
-    test_pairs: int = option(16, "number of test pairs", minimum=2, maximum=10**6)
+    test_pairs: int = option(16, "number of test pairs; layout=dresscode needs 6 or more", minimum=2, maximum=10**6)
     height: int = option(512, "height of every picture in pixels", minimum=64, maximum=LARGEST_SIDE)
     width: int = option(384, "width of every picture in pixels", minimum=48, maximum=LARGEST_SIDE)
     seed: int = option(0, "seed for all persons, garments and prints", minimum=0, maximum=LARGEST_SEED)
@@ -26,8 +32,10 @@ class MakeToyData:
 def make_toy_data(config: MakeToyData) -> str:
     from siftvton.settings import save_configuration
     from siftvton.toy.world.write import write_world
+    from siftvton.toy.world.write_dresscode import write_dresscode
 
-    write_world(
+    write = write_dresscode if config.layout == "dresscode" else write_world
+    write(
         config.output,
         train_pairs=config.train_pairs,
         test_pairs=config.test_pairs,

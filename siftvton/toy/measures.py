@@ -21,14 +21,11 @@ from siftvton.drawing import contact_sheet
 from siftvton.draws import numpy_generator
 from siftvton.errors import InputError
 from siftvton.evaluation.intervals import bootstrap, wilson
-from siftvton.files import read_image, read_json
-from siftvton.options import LARGEST_SIDE
+from siftvton.files import read_image
 from siftvton.tables import markdown_table
-from siftvton.toy.world.flat import render_garment
-from siftvton.toy.world.garments import Garment, sample_garment
-from siftvton.toy.world.persons import sample_person
-from siftvton.toy.world.render import Rendering, render
-from siftvton.toy.world.write import WORLD_FILE
+from siftvton.toy.world.outfits import Clothing, flat_picture
+from siftvton.toy.world.render import Rendering
+from siftvton.toy.worlds import World, number_of, world_of
 
 PRINT_LEVELS = 16  # grey levels; a pixel that differs from the plain garment by this much belongs to the print
 PRINT_MARGIN = 2  # pixels around the print that count as print, because its edge is part of it
@@ -39,9 +36,9 @@ RIGHT_COLOUR = 10.0  # CIELAB distance (1976) of mean colours; two garments of t
 
 @dataclass(frozen=True)
 class Case:
-    """A result and what it is compared with; ``others`` are the numbers of garments in the split."""
+    """A result and what it is compared with; ``others`` are the numbers of garments of the same category."""
 
-    world: Mapping[str, int]
+    world: World
     split: Split
     pair: Pair
     others: tuple[int, ...]
@@ -118,18 +115,16 @@ def cases_of(
     Raises:
         InputError: the data are not a toy world, or a result is missing.
     """
-    note = split.folder.parent / WORLD_FILE
-    if not note.is_file():
-        raise InputError(f"{note}: no such file; use a data.root that scripts/make_toy_data.py wrote")
-    world = _world(note)
+    world = world_of(split)
     printed = [
         index
-        for index in sorted({_number(pair.garment_id) for pair in pairs})
-        if sample_garment(world["seed"], _world_split(split), index).print != "plain"
+        for index in sorted({number_of(pair.garment_id) for pair in pairs})
+        if world.garment(index).print != "plain"
     ]
     cases = []
     for pair in pairs:
-        candidates = [index for index in printed if index != _number(pair.garment_id)]
+        own = number_of(pair.garment_id)
+        candidates = [index for index in printed if index != own and world.category(index) == world.category(own)]
         draw = numpy_generator(seed, pair.result_id, "others")
         compared = draw.permutation(candidates)[:others].tolist()
         paths = [results / f"{pair.result_id}.{suffix}" for suffix in ("png", "jpg")]
@@ -137,49 +132,21 @@ def cases_of(
         if result is None:
             raise InputError(f"{paths[0]}: no such file, nor {paths[1].name}; run scripts/infer.py first")
         cases.append(Case(world, split, pair, tuple(compared), result, size))
-    _require_same_world(note, cases[0])
+    _require_same_world(cases[0])
     return cases
 
 
-def _world_split(split: Split) -> str:
-    """The split of the world, ``train`` or ``test``, that the persons come from."""
-    return "test" if split.name == "test" else "train"
-
-
-def _require_same_world(note: Path, case: Case) -> None:
+def _require_same_world(case: Case) -> None:
     """Raise InputError unless this code draws the case's garment as its file shows it."""
     path = case.split.require(GARMENT, case.pair.garment)
     found = read_image(path)
-    garment = sample_garment(case.world["seed"], _world_split(case.split), _number(case.pair.garment_id))
-    drawn = render_garment(garment, *found.shape[:2]).picture
+    garment = case.world.garment(number_of(case.pair.garment_id))
+    drawn = flat_picture(garment, *found.shape[:2]).picture
     if np.abs(drawn.astype(np.int16) - found).mean() > SAME_DRAWING:
         raise InputError(
-            f"{note}: says seed {case.world['seed']}, but {path} is another drawing; make the world again in another "
-            "folder"
+            f"{case.world.note}: says seed {case.world.seed}, but {path} is another drawing; make the world again "
+            "in another folder"
         )
-
-
-def _world(note: Path) -> dict[str, int]:
-    """Seed and size of a toy world."""
-    world = read_json(note)
-    keys = ("seed", "height", "width")
-    if not isinstance(world, dict) or not all(type(world.get(key)) is int for key in keys):
-        raise InputError(f"{note}: lacks whole numbers {', '.join(keys)}; make the world again in another folder")
-    if not all(1 <= world[key] <= LARGEST_SIDE for key in keys[1:]):
-        raise InputError(
-            f"{note}: height and width must be 1 to {LARGEST_SIDE}; make the world again in another folder"
-        )
-    return world
-
-
-def _number(file_id: str) -> int:
-    """The number of the person or garment that a file shows."""
-    number = file_id.partition("_")[0]
-    if not number.isdecimal():
-        raise InputError(
-            f"{file_id}: is not a name of the toy world (00000_00, 00001_00, …); use the world's own pair list"
-        )
-    return int(number)
 
 
 def truth_sheet(cases: Sequence[Case]) -> np.ndarray:
@@ -187,7 +154,7 @@ def truth_sheet(cases: Sequence[Case]) -> np.ndarray:
     rows, captions = [], []
     for case in cases:
         item = _item(case)
-        garment = sample_garment(case.world["seed"], _world_split(case.split), _number(case.pair.garment_id))
+        garment = case.world.garment(number_of(case.pair.garment_id))
         rows.append([as_picture(item.image), as_picture(item.garment), read_image(case.result), _photo(case, garment)])
         captions.append([f"person {case.pair.person_id}", f"garment {case.pair.garment_id}", "result", "truth"])
     return contact_sheet(rows, captions)
@@ -216,9 +183,8 @@ def read_result(case: Case) -> np.ndarray:
 
 def known_of(case: Case) -> Known:
     """Render the truth and what a result is compared with."""
-    seed = case.world["seed"]
-    garment = sample_garment(seed, _world_split(case.split), _number(case.pair.garment_id))
-    others = [sample_garment(seed, _world_split(case.split), index) for index in case.others]
+    garment = case.world.garment(number_of(case.pair.garment_id))
+    others = [case.world.garment(index) for index in case.others]
     truth, worn, printed = _truth(case, garment)
     if printed.sum() < SMALLEST_PRINT:
         others = []
@@ -256,7 +222,7 @@ def compared(result: np.ndarray, known: Known) -> ToyScore:
         closest_by_error=closest,
         closest_by_similarity=similar,
         closest_on_same_cloth=on_same_cloth,
-        colour_distance=_colour_distance(result, known.truth, known.worn),
+        colour_distance=colour_distance(result, known.truth, known.worn),
         changed=int(change[known.kept].max()) if known.kept.any() else None,
     )
 
@@ -265,7 +231,7 @@ def _item(case: Case) -> TryOnItem:
     return TryOnDataset(case.split, [case.pair], *case.size)[0]
 
 
-def _truth(case: Case, garment: Garment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _truth(case: Case, garment: Clothing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The right photo, (height, width, 3); where the garment is visible, and where its print is, (height, width)."""
     rendering = _rendering(case, garment)
     truth = _resized(rendering.photo, case.size)
@@ -276,13 +242,12 @@ def _truth(case: Case, garment: Garment) -> tuple[np.ndarray, np.ndarray, np.nda
     return truth, worn, (cv2.dilate(differs.astype(np.uint8), near) > 0) & worn
 
 
-def _photo(case: Case, garment: Garment) -> np.ndarray:
+def _photo(case: Case, garment: Clothing) -> np.ndarray:
     return _resized(_rendering(case, garment).photo, case.size)
 
 
-def _rendering(case: Case, garment: Garment) -> Rendering:
-    person = sample_person(case.world["seed"], _world_split(case.split), _number(case.pair.person_id))
-    return render(person, garment, case.world["height"], case.world["width"])
+def _rendering(case: Case, garment: Clothing) -> Rendering:
+    return case.world.rendering(number_of(case.pair.person_id), garment)
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -299,7 +264,8 @@ def _compare(result: np.ndarray, other: np.ndarray, where: np.ndarray) -> tuple[
     return float(squared[0, :, inside].mean()), float(similarity[0, :, inside].mean())
 
 
-def _colour_distance(result: np.ndarray, truth: np.ndarray, worn: np.ndarray) -> float | None:
+def colour_distance(result: np.ndarray, truth: np.ndarray, worn: np.ndarray) -> float | None:
+    """CIELAB distance of the mean colours where the garment is worn; None if it is not visible."""
     if not worn.any():
         return None
     return float(np.linalg.norm(_mean_colour(result, worn) - _mean_colour(truth, worn)))
@@ -350,6 +316,15 @@ def summary(scores: Sequence[ToyScore]) -> dict[str, Any]:
 def mean_entry(numbers: Sequence[float]) -> dict[str, Any]:
     """A mean with its 95 % interval and the number of cases, as in a report."""
     return _entry(float(np.mean(numbers)), bootstrap(numbers), len(numbers))
+
+
+def by_category(cases: Sequence[Case], scores: Sequence[ToyScore]) -> dict[str, list[ToyScore]]:
+    """Group the scores of a world by the category of the garment; one group if there is only one category."""
+    categories = {case.pair.result_id: case.world.category(number_of(case.pair.garment_id)) for case in cases}
+    groups: dict[str, list[ToyScore]] = {}
+    for entry in scores:
+        groups.setdefault(categories[entry.result], []).append(entry)
+    return groups
 
 
 def _entry(value: float, interval: tuple[float, float], cases: int) -> dict[str, Any]:

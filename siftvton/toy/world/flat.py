@@ -19,6 +19,7 @@ from siftvton.toy.world.garments import (
     sleeve_point,
     torso_outline,
 )
+from siftvton.toy.world.lower import Lower
 from siftvton.toy.world.prints import CANVAS_SCALE, checks, fill, paint_floral, paint_logo, paint_text, stripes, stroke
 
 TORSO, LEFT_SLEEVE, RIGHT_SLEEVE = 5, 21, 22  # GP-VTON's labels of a garment's parts
@@ -60,8 +61,8 @@ class FlatGarment:
 def render_garment(garment: Garment, height: int = 512, width: int = 384) -> FlatGarment:
     """Render the flat garment in a size (pixels); the same garment always has the same pixels."""
     cloth = _cloth(garment, height, width)
-    shade = _flat_shade(garment, height, width)
-    back = _cover(_back_of_neck(garment), height, width)
+    shade = flat_shade(garment, height, width)
+    back = cover_of(_back_of_neck(garment), height, width)
     inside = np.array(garment.base, np.float32) * 0.62
     picture = np.full((height, width, 3), 255.0, np.float32)
     covers = (back, *cloth.sleeve_covers, cloth.torso_cover)
@@ -79,18 +80,18 @@ def render_garment(garment: Garment, height: int = 512, width: int = 384) -> Fla
     return FlatGarment(np.clip(np.round(picture), 0, 255).astype(np.uint8), mask, parsing, cloth)
 
 
-def _canvas_points(points: np.ndarray) -> np.ndarray:
+def canvas_points(points: np.ndarray) -> np.ndarray:
     return to_pixels(points, WORLD_SIZE[0] * CANVAS_SCALE, WORLD_SIZE[1] * CANVAS_SCALE)
 
 
-def _shrunk(canvas: np.ndarray, height: int, width: int) -> np.ndarray:
+def shrunk(canvas: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _cover(outline: np.ndarray, height: int, width: int) -> np.ndarray:
+def cover_of(outline: np.ndarray, height: int, width: int) -> np.ndarray:
     canvas = np.zeros((WORLD_SIZE[0] * CANVAS_SCALE, WORLD_SIZE[1] * CANVAS_SCALE), np.uint8)
-    fill(canvas, _canvas_points(outline), (255,))
-    return _shrunk(canvas, height, width).astype(np.float32) / 255
+    fill(canvas, canvas_points(outline), (255,))
+    return shrunk(canvas, height, width).astype(np.float32) / 255
 
 
 def _back_of_neck(garment: Garment) -> np.ndarray:
@@ -104,20 +105,20 @@ def _back_of_neck(garment: Garment) -> np.ndarray:
 def _cloth(garment: Garment, height: int, width: int) -> Cloth:
     torso, sleeves = _printed(garment)
     _sew(garment, torso, sleeves)
-    torso, sleeves = _shrunk(torso, height, width), _shrunk(sleeves, height, width)
+    torso, sleeves = shrunk(torso, height, width), shrunk(sleeves, height, width)
     if garment.heather:
-        mottle = _mottle(garment, height, width)
+        mottle = mottled(garment, height, width)
         torso, sleeves = cv2.add(torso, mottle, dtype=cv2.CV_8U), cv2.add(sleeves, mottle, dtype=cv2.CV_8U)
     sides = SIDES if garment.sleeve != "none" else ()
-    covers = tuple(_cover(sleeve_outline(garment, side), height, width) for side in sides)
-    return Cloth(torso, sleeves, _cover(torso_outline(garment), height, width), covers)
+    covers = tuple(cover_of(sleeve_outline(garment, side), height, width) for side in sides)
+    return Cloth(torso, sleeves, cover_of(torso_outline(garment), height, width), covers)
 
 
-def _mottle(garment: Garment, height: int, width: int) -> np.ndarray:
+def mottled(garment: Garment | Lower, height: int, width: int) -> np.ndarray:
     """(height, width, 3) int16 grey levels to add: the grain of the cloth, which moves with it."""
     draw = numpy_generator(garment.seed, "heather")
     grain = draw.standard_normal((WORLD_SIZE[0], WORLD_SIZE[1]), dtype=np.float32) * garment.heather
-    sized = _shrunk(grain, height, width)
+    sized = shrunk(grain, height, width)
     return np.repeat(np.round(sized).astype(np.int16)[..., None], 3, axis=2)
 
 
@@ -129,7 +130,7 @@ def _printed(garment: Garment) -> tuple[np.ndarray, np.ndarray]:
     torso = np.empty((*shape, 3), np.uint8)
     sleeves = np.empty((*shape, 3), np.uint8)
     torso[:], sleeves[:] = garment.base, garment.sleeve_colour
-    chest = _canvas_points(np.array((CENTRE, garment.top + (garment.neck_depth_share + 0.62) * garment.shoulder)))
+    chest = canvas_points(np.array((CENTRE, garment.top + (garment.neck_depth_share + 0.62) * garment.shoulder)))
     if garment.print == "text":
         paint_text(torso, draw, garment.accents, chest, unit)
     elif garment.print == "logo":
@@ -147,15 +148,15 @@ def _printed(garment: Garment) -> tuple[np.ndarray, np.ndarray]:
     return torso, sleeves
 
 
-def _darker(colour: tuple[int, int, int], factor: float) -> tuple[int, ...]:
+def darker(colour: tuple[int, int, int], factor: float) -> tuple[int, ...]:
     return tuple(int(level * factor) for level in colour)
 
 
 def _sew(garment: Garment, torso: np.ndarray, sleeves: np.ndarray) -> None:
     """Draw neckband, seams and hems on the cloth, so that they also show on the worn garment."""
-    seam = _darker(garment.base, 0.8) if sum(garment.base) > 150 else (78, 78, 80)
+    seam = darker(garment.base, 0.8) if sum(garment.base) > 150 else (78, 78, 80)
     band = max(2, round(0.09 * garment.shoulder * CANVAS_SCALE))
-    edge = _canvas_points(neckline(garment))
+    edge = canvas_points(neckline(garment))
     if garment.neckline != "turtle":
         stroke(torso, edge, seam, band + 3)
         stroke(torso, edge, garment.trim, band)
@@ -163,18 +164,18 @@ def _sew(garment: Garment, torso: np.ndarray, sleeves: np.ndarray) -> None:
     for lift in (5, 8):
         y = garment.hem_y - lift + garment.hem_curve * (1 - x**2)
         hem = np.stack((CENTRE + x * half_width(garment, y), y), -1)
-        stroke(torso, _canvas_points(hem), seam, 1)
+        stroke(torso, canvas_points(hem), seam, 1)
     if garment.sleeve == "none":
         return
     for side in SIDES:
         t = np.linspace(-1, 1, 9)
-        stroke(sleeves, _canvas_points(sleeve_point(garment, side, np.full_like(t, 0.0), t)), seam, 3)
+        stroke(sleeves, canvas_points(sleeve_point(garment, side, np.full_like(t, 0.0), t)), seam, 3)
         for lift in (5, 8):
             cuff = sleeve_point(garment, side, np.full_like(t, garment.sleeve_length - lift), t)
-            stroke(sleeves, _canvas_points(cuff), seam, 1)
+            stroke(sleeves, canvas_points(cuff), seam, 1)
 
 
-def _flat_shade(garment: Garment, height: int, width: int) -> np.ndarray:
+def flat_shade(garment: Garment | Lower, height: int, width: int) -> np.ndarray:
     """(height, width, 1) factor on the colours: soft creases of the flat cloth."""
     draw = numpy_generator(garment.seed, "creases")
     coarse = draw.standard_normal((12, 9), dtype=np.float32) + np.linspace(0.5, -0.5, 9, dtype=np.float32)

@@ -26,7 +26,7 @@ ARM_SHARE = 2.75  # length of an arm in half shoulder widths; a sleeve_reach of 
 
 @dataclass(frozen=True)
 class Garment:
-    """The parameters of a top.
+    """The parameters of a top or a dress.
 
     Attributes:
         seed: seed for the content of the print and the fine detail of the cloth.
@@ -49,6 +49,7 @@ class Garment:
         ease: share of the flat width that is visible when worn; the rest goes around the body.
         creases: how dark the folds of the flat garment are, 0 for none.
         heather: standard deviation of the cloth's grain, grey levels.
+        dress_waist_share: how far the waist of a dress is below ``top``; None: the garment is a top.
     """
 
     seed: int
@@ -76,6 +77,11 @@ class Garment:
     ease: float
     creases: float
     heather: float
+    dress_waist_share: float | None = None
+
+    @property
+    def is_dress(self) -> bool:
+        return self.dress_waist_share is not None
 
     @property
     def shoulder_y(self) -> float:
@@ -101,7 +107,7 @@ def sample_garment(seed: int, split: str, index: int) -> Garment:
     kind = str(draw.choice(PRINTS, p=(0.2, 0.22, 0.2, 0.12, 0.11, 0.15)))
     sleeve = str(draw.choice(SLEEVES, p=(0.12, 0.45, 0.13, 0.3)))
     neckline = str(draw.choice(NECKLINES, p=(0.42, 0.16, 0.2, 0.12, 0.1)))
-    base = _cloth_colour(draw)
+    base = cloth_colour(draw)
     plain_cloth = kind in ("plain", "text", "logo")
     shoulder = draw.uniform(86, 102) if sleeve in ("long", "elbow") else draw.uniform(90, 106)
     reach = {"none": 0.0, "short": draw.uniform(0.26, 0.38), "elbow": draw.uniform(0.46, 0.6),
@@ -112,9 +118,9 @@ def sample_garment(seed: int, split: str, index: int) -> Garment:
         sleeve=sleeve,
         neckline=neckline,
         base=base,
-        sleeve_colour=_contrasting(draw, base) if plain_cloth and draw.random() < 0.15 else base,
-        trim=_contrasting(draw, base) if draw.random() < 0.25 else base,
-        accents=(_contrasting(draw, base), _contrasting(draw, base), _contrasting(draw, base)),
+        sleeve_colour=contrasting(draw, base) if plain_cloth and draw.random() < 0.15 else base,
+        trim=contrasting(draw, base) if draw.random() < 0.25 else base,
+        accents=(contrasting(draw, base), contrasting(draw, base), contrasting(draw, base)),
         top=draw.uniform(62, 84),
         shoulder=shoulder,
         drop_share=draw.uniform(0.12, 0.24),
@@ -134,13 +140,34 @@ def sample_garment(seed: int, split: str, index: int) -> Garment:
         creases=draw.uniform(0.3, 1.0),
         heather=draw.uniform(0.0, 5.0),
     )
-    reach = max(
-        np.abs(outline[:, 0] - CENTRE).max() for outline in (torso_outline(garment), sleeve_outline(garment, 1))
+    return replace(garment, shoulder=shoulder * min(1, WIDEST / _reach(garment)))
+
+
+def _reach(garment: Garment) -> np.float64:
+    """How far the flat garment extends from its middle, px."""
+    outlines = torso_outline(garment), sleeve_outline(garment, 1)
+    return max(np.abs(outline[:, 0] - CENTRE).max() for outline in outlines)
+
+
+def sample_dress(seed: int, split: str, index: int) -> Garment:
+    """Draw dress ``index`` of a split: a top of a split's draw that is narrow at the waist and ends in a skirt."""
+    top = sample_garment(seed, split, index)
+    draw = numpy_generator(seed, split, index, "dress")
+    length, hem = draw.uniform(3.9, 5.7), draw.uniform(1.0, 1.5)
+    dress = replace(
+        top,
+        top=draw.uniform(26, 44),
+        shoulder=min(draw.uniform(78, 92), 440 / length),
+        armhole_share=min(top.armhole_share, 1.0),
+        dress_waist_share=draw.uniform(1.75, 2.05),
+        waist_share=draw.uniform(0.68, 0.8),
+        hem_share=hem,
+        length_share=length,
     )
-    return replace(garment, shoulder=shoulder * min(1, WIDEST / reach))
+    return replace(dress, shoulder=dress.shoulder * min(1, WIDEST / _reach(dress)))
 
 
-def _cloth_colour(draw: np.random.Generator) -> Colour:
+def cloth_colour(draw: np.random.Generator) -> Colour:
     """Draw white, black, grey or navy about as often as in shops, else any colour."""
     which = draw.random()
     if which < 0.22:
@@ -159,7 +186,7 @@ def _cloth_colour(draw: np.random.Generator) -> Colour:
     return int(red), int(green), int(blue)
 
 
-def _contrasting(draw: np.random.Generator, base: Colour) -> Colour:
+def contrasting(draw: np.random.Generator, base: Colour) -> Colour:
     """Draw a colour that is visible on ``base``."""
     while True:
         colour = draw.integers(10, 250, 3)
@@ -170,6 +197,8 @@ def _contrasting(draw: np.random.Generator, base: Colour) -> Colour:
 def half_width(garment: Garment, y: np.ndarray) -> np.ndarray:
     """Half the torso's width at the heights ``y``, px."""
     middle = 0.5 * (garment.armpit_y + garment.hem_y)
+    if garment.dress_waist_share is not None:
+        middle = garment.top + garment.dress_waist_share * garment.shoulder
     heights = (garment.shoulder_y, garment.armpit_y, middle, garment.hem_y)
     shares = (1.0, garment.chest_share, garment.waist_share, garment.hem_share)
     return np.interp(y, heights, np.array(shares) * garment.shoulder)

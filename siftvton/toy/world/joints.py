@@ -5,6 +5,7 @@ import numpy as np
 from siftvton.prepare.joints import Joints
 from siftvton.toy.world.body import SHOULDER_SHARE, body_of
 from siftvton.toy.world.frame import SIDES, to_pixels
+from siftvton.toy.world.legs import knee_of, legs_of
 from siftvton.toy.world.persons import Person
 
 HIP_HEIGHT = 0.88  # share of the torso's length from the neck to the crotch; the figure is widest there
@@ -28,6 +29,10 @@ def joints_of(person: Person, size: tuple[int, int]) -> Joints:
         places[f"{name}_hip"] = torso.world(HIP_HEIGHT * torso.crotch, side * HIP_ACROSS * unit)
         for part, (below, across) in (("knee", KNEE), ("ankle", ANKLE)):
             places[f"{name}_{part}"] = torso.world(torso.crotch + below * unit, side * across * unit)
+    if person.legs is not None:
+        for name, leg in zip(("right", "left"), legs_of(person, torso), strict=True):
+            centres, _, _ = leg.at(np.array((knee_of(torso), leg.length)))
+            places |= {f"{name}_{part}": place for part, place in zip(("knee", "ankle"), centres, strict=True)}
     places["neck"] = (places["right_shoulder"] + places["left_shoulder"]) / 2
     height, width = size
     pixels = {name: to_pixels(place, height, width) for name, place in places.items()}

@@ -4,7 +4,7 @@ Lengths are *world pixels*: those of a picture of 512 × 384 pixels, x to the ri
 rendered. Left and right are the person's own, so the right arm is at the left of the picture.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,8 @@ Colour = tuple[int, int, int]  # RGB, 0..255
 SPLITS = ("train", "test")
 BACKGROUNDS = ("plain", "gradient", "textured")
 HAIR_STYLES = ("short", "bob", "long", "bun")
+FRAMINGS = ("hips", "whole")  # from the head to the hips, as in VITON-HD; from the head to the feet, as in DressCode
+FEET_SHARE = 3.95  # how far the soles are below the crotch, in half shoulder widths
 
 SKINS: tuple[Colour, ...] = (
     (244, 214, 193), (233, 194, 166), (222, 178, 146), (199, 149, 112), (168, 117, 83), (133, 88, 60), (98, 64, 45),
@@ -35,6 +37,14 @@ class Arm:
 
     upper_angle: float
     fore_angle: float
+
+
+@dataclass(frozen=True)
+class Leg:
+    """Angles in degrees from straight down, positive away from the body."""
+
+    thigh_angle: float
+    shin_angle: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class Person:
         cast: factors on red, green and blue.
         noise: standard deviation of the sensor noise at 512 × 384, grey levels.
         blur: standard deviation of the camera's blur, world pixels.
+        legs: the right leg and the left leg; None: the photo ends above the knees.
     """
 
     seed: int
@@ -94,11 +105,50 @@ class Person:
     cast: tuple[float, float, float]
     noise: float
     blur: float
+    legs: tuple[Leg, Leg] | None = None
 
 
-def sample_person(seed: int, split: str, index: int) -> Person:
-    """Draw person ``index`` of a split; the draw depends on the split, so two splits have no person in common."""
+def sample_person(seed: int, split: str, index: int, framing: str = "hips") -> Person:
+    """Draw person ``index`` of a split; the draw depends on the split, so two splits have no person in common.
+
+    Args:
+        seed, split, index: name the person.
+        framing: one of FRAMINGS. The same person is farther away in a photo from the head to the feet.
+    """
     assert split in SPLITS, split
+    assert framing in FRAMINGS, framing
+    person = _sample_to_the_hips(seed, split, index)
+    return person if framing == "hips" else _whole(person, numpy_generator(seed, split, index, "whole"))
+
+
+def _whole(person: Person, draw: np.random.Generator) -> Person:
+    """The person photographed from farther away, so that the feet are in the photo."""
+    shoulder = draw.uniform(49, 56)
+    scale = shoulder / person.shoulder
+    return replace(
+        person,
+        neck=(192 + draw.normal(0, 7), 504 - draw.uniform(0, 12) - (person.torso_share + FEET_SHARE) * shoulder),
+        shoulder=shoulder,
+        hip_shift=scale * person.hip_shift,
+        folds=scale * person.folds,
+        legs=(_sample_leg(draw), _sample_leg(draw)),
+    )
+
+
+def _sample_leg(draw: np.random.Generator) -> Leg:
+    pose = draw.choice(("straight", "apart", "bent", "crossed"), p=(0.55, 0.2, 0.17, 0.08))
+    if pose == "straight":
+        thigh = draw.uniform(-4, 2)
+        return Leg(thigh, thigh + draw.uniform(-3, 2))
+    if pose == "apart":
+        thigh = draw.uniform(4, 10)
+        return Leg(thigh, thigh - draw.uniform(0, 6))
+    if pose == "bent":
+        return Leg(draw.uniform(3, 9), -draw.uniform(4, 12))
+    return Leg(-draw.uniform(4, 7), -draw.uniform(6, 11))
+
+
+def _sample_to_the_hips(seed: int, split: str, index: int) -> Person:
     draw = numpy_generator(seed, split, index, "person")
     style = str(draw.choice(HAIR_STYLES, p=(0.25, 0.2, 0.35, 0.2)))
     background = str(draw.choice(BACKGROUNDS, p=(0.45, 0.3, 0.25)))

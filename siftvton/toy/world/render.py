@@ -8,7 +8,7 @@ import numpy as np
 from siftvton.correspondence.regions import PART_COLOURS
 from siftvton.draws import numpy_generator
 from siftvton.toy.world import figure
-from siftvton.toy.world.body import LONGEST_SHARE, Body, body_of
+from siftvton.toy.world.body import LONGEST_SHARE, Body, Torso, body_of
 from siftvton.toy.world.flat import FlatGarment, render_garment
 from siftvton.toy.world.frame import SIDES, WORLD_SIZE, to_pixels
 from siftvton.toy.world.garments import Garment
@@ -69,7 +69,7 @@ def render(person: Person, garment: Garment, height: int = 512, width: int = 384
     body = body_of(person)
     scene = Scene(height, width)
     _paint(scene, person, body, garment, flat)
-    photo = _photographed(scene.photo, person)
+    photo = photographed(scene.photo, person)
     to_paint = _agnostic_mask(scene, body)
     worn = scene.parsing == UPPER_CLOTHES
     scene.garment_points[~worn] = np.nan
@@ -97,39 +97,51 @@ def _paint(scene: Scene, person: Person, body: Body, garment: Garment, flat: Fla
     figure.paint_torso_and_neck(scene, person, body)
     if not person.tucked:
         figure.paint_trousers(scene, person, body.torso)
-    _paint_worn_torso(scene, person, body, garment, flat, folds)
+    paint_worn_torso(scene, person, body.torso, garment, flat, folds)
     if person.tucked:
         figure.paint_trousers(scene, person, body.torso)
+    paint_arms_and_head(scene, person, body, garment, flat, folds)
+
+
+def paint_arms_and_head(
+    scene: Scene, person: Person, body: Body, garment: Garment, flat: FlatGarment, folds: Folds,
+    label: int = UPPER_CLOTHES,
+) -> None:  # fmt: skip
+    """Paint arms with sleeves, hands, head, and the hair in front; ``label`` is the sleeves' label."""
     for index in (0, 1) if person.left_arm_last else (1, 0):
-        _paint_arm(scene, person, body, garment, flat, folds, index)
+        _paint_arm(scene, person, body, garment, flat, folds, index, label)
         figure.paint_hand(scene, person, body.arms[index], body.torso.unit, index)
     figure.paint_head(scene, person, body)
     figure.paint_hair_in_front(scene, person, body)
 
 
-def _paint_worn_torso(
-    scene: Scene, person: Person, body: Body, garment: Garment, flat: FlatGarment, folds: Folds
-) -> None:
-    torso = body.torso
-    heights = np.linspace(-0.4, LONGEST_SHARE, 30) * torso.unit
+def paint_worn_torso(
+    scene: Scene, person: Person, torso: Torso, garment: Garment, flat: FlatGarment, folds: Folds,
+    label: int = UPPER_CLOTHES,
+) -> None:  # fmt: skip
+    """Paint a top without its sleeves, or a dress; ``label`` is its label in the photo's parsing."""
+    longest = max(LONGEST_SHARE, garment.length_share + 0.2) if garment.is_dress else LONGEST_SHARE
+    heights = np.linspace(-0.4, longest, 30) * torso.unit
     reach = loosest_half_width(torso, heights)
+    if garment.is_dress:
+        reach = reach + np.clip(heights - torso.waist, 0, None)
     window = scene.window(np.concatenate((torso.world(heights, reach), torso.world(heights, -reach))), margin=4)
     part = worn_torso(person, torso, garment, folds, window.points)
-    _lay(scene, window, part, flat.cloth.torso, flat.cloth.torso_cover)
+    lay(scene, window, part, flat.cloth.torso, flat.cloth.torso_cover, label)
 
 
-def _lay(scene: Scene, window: Window, part: WornPart, cloth: np.ndarray, cover: np.ndarray | None) -> None:
+def lay(scene: Scene, window: Window, part: WornPart, cloth: np.ndarray, cover: np.ndarray | None, label: int) -> None:
     """Look up the cloth's colours by the part's map, shade them, and blend them over the picture."""
     x, y = np.moveaxis(to_pixels(part.garment_points, *scene.size).astype(np.float32), 2, 0)
     covered = part.inside if cover is None else part.inside * cv2.remap(cover, x, y, cv2.INTER_LINEAR)
     colour = cv2.remap(cloth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    scene.blend(window, colour * part.shade[..., None], covered, UPPER_CLOTHES)
+    scene.blend(window, colour * part.shade[..., None], covered, label)
     shown = covered > 0.5
     scene.garment_points[window.rows, window.columns][shown] = part.garment_points[shown]
 
 
 def _paint_arm(
-    scene: Scene, person: Person, body: Body, garment: Garment, flat: FlatGarment, folds: Folds, index: int
+    scene: Scene, person: Person, body: Body, garment: Garment, flat: FlatGarment, folds: Folds, index: int, label: int
 ) -> None:
     arm, side = body.arms[index], SIDES[index]
     window = scene.window(arm.centres, margin=float(arm.radii.max()) + 14)
@@ -149,7 +161,7 @@ def _paint_arm(
     scene.densepose[window.rows, window.columns][bare > 0.5] = parts[bare > 0.5]
     if flat.cloth.sleeve_covers:
         sleeve = worn_sleeve(person, arm, side, garment, folds, window.points, along, across)
-        _lay(scene, window, sleeve, flat.cloth.sleeves, None)
+        lay(scene, window, sleeve, flat.cloth.sleeves, None, label)
 
 
 def _agnostic_mask(scene: Scene, body: Body) -> np.ndarray:
@@ -181,7 +193,7 @@ def _mark(mask: np.ndarray, points: np.ndarray) -> None:
     cv2.fillPoly(mask, [fixed], 1, cv2.LINE_8, SHIFT)
 
 
-def _photographed(photo: np.ndarray, person: Person) -> np.ndarray:
+def photographed(photo: np.ndarray, person: Person) -> np.ndarray:
     """Apply light and camera: colour cast, blur, sensor noise."""
     height, width = photo.shape[:2]
     side = 1 + 0.06 * person.light * person.light_side * np.linspace(-1, 1, width, dtype=np.float32)

@@ -15,6 +15,9 @@ FINEST_LINE = 0.4  # pixels; a finer line is left out, because OpenCV draws no l
 HAIR, UPPER_CLOTHES, TROUSERS, NECK, FACE, LEFT_ARM, RIGHT_ARM = (
     CIHP[name] for name in ("hair", "upper_clothes", "trousers", "torso_skin", "face", "left_arm", "right_arm")
 )
+# Also if the whole person is in the photo; a pair is (right, left).
+DRESS, SKIRT = CIHP["dress"], CIHP["skirt"]
+LEGS, SHOES = (CIHP["right_leg"], CIHP["left_leg"]), (CIHP["right_shoe"], CIHP["left_shoe"])
 
 
 @dataclass(frozen=True)

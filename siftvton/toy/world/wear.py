@@ -13,6 +13,7 @@ import numpy as np
 from siftvton.draws import numpy_generator
 from siftvton.toy.world.body import ARMHOLE_SHARE, LONGEST_SHARE, Torso
 from siftvton.toy.world.garments import CENTRE, Garment, half_width, sleeve_point
+from siftvton.toy.world.lower import Lower
 from siftvton.toy.world.persons import Person
 from siftvton.toy.world.tube import Tube
 
@@ -37,8 +38,15 @@ class WornPart:
 Folds = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def folds_of(person: Person, garment: Garment) -> Folds:
+def folds_of(
+    person: Person, garment: Garment | Lower, heights: tuple[float, float] = (-0.1, 2.9), scale: float = 1.0
+) -> Folds:
     """Draw the folds of this garment on this person.
+
+    Args:
+        person, garment: who wears what.
+        heights: the distances below the neck between which the folds are, in half shoulder widths.
+        scale: factor on the width of a fold.
 
     Returns:
         A function of world points (..., 2). It returns how far the cloth is moved there, (..., 2) px, and the slope
@@ -46,8 +54,8 @@ def folds_of(person: Person, garment: Garment) -> Folds:
     """
     draw = numpy_generator(person.seed, garment.seed, "folds")
     unit = person.shoulder
-    centres = np.array(person.neck) + draw.uniform((-1.3, -0.1), (1.3, 2.9), (FOLDS, 2)) * unit
-    lengths = draw.uniform(12, 40, FOLDS)
+    centres = np.array(person.neck) + draw.uniform((-1.3, heights[0]), (1.3, heights[1]), (FOLDS, 2)) * unit
+    lengths = scale * draw.uniform(12, 40, FOLDS)
     angles = np.radians(draw.normal(90, 45, FOLDS))  # direction across a ridge; most ridges run across the body
     heights = draw.uniform(0.4, 1.0, FOLDS) * draw.choice((-1, 1), FOLDS)
     reaches = draw.uniform(0.25, 0.6, FOLDS) * unit
@@ -64,7 +72,7 @@ def folds_of(person: Person, garment: Garment) -> Folds:
             across /= np.float32(0.45 * length)
             bell = np.float32(height) * np.exp(-0.5 * (across**2 + (along / np.float32(reach)) ** 2))
             rise = bell * across
-            step = np.float32(person.folds * length / 30)
+            step = np.float32(person.folds * length / (30 * scale))
             moved[..., 0] += step * right * rise
             moved[..., 1] += step * down * rise
             slope += rise * np.float32(right + 2 * down) / 1.4
@@ -80,7 +88,7 @@ def worn_torso(person: Person, torso: Torso, garment: Garment, folds: Folds, poi
     u = across / width
     edge = np.minimum(np.abs(u), 1)
     yaw = person.yaw * np.clip(along / torso.armhole, 0, 1)  # the neck is not turned
-    turned = _round_the_body(u) + yaw * (1 - edge**2)
+    turned = round_the_body(u) + yaw * (1 - edge**2)
     y = np.interp(along, *_heights(torso, garment))
     # The slope of the shoulders on the body differs from that on the flat garment; this fades out at the armpits.
     scale = torso.unit / garment.shoulder
@@ -96,12 +104,12 @@ def worn_torso(person: Person, torso: Torso, garment: Garment, folds: Folds, poi
     )
     garment_points = np.stack((x, y), -1).astype(np.float32) + moved
     inside = np.clip((1 - np.abs(u)) * width + 0.5, 0, 1)
-    if person.tucked:
+    if person.tucked and not garment.is_dress:
         inside *= along < torso.waist + 4
     return WornPart(garment_points, inside.astype(np.float32), (1 + light).astype(np.float32))
 
 
-def _round_the_body(u: np.ndarray) -> np.ndarray:
+def round_the_body(u: np.ndarray) -> np.ndarray:
     """Convert a share of the visible width to a share of the flat width; cloth at the sides is seen at a slant."""
     slant = np.arcsin(0.97 * np.clip(np.abs(u), 0, 1)) / np.arcsin(0.97)
     return np.sign(u) * (0.65 * np.abs(u) + 0.35 * np.where(np.abs(u) < 1, slant, np.abs(u)))
@@ -111,7 +119,8 @@ def _heights(torso: Torso, garment: Garment) -> tuple[np.ndarray, np.ndarray]:
     """Distances along the body's axis, and the heights on the flat garment that correspond to them."""
     scale = torso.unit / garment.shoulder
     armhole = ARMHOLE_SHARE * torso.unit
-    hem = min(garment.length_share, LONGEST_SHARE - max(garment.hem_curve, 0) / garment.shoulder) * torso.unit
+    longest = garment.length_share if garment.is_dress else LONGEST_SHARE - max(garment.hem_curve, 0) / garment.shoulder
+    hem = min(garment.length_share, longest) * torso.unit
     stretch = (garment.hem_y - garment.armpit_y) / (hem - armhole)
     along = np.array((-100, 0, armhole, hem, hem + 100))
     y = (garment.top - 100 / scale, garment.top, garment.armpit_y, garment.hem_y, garment.hem_y + 100 * stretch)
@@ -120,13 +129,16 @@ def _heights(torso: Torso, garment: Garment) -> tuple[np.ndarray, np.ndarray]:
 
 def _worn_half_width(torso: Torso, garment: Garment, along: np.ndarray) -> np.ndarray:
     """Half the width of the worn torso: that of the cloth, but never inside the body and never far outside it."""
-    grid = np.linspace(-0.5, 3.6, 83) * torso.unit
+    grid = (np.linspace(-0.5, 6.5, 141) if garment.is_dress else np.linspace(-0.5, 3.6, 83)) * torso.unit
     body = torso.half_width(grid)
     cloth = (
         garment.ease * torso.unit / garment.shoulder * half_width(garment, np.interp(grid, *_heights(torso, garment)))
     )
     below_armpit = np.clip((grid - torso.drop) / (torso.armhole - torso.drop), 0, 1)
-    worn = np.clip(cloth, body + 1.5, loosest_half_width(torso, grid))
+    loosest = loosest_half_width(torso, grid)
+    if garment.is_dress:
+        loosest = loosest + np.clip(grid - torso.waist, 0, None)
+    worn = np.clip(cloth, body + 1.5, loosest)
     return np.interp(along, grid, (1 - below_armpit) * torso.unit + below_armpit * worn)
 
 

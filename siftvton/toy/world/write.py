@@ -5,10 +5,11 @@ In the test list, the garments are a derangement: no person is listed with their
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -107,21 +108,18 @@ def write_world(
             f"train_pairs={train_pairs} test_pairs={test_pairs} is not allowed; use train_pairs of 1 or more and "
             "test_pairs of 2 or more"
         )
-    _claim(folder, {"seed": seed, "height": height, "width": width})
+    claim(folder, {"seed": seed, "height": height, "width": width}, ("train", "test"))
     counts = {"train": train_pairs, "test": test_pairs}
     jobs = []
     for split, count in counts.items():
-        _make_folder(folder / split)
+        make_folder(folder / split)
         layout = VitonHD(folder).split(split)
         for index in range(count):
             name = file_name(index)
             files = {kind: layout.candidates(kind, name)[0] for kind in (*PICTURES, PARSING, POSE)}
             map_path = folder / split / EXACT_MAP / f"{Path(name).stem}.npz" if exact_map else None
             jobs.append(Job(seed, split, index, height, width, files, map_path))
-    to_do = [job for job in jobs if not all(is_file(path) for path in job.paths)]
-    with closing(in_processes(write_pair, to_do, workers or os.cpu_count() or 1)) as done:
-        for _ in tqdm(done, total=len(to_do), desc="toy world", unit="pair", disable=not to_do):
-            pass
+    run(write_pair, jobs, workers)
     names = [file_name(index) for index in range(train_pairs)]
     write_text(folder / "train_pairs.txt", "".join(f"{name} {name}\n" for name in names))
     others = derangement(test_pairs, seed)
@@ -129,7 +127,15 @@ def write_world(
     write_text(folder / "test_pairs.txt", "".join(lines))
 
 
-def _make_folder(path: Path) -> None:
+def run(function: Callable[[Job], None], jobs: Sequence[Job], workers: int) -> None:
+    """Run the jobs that have a file to write; ``workers`` is the number of processes, 0: one for each core."""
+    to_do = [job for job in jobs if not all(is_file(path) for path in job.paths)]
+    with closing(in_processes(function, to_do, workers or os.cpu_count() or 1)) as done:
+        for _ in tqdm(done, total=len(to_do), desc="toy world", unit="pair", disable=not to_do):
+            pass
+
+
+def make_folder(path: Path) -> None:
     try:
         path.mkdir(exist_ok=True)
     except OSError as error:
@@ -148,8 +154,17 @@ def derangement(count: int, seed: int) -> np.ndarray:
     return other
 
 
-def _claim(folder: Path, world: dict[str, int]) -> None:
-    """Make the folder, and note in it which world it holds. Raises UsageError if it holds another one."""
+def claim(folder: Path, world: dict[str, Any], data: Sequence[str]) -> None:
+    """Make the folder, and note in it which world it holds.
+
+    Args:
+        folder: the world's folder.
+        world: the note.
+        data: folders in it that will hold data; none of them may exist without the note.
+
+    Raises:
+        UsageError: the folder holds another world or other data.
+    """
     note = folder / WORLD_FILE
     if is_file(note):
         found = read_json(note)
@@ -157,7 +172,7 @@ def _claim(folder: Path, world: dict[str, int]) -> None:
             raise UsageError(
                 f"output={folder} is not allowed: it holds another world ({found}, not {world}); use another folder"
             )
-    elif any(os.path.lexists(folder / split) for split in ("train", "test")):
+    elif any(os.path.lexists(folder / each) for each in data):
         raise UsageError(f"output={folder} is not allowed: it holds data other than a toy world; use another folder")
     write_json(note, world)
 
@@ -177,5 +192,9 @@ def write_pair(job: Job) -> None:
         else:
             write_image(path, PICTURES[kind](rendering))
     if job.exact_map and not is_file(job.exact_map):
-        with written_whole(job.exact_map) as beside:
-            np.savez_compressed(beside, person_to_garment=rendering.person_to_garment.astype(np.float16))
+        write_map(job.exact_map, rendering)
+
+
+def write_map(path: Path, rendering: Rendering) -> None:
+    with written_whole(path) as beside:
+        np.savez_compressed(beside, person_to_garment=rendering.person_to_garment.astype(np.float16))
