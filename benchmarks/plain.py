@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from unittest.mock import patch
 
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.unets.unet_2d_blocks import DownBlock2D, UNetMidBlock2DCrossAttn
 from torch import Tensor, nn
@@ -49,6 +49,13 @@ def processors(*modules: nn.Module, fused: bool, shortcut: bool) -> Iterator[Non
             layer.set_processor(processor)
 
 
+def attend_fused(module: nn.Module) -> None:
+    """Give every attention layer inside ``module`` PyTorch's fused attention, also over the context token."""
+    for layer in module.modules():
+        if isinstance(layer, Attention):
+            layer.set_processor(AttnProcessor2_0())
+
+
 def convolutions() -> AbstractContextManager[object]:
     """Compute every convolution in the same way inside the block, whatever its size."""
     return patch.object(FewCellsConv2d, "_conv_forward", nn.Conv2d._conv_forward)
@@ -80,6 +87,16 @@ class UnusedStages(nn.Module):
     def forward(self, feature: Tensor, time: Tensor, context: Tensor) -> Tensor:
         hidden, _ = self.down_block(self.downsampler(feature), time)
         return self.mid_block(hidden, time, encoder_hidden_states=context)
+
+    def after(self, encoder: GarmentEncoder) -> None:
+        """Run these stages whenever the garment encoder runs."""
+
+        def run(_: nn.Module, inputs: tuple[Tensor, ...], features: list[Tensor]) -> None:
+            sample, _, timestep, context = inputs
+            inner = encoder.encoder
+            self(features[-1], inner.time_embedding(inner.time_proj(timestep).to(sample.dtype)), context)
+
+        encoder.register_forward_hook(run)
 
 
 def garment_features(

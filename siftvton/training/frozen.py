@@ -59,6 +59,16 @@ class Frozen:
             self.vae.to("cpu")
 
 
+def lay_out_autoencoder(vae: AutoencoderKL, device: torch.device, mixed_precision: str) -> None:
+    """Store the autoencoder's weights as its convolutions read them: on a CPU in bf16, with the channels last.
+
+    On one core with AMX, encoding in bf16 then takes about half of the time; the latents differ by rounding. In
+    float32, a twentieth of the time is saved, so the layout stays as it is, and so do the bits.
+    """
+    if device.type == "cpu" and mixed_precision == "bf16":
+        vae.to(memory_format=torch.channels_last)
+
+
 def place_frozen(
     vae: AutoencoderKL, network: nn.Module, device: torch.device, mixed_precision: str, cached: bool
 ) -> Frozen:

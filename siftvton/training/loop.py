@@ -25,6 +25,7 @@ from siftvton.training import checkpoints, identity, lora, records, sharding
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
 from siftvton.training.encoded import EncodedDataset, LatentDraws
+from siftvton.training.frozen import lay_out_autoencoder
 from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
 from siftvton.training.identity import Identity, RunData
 from siftvton.training.launch import accelerator_of
@@ -92,6 +93,7 @@ class _Run:
             fitting.require_size(config.data.height, config.data.width)
             fitting.require_steps(settings.validation_steps, "train.validation_steps")
         self.vae.requires_grad_(False).to(accelerator.device)
+        lay_out_autoencoder(self.vae, accelerator.device, settings.mixed_precision)
         self.items: Dataset[TryOnItem] = self.dataset
         if config.data.cache_latents:
             steps, scale = self.noise_schedule.config.num_train_timesteps, self.vae.config.scaling_factor

@@ -7,7 +7,7 @@ import torch
 
 from siftvton.model.network import TryOnNetwork
 from siftvton.sampling.loading import load, save
-from siftvton.training.frozen import Frozen, halve_frozen, place_frozen
+from siftvton.training.frozen import Frozen, halve_frozen, lay_out_autoencoder, place_frozen
 from siftvton.training.state import select_trainable
 
 CPU = torch.device("cpu")
@@ -67,3 +67,18 @@ def test_with_cached_latents_the_autoencoder_comes_for_validation_alone(pipeline
     assert pipeline.unet.mid_block.resnets[0].conv1.weight.dtype == torch.bfloat16
     assert frozen.needed_on == gpu
     assert place_frozen(pipeline.vae, network, gpu, "no", cached=False).needed_on is None
+
+
+def test_in_bf16_on_a_cpu_the_autoencoder_has_its_channels_last_and_is_written_as_before(pipeline, tmp_path):
+    expected = {name: value.clone() for name, value in pipeline.vae.state_dict().items()}
+    picture = torch.rand(1, 3, 64, 48, generator=torch.Generator().manual_seed(0))
+    before = pipeline.vae.encode(picture).latent_dist.mean
+    lay_out_autoencoder(pipeline.vae, CPU, "no")
+    assert torch.equal(pipeline.vae.encode(picture).latent_dist.mean, before)
+    lay_out_autoencoder(pipeline.vae, CPU, "bf16")
+    weight = pipeline.vae.encoder.down_blocks[0].resnets[0].conv1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(pipeline.vae.encode(picture).latent_dist.mean, before, rtol=1e-4, atol=1e-4)
+    save(pipeline, tmp_path / "model")
+    written = load(tmp_path / "model", None).vae.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in written.items())
