@@ -64,7 +64,7 @@ def test_overlays_change_only_what_they_name():
     ("override", "message"),
     [
         ("train.batchsize=4", r"unknown key train\.batchsize; did you mean train\.batch_size\?"),
-        ("train.lr=3", r"did you mean train\.learning_rate\?"),
+        ("train.learn_rate=3", r"did you mean train\.learning_rate\?"),
         ("batch_size=4", r"did you mean train\.batch_size\?"),
         (
             "setting=paired",

@@ -73,13 +73,13 @@ def test_only_what_was_painted_over_changes(server: Server, client: Client, tmp_
     client.predict(4, api_name="/choose_garment")
     before, _ = run(client)
     layer = np.asarray(Image.open(editor["layers"][0])).copy()
-    layer[600:, :150] = (255, 0, 160, 128)  # the lower left of the photo, 400 and below, up to 100
+    layer[:150, :150] = (255, 0, 160, 128)  # the upper left of the photo, 100 pixels high and wide
     Image.fromarray(layer).save(tmp_path / "layer.png")
     painted = {"background": None, "layers": [handle_file(tmp_path / "layer.png")], "composite": None, "id": None}
     after, settings = run(client, painted)
     assert settings["mask_edited"]
     corner = np.zeros(before.shape[:2], bool)
-    corner[400:, :100] = True
+    corner[:100, :100] = True
     photo = photo_of(server, 0)
     assert (before[corner] == photo[corner]).all()
     assert (after[corner] != photo[corner]).mean() > 0.5

@@ -66,9 +66,8 @@ def network(pipeline: TryOnPipeline, request: pytest.FixtureRequest) -> TryOnNet
 def step(pipeline: TryOnPipeline, network: TryOnNetwork, device: str) -> Stalls:
     """One step with both attention losses on all layers."""
     size = (32, 48)
-    pictures = {name: picture for name, picture in given(2).items() if name != "garment_224"}
     batch = TryOnBatch(
-        **pictures,
+        **{name: picture for name, picture in given(2).items() if name != "garment_224"},
         worn_mask=torch.ones(2, 1, *size),
         matches=[random_matches(9, size), random_matches(5, size)],
         pair=[Pair("a.jpg", "a.jpg"), Pair("b.jpg", "b.jpg")],

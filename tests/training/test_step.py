@@ -130,7 +130,7 @@ def test_timesteps_are_uniform_and_dropout_has_the_configured_rate(batch, pipeli
 
 def test_the_settings_of_the_paper_reach_the_optimiser_and_validation(configuration):
     run = _Run(configuration(weight_decay=0.01, learning_rate=1e-4))
-    assert {group["weight_decay"] for group in run.optimizer.param_groups} == {0.01}
+    assert {group["weight_decay"] for group in run.learner.optimizer.param_groups} == {0.01}
     run.progress.update = 2  # after the warm-up
     assert run._learning_rate() == 1e-4
     assert validation.GUIDANCE == 1.5
