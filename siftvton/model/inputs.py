@@ -113,7 +113,7 @@ def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed
     generators = [training_generator(seed, key) for key in batch.key]
     steps = scheduler.config.num_train_timesteps
     drawn = [timestep_and_conditioned(generator, steps, dropout) for generator in generators]
-    timestep, conditioned = (torch.tensor(values) for values in zip(*drawn, strict=True))
+    timestep, conditioned = map(torch.cat, zip(*drawn, strict=True))
     return noised_at(vae, scheduler, batch, timestep, conditioned, generators)
 
 
@@ -123,9 +123,10 @@ def training_generator(seed: int, key: Key) -> Generator:
     return torch_generator(seed, epoch, index, "training")
 
 
-def timestep_and_conditioned(generator: Generator, steps: int, dropout: float) -> tuple[int, bool]:
-    timestep = int(torch.randint(steps, (1,), generator=generator))
-    return timestep, float(torch.rand(1, generator=generator)) >= dropout
+def timestep_and_conditioned(generator: Generator, steps: int, dropout: float) -> tuple[Tensor, Tensor]:
+    """Draw an item's timestep, and whether its conditioning is kept; returns (1,) int64 and (1,) bool."""
+    timestep = torch.randint(steps, (1,), generator=generator)
+    return timestep, torch.rand(1, generator=generator) >= dropout
 
 
 def noised_at(
