@@ -53,5 +53,5 @@ bench: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[app,dev,tracking]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[app,dev,lora,tracking]"
 	touch $@
