@@ -34,7 +34,7 @@ from siftvton.training.identity import tensors_digest
 
 RECORD = "encoded.json"  # in the folder: what its items depend on
 NOT_READ = torch.empty(3, 0, 0)  # in place of a picture that is not needed, since its latent is known
-WRITERS = 4  # threads; a file takes about as long to write as a picture to encode
+WRITERS = 4  # threads that write files
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class EncodedDataset(Dataset[TryOnItem]):
         """Record what the folder's items depend on. Only the main process calls this.
 
         Raises:
-            UsageError: the folder holds items of another size or of another autoencoder.
+            UsageError: the folder holds items of another size, autoencoder or version.
             InputError: the record cannot be read or written.
         """
         record = {
@@ -116,8 +116,8 @@ class EncodedDataset(Dataset[TryOnItem]):
         path = self.folder / RECORD
         if is_file(path) and read_json(path) != record:
             raise UsageError(
-                f"data.cache_latents={self.folder}: holds items of another size or of another autoencoder; use another "
-                "folder, or delete this one"
+                f"data.cache_latents={self.folder}: holds items of another size, autoencoder or version of siftvton; use "
+                "another folder, or delete this one"
             )
         write_json(path, record)
 

@@ -90,7 +90,7 @@ def test_an_item_is_the_data_sets_with_the_latents_that_training_would_draw(enco
 def test_a_folder_of_another_size_or_with_augmentation_is_refused(encoded, tmp_path: Path):
     run(encoded("run", updates=1))
     config = encoded("other", updates=1)
-    with pytest.raises(UsageError, match="holds items of another size or of another autoencoder"):
+    with pytest.raises(UsageError, match="holds items of another size, autoencoder or version"):
         run(replace(config, data=replace(config.data, height=32, width=32)))
     with pytest.raises(UsageError, match=r"data\.cache_latents is not allowed with data\.augment=true"):
         run(replace(config, data=replace(config.data, augment=True)))
