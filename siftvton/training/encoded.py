@@ -106,8 +106,8 @@ class EncodedDataset(Dataset[TryOnItem]):
         """Record what the folder's items depend on. Only the main process calls this.
 
         Raises:
-            UsageError: the folder holds items of another size, autoencoder or version.
-            InputError: the record cannot be read or written.
+                f"data.cache_latents={self.folder}: holds items of another size, autoencoder or version of siftvton; "
+                "use another folder, or delete this one"
         """
         record = {
             "size": list(self.dataset.size),
