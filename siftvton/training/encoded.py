@@ -106,8 +106,8 @@ class EncodedDataset(Dataset[TryOnItem]):
         """Record what the folder's items depend on. Only the main process calls this.
 
         Raises:
-                f"data.cache_latents={self.folder}: holds items of another size, autoencoder or version of siftvton; "
-                "use another folder, or delete this one"
+            UsageError: the folder holds items of another size, autoencoder or version.
+            InputError: the record cannot be read or written.
         """
         record = {
             "size": list(self.dataset.size),
@@ -116,8 +116,8 @@ class EncodedDataset(Dataset[TryOnItem]):
         path = self.folder / RECORD
         if is_file(path) and read_json(path) != record:
             raise UsageError(
-                f"data.cache_latents={self.folder}: holds items of another size, autoencoder or version of siftvton; use "
-                "another folder, or delete this one"
+                f"data.cache_latents={self.folder}: holds items of another size, autoencoder or version of siftvton; "
+                "use another folder, or delete this one"
             )
         write_json(path, record)
 
