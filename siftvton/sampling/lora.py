@@ -45,8 +45,16 @@ def save_update(tensors: Mapping[str, Tensor], rank: int, alpha: int, folder: st
 
 
 def update_file(source: str | Path) -> Path:
-    """The file of updates that ``source``, a folder or the file itself, names."""
+    """The file of updates that ``source``, a folder or the file itself, names.
+
+    Raises:
+        InputError: there is no such folder or file.
+    """
     path = Path(source)
+    if not path.exists():
+        raise InputError(
+            f"lora={path}: does not exist; use a folder that train.trainable=lora wrote, <output>/model_lora"
+        )
     return path / LORA_WEIGHT_NAME_SAFE if path.is_dir() else path
 
 

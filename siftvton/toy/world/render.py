@@ -69,9 +69,19 @@ def render(person: Person, garment: Garment, height: int = 512, width: int = 384
     body = body_of(person)
     scene = Scene(height, width)
     _paint(scene, person, body, garment, flat)
+    return rendering_of(scene, person, flat, UPPER_CLOTHES, _agnostic_mask(scene, body))
+
+
+def rendering_of(scene: Scene, person: Person, flat: FlatGarment, label: int, to_paint: np.ndarray) -> Rendering:
+    """Make the pictures of a painted scene.
+
+    Args:
+        label: the parsing's number of the garment.
+        to_paint: (height, width) bool, the agnostic mask.
+    """
+    height, width = scene.parsing.shape
     photo = photographed(scene.photo, person)
-    to_paint = _agnostic_mask(scene, body)
-    worn = scene.parsing == UPPER_CLOTHES
+    worn = scene.parsing == label
     scene.garment_points[~worn] = np.nan
     return Rendering(
         photo=photo,

@@ -3,20 +3,19 @@
 import cv2
 import numpy as np
 
-from siftvton.correspondence.regions import PART_COLOURS
 from siftvton.prepare.category_mask import category_mask
 from siftvton.prepare.labels import ATR, CIHP, to_cihp
 from siftvton.toy.world import figure
 from siftvton.toy.world.body import Torso, body_of
 from siftvton.toy.world.flat import FlatGarment
-from siftvton.toy.world.frame import SIDES, WORLD_SIZE, to_pixels
+from siftvton.toy.world.frame import SIDES, WORLD_SIZE
 from siftvton.toy.world.garments import Garment
 from siftvton.toy.world.joints import joints_of
 from siftvton.toy.world.legs import legs_of, over_the_legs, paint_bare_legs, rise_of
 from siftvton.toy.world.lower import Lower
 from siftvton.toy.world.outfits import Outfit, flat_picture
 from siftvton.toy.world.persons import Person
-from siftvton.toy.world.render import GREY, Rendering, lay, paint_arms_and_head, paint_worn_torso, photographed
+from siftvton.toy.world.render import Rendering, lay, paint_arms_and_head, paint_worn_torso, rendering_of
 from siftvton.toy.world.scene import DRESS, SKIRT, TROUSERS, UPPER_CLOTHES, Scene
 from siftvton.toy.world.tube import Tube
 from siftvton.toy.world.wear import folds_of
@@ -37,23 +36,8 @@ def render_whole(person: Person, outfit: Outfit, height: int = 512, width: int =
     flat = flat_picture(outfit.garment, height, width)
     scene = Scene(height, width)
     _paint(scene, person, outfit, flat)
-    photo = photographed(scene.photo, person)
-    worn = scene.parsing == label_of(outfit.garment)
-    scene.garment_points[~worn] = np.nan
     to_paint = _agnostic_mask(person, outfit.category, scene.parsing)
-    return Rendering(
-        photo=photo,
-        densepose_labels=scene.densepose,
-        densepose=PART_COLOURS[scene.densepose],
-        agnostic=np.where(to_paint[..., None], np.uint8(GREY), photo),
-        agnostic_mask=to_paint,
-        parsing=scene.parsing,
-        worn_mask=worn,
-        garment=flat.picture,
-        garment_mask=flat.mask,
-        garment_parsing=flat.parsing,
-        person_to_garment=to_pixels(scene.garment_points, height, width).astype(np.float32),
-    )
+    return rendering_of(scene, person, flat, label_of(outfit.garment), to_paint)
 
 
 def label_of(garment: Garment | Lower) -> int:
