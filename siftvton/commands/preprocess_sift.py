@@ -17,7 +17,7 @@ class PreprocessSift:
     output: str | None = option(
         None, "folder for the match files; null: <root>/<split's folder>/sift_matching", path=True
     )
-    matcher: str = option("sift", "method that finds the matches, before any filter", choices=("sift",))
+    matcher: str = option("sift", "method that finds the matches, before any filter", choices=("sift", "asift"))
     preset: str = option(
         "published",
         "filters to apply; published: those that made the published match files; paper: those of the paper's text",

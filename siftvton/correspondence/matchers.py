@@ -34,6 +34,7 @@ from typing import Protocol
 
 import numpy as np
 
+from siftvton.correspondence.asift import Asift
 from siftvton.correspondence.key_points import KeyPointMatches
 from siftvton.correspondence.regions import Region
 from siftvton.correspondence.sift import Sift
@@ -63,6 +64,7 @@ class Matcher(Protocol):
 # A matcher's name -> what builds it.
 MATCHERS: dict[str, Callable[[], Matcher]] = {
     "sift": Sift,
+    "asift": Asift,
 }
 
 
