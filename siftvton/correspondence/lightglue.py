@@ -74,8 +74,10 @@ def _grey(picture: np.ndarray) -> np.ndarray:
 def _load(folder: Path) -> Any:
     """The network in evaluation mode, in float32, from JSON and safetensors alone."""
     config = read_json(folder / CONFIG)
-    detector = config.get("keypoint_detector_config") if isinstance(config, dict) else None
-    kinds = [each.get("model_type") if isinstance(each, dict) else None for each in (config, detector)]
+    config = config if isinstance(config, dict) else {}
+    detector = config.get("keypoint_detector_config")
+    detector = detector if isinstance(detector, dict) else {}
+    kinds = [each.get("model_type") for each in (config, detector)]
     if kinds != ["lightglue", "superpoint"]:
         raise InputError(
             f"{folder / CONFIG}: has model types {kinds[0]!r} and {kinds[1]!r}; LightGlue with SuperPoint is required"
