@@ -17,7 +17,16 @@ class PreprocessSift:
     output: str | None = option(
         None, "folder for the match files; null: <root>/<split's folder>/sift_matching", path=True
     )
-    matcher: str = option("sift", "method that finds the matches, before any filter", choices=("sift",))
+    matcher: str = option(
+        "sift",
+        "method that finds the matches, before any filter; sift: as published; asift: SIFT on several views of both "
+        "pictures, slower, with more matches; lightglue: networks, whose weights matcher_weights names",
+        choices=("sift", "asift", "lightglue"),
+    )
+    matcher_weights: str | None = option(
+        None,
+        "weights of matcher=lightglue: a folder, or a repository owner/name@commit on the Hugging Face hub; null: none",
+    )
     preset: str = option(
         "published",
         "filters to apply; published: those that made the published match files; paper: those of the paper's text",
@@ -50,13 +59,15 @@ def preprocess_sift(config: PreprocessSift) -> str:
     Raises:
         InputError: a folder or the pair list is missing or empty; or a pair failed (raised once all other pairs are
             done, or at once if ``strict``).
-        UsageError: the output folder belongs to another configuration.
+        UsageError: the output folder belongs to another configuration, or the matcher's weights are not named.
     """
     import os
 
+    from siftvton.correspondence.matchers import matcher, require_weights
     from siftvton.data.layouts.base import GARMENT, IMAGE
     from siftvton.data.match_counts import recorded, report
     from siftvton.data.match_jobs import is_done, job_of, match_all, write_sheet
+    from siftvton.data.matcher_weights import weights_folder
     from siftvton.files import write_text
 
     split = config.data.open().split(config.data.split)
@@ -67,6 +78,11 @@ def preprocess_sift(config: PreprocessSift) -> str:
         folder = split.candidates(kind, name)[0].parent
         if not os.path.isdir(folder):
             raise InputError(f"{folder}: no such folder; data/README.md describes the folders")
+    require_weights(config.matcher, given=config.matcher_weights is not None)
+    weights = None
+    if config.matcher_weights is not None:
+        weights = weights_folder(config.matcher_weights)
+        matcher(config.matcher, weights)  # if they cannot be loaded, the command ends before it writes anything
     output = output_folder(config)
     _claim(output, config)
     jobs, failed = [], []
@@ -74,7 +90,8 @@ def preprocess_sift(config: PreprocessSift) -> str:
         try:
             preview = index < config.preview
             joint = config.regions == "joint"
-            jobs.append(job_of(split, pair, output, config.data.frame, config.matcher, config.preset, joint, preview))
+            settings = (config.data.frame, config.matcher, config.preset, joint)
+            jobs.append(job_of(split, pair, output, *settings, preview=preview, weights=weights))
         except InputError as error:
             if config.strict:
                 raise
@@ -115,8 +132,10 @@ def _claim(output: Path, config: PreprocessSift) -> None:
 
     saved = output / MATCHES_NOTE
     if is_file(saved):
-        keys = ("matcher", "preset", "regions", "data.matches_frame")
-        before = differences(config, saved, older={"matcher": "sift"})  # the only matcher before the key existed
+        keys = ("matcher", "matcher_weights", "preset", "regions", "data.matches_frame")
+        before = differences(
+            config, saved, older={"matcher": "sift", "matcher_weights": None}
+        )  # as before the keys existed
         changed = [line for line in before if line.startswith(keys)]
         if changed:
             raise UsageError(

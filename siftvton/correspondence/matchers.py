@@ -30,10 +30,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from siftvton.correspondence.asift import Asift
 from siftvton.correspondence.key_points import KeyPointMatches
 from siftvton.correspondence.regions import Region
 from siftvton.correspondence.sift import Sift
@@ -60,19 +62,46 @@ class Matcher(Protocol):
         ...
 
 
-# A matcher's name -> what builds it.
-MATCHERS: dict[str, Callable[[], Matcher]] = {
+def _lightglue(weights: Path) -> Matcher:
+    from siftvton.correspondence.lightglue import LightGlue
+
+    return LightGlue(weights)
+
+
+# A matcher's name -> what builds it, from its folder of weights if it has any.
+MATCHERS: dict[str, Callable[..., Matcher]] = {
     "sift": Sift,
+    "asift": Asift,
+    "lightglue": _lightglue,
 }
+WITH_WEIGHTS = ("lightglue",)
 
 
 @cache
-def matcher(name: str) -> Matcher:
+def matcher(name: str, weights: Path | None = None) -> Matcher:
     """The matcher of a name in :data:`MATCHERS`, built once in a process.
 
+    Args:
+        name: the matcher.
+        weights: the folder of its weights, for those in :data:`WITH_WEIGHTS`.
+
     Raises:
-        UsageError: no matcher has this name.
+        UsageError: no matcher has this name, or it requires weights or has none.
+        InputError: the weights cannot be loaded.
     """
     if name not in MATCHERS:
         raise UsageError(f"matcher={name} is not allowed; use one of: {', '.join(MATCHERS)}")
-    return MATCHERS[name]()
+    require_weights(name, given=weights is not None)
+    return MATCHERS[name]() if weights is None else MATCHERS[name](weights)
+
+
+def require_weights(name: str, given: bool) -> None:
+    """Check that weights are given if a matcher requires them, and only then.
+
+    Raises:
+        UsageError: they are missing, or the matcher has none.
+    """
+    if given and name not in WITH_WEIGHTS:
+        raise UsageError(f"matcher={name} has no weights; remove matcher_weights, or use one of: {WITH_WEIGHTS[0]}")
+    if not given and name in WITH_WEIGHTS:
+        raise UsageError(f"matcher={name} requires weights; give a folder or a repository by matcher_weights")

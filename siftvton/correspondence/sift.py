@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import cv2
@@ -33,17 +33,36 @@ class Sift:
 
     def match(self, person: np.ndarray, garment: np.ndarray, areas: Sequence[Region]) -> list[KeyPointMatches]:
         """The matches of each region, as :class:`siftvton.correspondence.matchers.Matcher` defines them."""
-        garments: dict[int, Detected] = {}  # a garment area that regions share is searched once
-        matches = []
-        for area in areas:
-            of_person = of_garment = NOTHING
-            if area.person.any() and area.garment.any():
-                of_person = detect_in(person, area.person, BLACK)
-                if id(area.garment) not in garments:
-                    garments[id(area.garment)] = detect_in(garment, area.garment, WHITE)
-                of_garment = garments[id(area.garment)]
-            matches.append(match_detected(of_person, of_garment))
-        return matches
+        return match_painted(person, garment, areas, detect, match_detected)
+
+
+def match_painted(
+    person: np.ndarray,
+    garment: np.ndarray,
+    areas: Sequence[Region],
+    detector: Callable[[np.ndarray], Detected],
+    pairing: Callable[[Detected, Detected], KeyPointMatches],
+) -> list[KeyPointMatches]:
+    """The matches of each region, found by itself in painted pictures.
+
+    Args:
+        person: (height, width, 3) uint8, red first.
+        garment: (height, width, 3) uint8, red first, of the same size.
+        areas: the regions.
+        detector: finds key points and descriptors in a picture (height, width, 3).
+        pairing: matches what the detector found on the person and on the garment.
+    """
+    garments: dict[int, Detected] = {}  # a garment area that regions share is searched once
+    matches = []
+    for area in areas:
+        of_person = of_garment = NOTHING
+        if area.person.any() and area.garment.any():
+            of_person = detect_in(person, area.person, BLACK, detector)
+            if id(area.garment) not in garments:
+                garments[id(area.garment)] = detect_in(garment, area.garment, WHITE, detector)
+            of_garment = garments[id(area.garment)]
+        matches.append(pairing(of_person, of_garment))
+    return matches
 
 
 def painted(picture: np.ndarray, area: np.ndarray, grey: int) -> np.ndarray:
@@ -51,7 +70,9 @@ def painted(picture: np.ndarray, area: np.ndarray, grey: int) -> np.ndarray:
     return cv2.copyTo(picture, area.astype(np.uint8), np.full_like(picture, grey))
 
 
-def detect_in(picture: np.ndarray, area: np.ndarray, grey: int) -> Detected:
+def detect_in(
+    picture: np.ndarray, area: np.ndarray, grey: int, detector: Callable[[np.ndarray], Detected] | None = None
+) -> Detected:
     """Detect key points in a picture that is :func:`painted` outside ``area``.
 
     Detection takes nearly all of a pair's time, and its time grows with the number of pixels. Therefore only the area
@@ -61,13 +82,14 @@ def detect_in(picture: np.ndarray, area: np.ndarray, grey: int) -> Detected:
         picture: (height, width, 3) uint8, red first.
         area: (height, width) booleans.
         grey: the grey level of the paint, 0 to 255.
+        detector: finds key points and descriptors in a picture; None: :func:`detect`.
     """
     if not area.any():
         return NOTHING
     left, top, width, height = cv2.boundingRect(area.astype(np.uint8))
     column, row = (max(first - MARGIN, 0) // OCTAVE_GRID * OCTAVE_GRID for first in (left, top))
     crop = np.s_[row : top + height + MARGIN, column : left + width + MARGIN]
-    points, descriptors = detect(painted(picture[crop], area[crop], grey))
+    points, descriptors = (detector or detect)(painted(picture[crop], area[crop], grey))
     return replace(points, xy=points.xy + np.array([column, row], np.float32)), descriptors
 
 

@@ -57,6 +57,7 @@ class Job:
     joint: bool
     matches: Path
     preview: Path | None
+    weights: Path | None = None
 
     @property
     def sides(self) -> list[str]:
@@ -88,7 +89,15 @@ class Outcome:
 
 
 def job_of(
-    split: Split, pair: Pair, output: Path, frame: Frame, matcher: str, preset: str, joint: bool, preview: bool
+    split: Split,
+    pair: Pair,
+    output: Path,
+    frame: Frame,
+    matcher: str,
+    preset: str,
+    joint: bool,
+    preview: bool,
+    weights: Path | None = None,
 ) -> Job:
     """Return the job of one pair.
 
@@ -101,6 +110,7 @@ def job_of(
         preset: name of the set of filters.
         joint: search all regions together.
         preview: also draw the matches.
+        weights: the folder of the matcher's weights.
 
     Raises:
         InputError: a side picture exists under several names.
@@ -122,6 +132,7 @@ def job_of(
         joint=joint,
         matches=matches_path(output, pair.person),
         preview=output / "previews" / f"{pair.person_id}.jpg" if preview else None,
+        weights=weights,
     )
 
 
@@ -228,11 +239,8 @@ def _matched(job: Job) -> tuple[np.ndarray, np.ndarray, list[RegionMatches]]:
         category=job.category,
     )
     person, garment = in_frame(person, job.frame), in_frame(garment, job.frame)
-    return (
-        person,
-        garment,
-        match_regions(person, garment, areas, PRESETS[job.preset], job.joint, matcher_of(job.matcher)),
-    )
+    matcher = matcher_of(job.matcher, job.weights)
+    return person, garment, match_regions(person, garment, areas, PRESETS[job.preset], job.joint, matcher)
 
 
 def write_sheet(path: Path, jobs: Sequence[Job], done: Mapping[str, Counts]) -> None:

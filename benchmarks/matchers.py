@@ -1,0 +1,179 @@
+"""Matchers on the toy world, after the published filters: what they find, how much is right, and what it costs.
+
+``python benchmarks/matchers.py <toy world> 60`` reads 60 training pairs, the same number for each kind of print, and
+prints a table in Markdown. The world must have exact maps (``scripts/make_toy_data.py exact_map=true``). A match is
+right if the exact map takes the person's point to within 4 px of the garment's point. Coverage is the share of the
+garment's cells in the photo, of 16 × 16 px, in which a right match lies.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from siftvton.correspondence.asift import Asift, root
+from siftvton.correspondence.filters import PRESETS
+from siftvton.correspondence.key_points import KeyPointMatches, KeyPoints
+from siftvton.correspondence.matchers import Matcher
+from siftvton.correspondence.matching import match_regions, regions_in_frame
+from siftvton.correspondence.regions import Region
+from siftvton.correspondence.sift import Detected, Sift, detect, match_detected, match_painted
+from siftvton.data.sides import read_densepose
+from siftvton.draws import numpy_generator
+from siftvton.files import read_grey, read_image, read_json, read_labels
+from siftvton.tables import markdown_table
+from siftvton.toy.exact_maps import read_map
+from siftvton.toy.world.garments import PRINTS, sample_garment
+from siftvton.toy.world.write import EXACT_MAP
+
+SPLIT = "train"
+TOLERANCES = 4.0, 16.0  # px on the garment; the first decides whether a match is right
+CELL = 16  # px
+LOW_CONTRAST = 0.01  # SIFT's contrast threshold; OpenCV's default is 0.04
+Found = tuple[int, int, int, float, float]  # kept matches, right ones, within 16 px, coverage, seconds
+
+
+class Painted:
+    """SIFT's search with another detector."""
+
+    def __init__(self, detector: Callable[[np.ndarray], Detected]) -> None:
+        self._detector = detector
+
+    def match(self, person: np.ndarray, garment: np.ndarray, areas: Sequence[Region]) -> list[KeyPointMatches]:
+        return match_painted(person, garment, areas, self._detector, match_detected)
+
+
+class Outline:
+    """Match by shape alone: a point keeps its height between the region's ends and its place between the two edges."""
+
+    def match(self, person: np.ndarray, garment: np.ndarray, areas: Sequence[Region]) -> list[KeyPointMatches]:
+        return [self._match(person, garment, area) for area in areas]
+
+    def _match(self, person: np.ndarray, garment: np.ndarray, area: Region) -> KeyPointMatches:
+        y, x = np.mgrid[4 : person.shape[0] : 8, 4 : person.shape[1] : 8].reshape(2, -1)
+        inside = area.person[y, x] & area.garment.any()
+        y, x = y[inside], x[inside]
+        if len(y):
+            (top, bottom, left, right), (top_g, bottom_g, left_g, right_g) = map(edges, (area.person, area.garment))
+            there = np.rint(np.interp(y, (top, bottom), (top_g, bottom_g))).astype(int)
+            share = (x - left[y]) / np.maximum(right[y] - left[y], 1)
+            x_g, y_g = left_g[there] + share * (right_g[there] - left_g[there]), there
+        else:
+            x_g, y_g = x, y
+        on_person, on_garment = (
+            KeyPoints.at(np.stack(xy, axis=1), picture) for xy, picture in (((x, y), person), ((x_g, y_g), garment))
+        )
+        return KeyPointMatches(on_person, on_garment, np.zeros(len(x)))
+
+
+def edges(area: np.ndarray) -> tuple[int, int, np.ndarray, np.ndarray]:
+    """The first and the last row of an area (height, width), and the edges of each row; gaps repeat the row above."""
+    rows = np.flatnonzero(area.any(axis=1))
+    row = rows[np.maximum(np.searchsorted(rows, np.arange(len(area)), side="right") - 1, 0)]
+    return int(rows[0]), int(rows[-1]), area[row].argmax(axis=1), area.shape[1] - 1 - area[row, ::-1].argmax(axis=1)
+
+
+def rootsift(picture: np.ndarray) -> Detected:
+    points, descriptors = detect(picture)
+    return points, root(descriptors)
+
+
+def low_contrast(picture: np.ndarray) -> Detected:
+    points, descriptors = cv2.SIFT.create(contrastThreshold=LOW_CONTRAST).detectAndCompute(picture, None)
+    measured = (np.array([getattr(each, name) for each in points], np.float32) for name in ("size", "angle"))
+    xy = np.array([each.pt for each in points], np.float32).reshape(-1, 2)
+    return KeyPoints.at(xy, picture, *measured), np.zeros((0, 128), np.float32) if descriptors is None else descriptors
+
+
+CANDIDATES: dict[str, Matcher] = {
+    "sift": Sift(),
+    "RootSIFT": Painted(rootsift),
+    f"SIFT, contrast {LOW_CONTRAST}": Painted(low_contrast),
+    "asift": Asift(),
+    "outline": Outline(),
+}
+
+
+def pairs_of_each_print(folder: Path, seed: int, pairs: int) -> Iterator[tuple[str, str]]:
+    """A print and the id of a pair whose garment has it, for the first pairs of each print, in turn."""
+    ids = sorted(path.stem for path in (folder / EXACT_MAP).glob("*.npz"))
+    of_print: dict[str, list[str]] = {kind: [] for kind in PRINTS}
+    for name in ids:
+        of_print[sample_garment(seed, SPLIT, int(name.partition("_")[0])).print].append(name)
+    for number in range(pairs):
+        kind = PRINTS[number % len(PRINTS)]
+        yield kind, of_print[kind][number // len(PRINTS)]
+
+
+def measure(folder: Path, name: str) -> dict[str, Found]:
+    """What each candidate finds in one pair."""
+    exact = read_map(folder / EXACT_MAP / f"{name}.npz")
+    person, garment = (read_image(folder / kind / f"{name}.jpg") for kind in ("image", "cloth"))
+    areas = regions_in_frame(
+        person.shape[:2],
+        densepose=read_densepose(folder / "image-densepose" / f"{name}.jpg"),
+        agnostic_mask=read_grey(folder / "agnostic-mask" / f"{name}_mask.png"),
+        parsing=read_labels(folder / "cloth_parse-bytedance" / f"{name}.png"),
+    )
+    results = {}
+    for title, matcher in CANDIDATES.items():
+        start = time.process_time()
+        kept = [each.kept for each in match_regions(person, garment, areas, PRESETS["published"], matcher=matcher)]
+        seconds = time.process_time() - start
+        xy, there = (np.concatenate([getattr(each, side).xy for each in kept]) for side in ("person", "garment"))
+        column, row = np.rint(xy).astype(int).T
+        error = np.linalg.norm(exact[row, column] - there, axis=1)  # NaN where the photo shows no garment
+        right, near = (error <= tolerance for tolerance in TOLERANCES)
+        covered = coverage(exact, row[right], column[right])
+        results[title] = len(xy), int(right.sum()), int(near.sum()), covered, seconds
+    return results
+
+
+def coverage(exact: np.ndarray, row: np.ndarray, column: np.ndarray) -> float:
+    """The share of the cells that show mostly garment in which one of the pixels lies."""
+    height, width = (size // CELL for size in exact.shape[:2])
+    shown = np.isfinite(exact[: height * CELL, : width * CELL]).all(axis=2)
+    cells = shown.reshape(height, CELL, width, CELL).mean(axis=(1, 3)) > 0.5
+    hit = np.zeros_like(cells)
+    hit[np.minimum(row // CELL, height - 1), np.minimum(column // CELL, width - 1)] = True
+    return float((hit & cells).sum() / cells.sum())
+
+
+def interval(found: np.ndarray) -> str:
+    """The 95 % bootstrap interval, over pairs, of the share of right matches; ``found`` is (pairs, 5)."""
+    drawn = numpy_generator("bootstrap", len(found)).integers(0, len(found), (2000, len(found)))
+    kept, right = found[drawn, :2].sum(axis=1).T
+    low, high = np.percentile(right[kept > 0] / kept[kept > 0], (2.5, 97.5))
+    return f"{low:.1%} – {high:.1%}"
+
+
+def table(results: Sequence[tuple[str, dict[str, Found]]]) -> list[str]:
+    """A Markdown table with one row for each print and candidate."""
+    titles = ["print", "matcher", "pairs", "matches per pair", "right", "95 % interval", "within 16 px", "coverage"]
+    rows = []
+    for kind in ("all", *PRINTS):
+        for title in CANDIDATES:
+            found = np.array([each[title] for print_, each in results if kind in ("all", print_)])
+            kept, right, near, covered, seconds = found.mean(axis=0)
+            shares = [f"{right / kept:.1%}", interval(found), f"{near / kept:.1%}"] if kept else ["–", "–", "–"]
+            with_any = f"{(found[:, 0] > 0).mean():.0%}"
+            numbers = [str(len(found)), f"{kept:.1f}", *shares, f"{covered:.1%}", with_any, f"{seconds:.2f}"]
+            rows.append([kind, title, *numbers])
+    return markdown_table([*titles, "pairs with a match", "seconds per pair"], rows, text_columns=2)
+
+
+def main(root_folder: Path, pairs: int) -> None:
+    seed = read_json(root_folder / "world.json")["seed"]
+    folder = root_folder / SPLIT
+    chosen = list(pairs_of_each_print(folder, seed, pairs))
+    results = [(kind, measure(folder, name)) for kind, name in tqdm(chosen, unit="pair")]
+    print(*table(results), sep="\n")
+
+
+if __name__ == "__main__":
+    cv2.setNumThreads(1)
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 60)
