@@ -53,10 +53,10 @@ def test_a_place_outside_the_garments_picture_is_left_out():
 
 
 def test_matches_on_one_pixel_count_by_their_mean_place():
-    matches = found()
+    matches, aside = found(), np.array([1, 0])
     twice = Correspondences(
         np.concatenate([matches.person, matches.person]),
-        np.concatenate([matches.garment - [1, 0], matches.garment + [1, 0]]),
+        np.concatenate([matches.garment - aside, matches.garment + aside]),
         FRAME,
     )
     np.testing.assert_allclose(
