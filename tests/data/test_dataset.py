@@ -96,7 +96,7 @@ def test_matches_can_be_interpolated_at_the_training_size(root: Path) -> None:
     )
     assert 4 == len(found) < len(near) < len(all_between)
     np.testing.assert_array_equal(near.person[:4], found.person)
-    np.testing.assert_allclose(all_between.garment, all_between.person + (0, 4), atol=1e-6)
+    np.testing.assert_allclose(all_between.garment, all_between.person + np.array([0, 4]), atol=1e-6)
 
 
 def test_matches_that_leave_the_picture_are_dropped(root: Path) -> None:
