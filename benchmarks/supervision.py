@@ -1,6 +1,7 @@
 """The cost of supervision in time and memory: without it, with ours, and dense as published.
 
 python benchmarks/supervision.py                 time of the reference, one hooked layer and a toy step, interleaved
+python benchmarks/supervision.py losses          time of one hooked layer with each of the attention losses, interleaved
 python benchmarks/supervision.py memory          peak memory of the layer and the toy step, each in a new process
 
 Forward and backward pass, float32, on the CPU. The layer has 3,072 queries and keys, 8 heads of width 40 and batch 2.
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +27,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from siftvton.correspondence import Correspondences
+from siftvton.correspondence import Correspondences, with_dense_field
 from siftvton.sampling.loading import load
-from siftvton.supervision import ReferenceAttention, supervise
+from siftvton.supervision import (
+    Recorder,
+    ReferenceAttention,
+    regularise,
+    supervise,
+    supervise_flow,
+    supervise_places,
+)
 from siftvton.training.state import select_trainable
 
 ROUNDS = 11
@@ -164,6 +173,49 @@ def compare_time() -> None:
                 record(supervised_over_unsupervised_time=ratio[0])
 
 
+def loss_recorders(model: nn.Module) -> dict[str, Callable[[], AbstractContextManager[Recorder | None]]]:
+    """What records each loss of a layer with two images, by the name of its row; 100 matches, a mask of a torso."""
+    matches = matches_of(100, 2)
+    dense = [with_dense_field(each, reach=32) for each in matches]
+    pictures, mask = torch.rand(2, 2, 3, *FRAME), torch.zeros(2, 1, *FRAME)
+    mask[..., 120:420, 100:284] = 1
+    latent_mask = nn.functional.interpolate(mask, size=GRIDS[-1])
+
+    def reference(batch: list[Correspondences], sigma: float = 0.0) -> ReferenceAttention:
+        return ReferenceAttention.from_correspondences(batch, sigma)
+
+    return {
+        "no loss": nullcontext,
+        "Eq. 2": lambda: supervise(model, reference(matches)),
+        "Eq. 2, σ = 8 pixels": lambda: supervise(model, reference(matches, 8)),
+        f"Eq. 2, dense field ({sum(map(len, dense)) // 2} matches)": lambda: supervise(model, reference(dense)),
+        "place": lambda: supervise_places(model, reference(matches)),
+        "flow": lambda: supervise_flow(model, *pictures, mask),
+        "ATV": lambda: regularise(model, latent_mask, FRAME),
+    }
+
+
+def compare_losses() -> None:
+    """Run one full-width layer with each loss in interleaved rounds; print a table of CPU times."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"hooked": Attention(320, cross_attention_dim=320, heads=8, dim_head=40)})
+    hidden, garment = torch.randn(2, 2, 3072, 320, requires_grad=True)
+    recorders = loss_recorders(model)
+    times: dict[str, list[float]] = {name: [] for name in recorders}
+    for _ in tqdm(range(ROUNDS + 1), unit="round", leave=False):
+        for name, make in recorders.items():
+            model.zero_grad()
+            start = time.process_time()
+            with make() as recorder:
+                loss = model["hooked"](hidden, encoder_hidden_states=garment).square().mean()
+                (loss if recorder is None else loss + 0.1 * recorder.loss().mean()).backward()
+            times[name].append(time.process_time() - start)
+    print("| loss | CPU ms | ratio to no loss |\n|---|---:|---:|")
+    for name, seconds in times.items():
+        ratio = np.percentile(np.array(seconds[1:]) / np.array(times["no loss"][1:]), [50, 25, 75])
+        print(f"| {name} | {np.median(seconds[1:]) * 1e3:.0f} | {ratio[0]:.3f} [{ratio[1]:.3f} to {ratio[2]:.3f}] |")
+
+
 def compare_memory() -> None:
     """Print the peak memory of all cases and forms."""
     print("| case | form | peak, MiB | ratio to without |\n|---|---|---:|---:|")
@@ -182,7 +234,7 @@ def compare_memory() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="time", choices=("time", "memory", "peak"))
+    parser.add_argument("what", nargs="?", default="time", choices=("time", "losses", "memory", "peak"))
     parser.add_argument("--case", choices=tuple(CASES), help="for `peak`")
     parser.add_argument("--form", choices=FORMS, help="for `peak`")
     arguments = parser.parse_args()
@@ -194,6 +246,8 @@ def main() -> None:
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     elif arguments.what == "memory":
         compare_memory()
+    elif arguments.what == "losses":
+        compare_losses()
     else:
         compare_time()
 

@@ -30,6 +30,11 @@ def given(images: int = 2) -> dict[str, torch.Tensor]:
     return {name: value[:images] for name, value in pictures.items()}
 
 
+def batch_pictures(images: int = 2) -> dict[str, torch.Tensor]:
+    """The pictures of :func:`given` that a batch holds."""
+    return {name: value for name, value in given(images).items() if name != "garment_224"}
+
+
 def generators(*seeds: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 

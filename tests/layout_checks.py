@@ -11,10 +11,19 @@ from typing import Any
 import pytest
 import torch
 from examples import random_matches
-from oracles import dense_cross_entropy, dense_reference
+from oracles import dense_cross_entropy, dense_place_error, dense_reference
 from torch import Tensor, nn
 
-from siftvton.supervision import Layout, ReferenceAttention, find_layouts, observe, regularise, supervise
+from siftvton.supervision import (
+    Layout,
+    ReferenceAttention,
+    find_layouts,
+    observe,
+    regularise,
+    supervise,
+    supervise_flow,
+    supervise_places,
+)
 from siftvton.supervision.attention import attention_rows
 from siftvton.supervision.reference import grid_of
 
@@ -51,6 +60,15 @@ class Plain:
         """(B, N_q, N_k) over the garment alone, averaged over heads."""
         query, key = self.query[:, :, self.person], self.key[:, :, self.garment]
         return (self.scale * query @ key.transpose(-1, -2)).softmax(dim=-1).mean(dim=1)
+
+    def place_errors(self) -> Tensor:
+        """The place loss of each image, (B,)."""
+        query_grid, key_grid = (grid_of(len(part), FRAME) for part in (self.person, self.garment))
+        cells = torch.arange(len(self.garment))
+        places = torch.stack([cells // key_grid[1], cells % key_grid[1]], dim=-1).double()
+        expected = self.attention().double() @ places  #  (B, N_q, 2)
+        both = zip(expected, MATCHES, strict=True)
+        return torch.stack([dense_place_error(each, matches, query_grid, key_grid) for each, matches in both])
 
 
 def split(projected: Tensor, heads: int) -> Tensor:
@@ -236,3 +254,23 @@ class LayoutChecks:
         with regularise(model, torch.ones(2, 1, 16, 12), FRAME, self.layouts(model, "all")) as recorder:
             self.call(model)
             assert (recorder.loss() > 0).all()
+
+    def test_the_losses_on_places_are_those_of_the_garments_part(self):
+        model = self.model().double()
+        layouts = self.layouts(model, "all")
+        with torch.no_grad(), supervise_places(model, REFERENCE, layouts) as recorder:
+            self.call(model, torch.float64)
+            found = dict(recorder.losses)
+        torch.manual_seed(2)
+        pictures, mask = torch.rand(2, 2, 3, *FRAME), torch.ones(2, 1, *FRAME)
+        with supervise_flow(model, *pictures, mask, layouts) as recorder:
+            self.call(model, torch.float64)
+            assert (recorder.loss() > 0).all()
+        for name in layouts:
+            layer = model.get_submodule(name)
+            layer.set_processor(PlainProcessor(layer.processor, self.plain, "garment"))
+        with torch.no_grad():
+            self.call(model, torch.float64)
+        for name, errors in found.items():
+            expected = model.get_submodule(name).processor.seen.place_errors()
+            torch.testing.assert_close(errors, expected, rtol=1e-5, atol=1e-9)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from examples import generators, given, random_matches
+from examples import batch_pictures, generators, given, random_matches
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
@@ -48,7 +48,7 @@ def on_cuda(pipeline: TryOnPipeline) -> Iterator[None]:
 @pytest.fixture
 def batch() -> TryOnBatch:
     return TryOnBatch(
-        **{name: picture for name, picture in given(2).items() if name != "garment_224"},
+        **batch_pictures(2),
         worn_mask=torch.ones(2, 1, *FRAME),
         matches=[random_matches(9, FRAME), random_matches(5, FRAME)],
         pair=[Pair("a.jpg", "a.jpg"), Pair("b.jpg", "b.jpg")],
@@ -58,7 +58,9 @@ def batch() -> TryOnBatch:
 
 def losses_on_cuda(pipeline: TryOnPipeline, batch: TryOnBatch) -> list[Tensor]:
     """What a training step gives, its draws on the CPU as ever."""
-    supervision = SupervisionConfig(weight=0.1, max_timestep=999, layers="all", atv_weight=0.001)
+    supervision = SupervisionConfig(
+        weight=0.1, max_timestep=999, layers="all", atv_weight=0.001, place_weight=0.1, flow_weight=0.001
+    )
     with on_cuda(pipeline):
         batch = batch.to("cuda")
         inputs = noised(pipeline.vae, pipeline.scheduler, batch, seed=0, dropout=0.1)
@@ -67,8 +69,7 @@ def losses_on_cuda(pipeline: TryOnPipeline, batch: TryOnBatch) -> list[Tensor]:
             return [
                 losses.total,
                 losses.noise,
-                losses.attention["sift"],
-                losses.attention["atv"],
+                *losses.attention.values(),
                 *losses.sift_at.values(),
             ]
 
@@ -77,7 +78,7 @@ def losses_on_cuda(pipeline: TryOnPipeline, batch: TryOnBatch) -> list[Tensor]:
 def test_a_training_step(
     pipeline: TryOnPipeline, batch: TryOnBatch, prediction_type: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """Network, SIFT and ATV losses."""
+    """Network and every attention loss."""
     monkeypatch.setattr(ReferenceAttention, "where", lambda reference, active: reference)
     pipeline.scheduler = build.scheduler(prediction_type)
     losses = losses_on_cuda(pipeline, batch)

@@ -32,7 +32,7 @@ PAGES = {
 }
 README = PAGES["README.md"]
 CODE, OTHER = ("python", "sh", "yaml"), ("bibtex", "mermaid", "text")  # languages that run, and that do not
-RUN = ("supervise", "toy world", "one photo")  # marks of the Python blocks that tests here run
+RUN = ("supervise", "attention error", "toy world", "one photo")  # marks of the Python blocks that tests here run
 NOT_RUN = re.compile(r"needs .+|takes long")
 FOLDERS = r"(?:configs|scripts|siftvton|docs|tests|benchmarks|checkpoints/toy)/"
 SECTIONS = r"(?:data|execution|model|supervision|train)"
@@ -220,6 +220,17 @@ def test_supervising_a_stock_model_runs_as_written():
     assert queries
     assert all(gradient.abs().max() > 0 for gradient in queries)
     assert len([line for line in code.splitlines() if "supervis" in line.lower() or "recorder" in line]) <= 5
+
+
+def test_the_attention_error_of_a_stock_model_is_measured_as_written(capsys):
+    torch.manual_seed(0)
+    (code,) = [block.text for block in BLOCKS if block.mark == "attention error"]
+    exec(compile(code, "docs/supervise/attention_error.md", "exec"), variables := {})
+    assert len(variables["found"]) == 6  # two layers in the encoder, one in the middle, three in the decoder
+    errors = torch.stack([each.errors for each in variables["found"].values()])
+    assert errors.shape == (6, 2, 5)
+    assert ((errors[..., 0] > 0) & (errors[..., 0] < 400)).all()
+    assert len(capsys.readouterr().out.splitlines()) == 6
 
 
 def test_the_python_example_makes_a_picture_in_a_small_toy_world(tmp_path, monkeypatch):

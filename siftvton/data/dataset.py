@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from siftvton.correspondence import Correspondences, read_matches
+from siftvton.correspondence import Correspondences, read_matches, with_dense_field
 from siftvton.data.augment import AugmentationDraws, ItemPictures, augment, inside
 from siftvton.data.layouts.base import AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARMENT, IMAGE, WORN_MASK, Split
 from siftvton.data.layouts.polarity import is_white
@@ -132,6 +132,7 @@ class TryOnDataset(Dataset[TryOnItem]):
         *,
         matches: str | Path | None = None,
         matches_frame: tuple[int, int] | None = None,
+        match_reach: float = 0.0,
         worn_mask: bool = False,
         augmented: bool = False,
         seed: int = 0,
@@ -145,7 +146,9 @@ class TryOnDataset(Dataset[TryOnItem]):
             matches: folder of match files of the paired setting; None: items have no matches.
             matches_frame: (height, width) of the pictures on which these matches were found, pixels; None: ``height``
                 and ``width``.
-            worn_mask: also read the worn mask, for the attention total-variation loss.
+            match_reach: also interpolate matches up to this distance from those that were found, pixels of
+                ``height`` and ``width`` (:mod:`siftvton.correspondence.dense_field`); 0: none.
+            worn_mask: also read the worn mask, for the losses that require it.
             augmented: move and recolour items (:mod:`siftvton.data.augment`).
             seed: seed for the augmentation.
 
@@ -166,6 +169,7 @@ class TryOnDataset(Dataset[TryOnItem]):
         self.matches_frame = self.size if matches_frame is None else matches_frame
         if matches is not None:
             require_frame(matches, self.matches_frame)
+        self.match_reach = match_reach
         self.worn_mask = worn_mask
         self.augmented = augmented
         self.seed = seed
@@ -237,10 +241,14 @@ class TryOnDataset(Dataset[TryOnItem]):
         )
 
     def read_matches(self, person: str) -> Correspondences:
-        """Read matches, round them in their own frame and then map them to the training size (as published)."""
+        """Read matches, round them in their own frame and then map them to the training size (as published).
+
+        They are followed by interpolated ones if there is a ``match_reach``.
+        """
         if self.matches is None:
             return Correspondences.empty(self.size)
-        return read_matches(matches_path(self.matches, person), self.matches_frame).rounded().resized(self.size)
+        found = read_matches(matches_path(self.matches, person), self.matches_frame).rounded().resized(self.size)
+        return with_dense_field(found, self.match_reach) if self.match_reach else found
 
 
 def item_of(pictures: ItemPictures, pair: Pair, key: Key = (0, 0)) -> TryOnItem:

@@ -44,7 +44,7 @@ SOURCES = {
     AGNOSTIC_MASK: "take it from VITON-HD's archive; for your own photos, make a mask (data/README.md)",
     GARMENT_PARSING: "take it from GP-VTON; without it, the mask of the garment is used",
     GARMENT_MASK: "take it from VITON-HD's archive; without it and without parsing, the whole picture is used",
-    WORN_MASK: "needed only if supervision.atv_weight is above 0 (data/README.md)",
+    WORN_MASK: "needed only if supervision.atv_weight or supervision.flow_weight is above 0 (data/README.md)",
     MATCHES: "run scripts/preprocess_sift.py, or set data.matches to the folder of the published files",
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from siftvton.correspondence import Correspondences, Frame
 from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
@@ -25,7 +25,7 @@ from siftvton.evaluation.intervals import bootstrap
 from siftvton.model.inputs import Noised
 from siftvton.model.network import SupervisedNetwork
 from siftvton.sampling.pipeline import TryOnPipeline
-from siftvton.supervision.attention import attention_rows, observe
+from siftvton.supervision.attention import Layers, attention_rows, observe
 from siftvton.supervision.layers import Layer
 from siftvton.supervision.reference import Grid, cells, grid_of
 from siftvton.tables import markdown_table
@@ -58,6 +58,20 @@ MEASURES = {
     "mass": Measure("attention nearby", "share of the attention that is within the same distance"),
     "entropy": Measure("entropy, nats", "how widely the attention is spread; 0 where one cell has all of it"),
 }
+
+
+@dataclass(frozen=True)
+class LayerErrors:
+    """What was measured of one layer.
+
+    Attributes:
+        errors: (B, 5) means over the queries of each image, in the order of ``MEASURES``. A mean is NaN where no place
+            is known, and infinite where the attention is NaN or infinite.
+        grid: of the queries.
+    """
+
+    errors: Tensor
+    grid: Grid
 
 
 def position_errors(weights: Tensor, truth: Tensor, key_grid: Grid, frame: Frame) -> Tensor:
@@ -100,24 +114,29 @@ def always(matches: Correspondences) -> Known:
 
 
 @torch.no_grad()
-def layer_errors(
-    network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, known: Sequence[Known], layers: Sequence[str]
-) -> tuple[Tensor, list[Grid]]:
-    """Run the network once and measure its layers.
+def model_errors(
+    model: nn.Module, call: Callable[[], object], known: Sequence[Known], frame: Frame, layers: Layers | None = None
+) -> dict[str, LayerErrors]:
+    """Run any model of :func:`siftvton.supervision.observe` once and measure its attention layers.
+
+    The attention is over the garment's keys alone, whatever the layout says, because only they have a place.
 
     Args:
-        known: one function for each image of the batch.
+        model: holds the layers.
+        call: runs the model on a batch.
+        known: one function for each image of the batch; :func:`always` makes one of matches.
+        frame: (height, width) of the pictures; the grids have their shape.
+        layers: names of attention layers, or names with their layouts; None: those that are found.
 
     Returns:
-        (layers, B, 5) means over the queries of each image, and the query grid of each layer. A mean is NaN where no
-        place is known, and infinite where the attention is NaN or infinite.
+        The errors of each layer, by its name.
     """
-    frame = batch.size
-    grids = []
+    names = {module: name for name, module in model.named_modules()}
+    grids: dict[str, Grid] = {}
 
     def look(layer: Layer, hidden_states: Tensor, key: Tensor) -> Tensor:
         query_grid, key_grid = grid_of(hidden_states.shape[1], frame), grid_of(key.shape[2], frame)
-        grids.append(query_grid)
+        grids[names[layer.attention]] = query_grid
         images = []
         for image, places in enumerate(known):
             points = places(query_grid)
@@ -128,9 +147,28 @@ def layer_errors(
             images.append(errors.mean(dim=0))
         return torch.stack(images)  #                                              (B, 5)
 
-    with observe(network.hooked, look, layers) as seen:
-        network(inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.conditioned)
-        return torch.stack([seen.losses[layer] for layer in layers]), grids
+    with observe(model, look, layers) as seen:
+        call()
+        return {name: LayerErrors(errors, grids[name]) for name, errors in seen.losses.items()}
+
+
+def layer_errors(
+    network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, known: Sequence[Known], layers: Sequence[str]
+) -> tuple[Tensor, list[Grid]]:
+    """Run the network once and measure its layers.
+
+    Args:
+        known: one function for each image of the batch.
+
+    Returns:
+        (layers, B, 5) means over the queries of each image, and the query grid of each layer.
+    """
+
+    def call() -> Tensor:
+        return network(inputs.sample, inputs.timestep, inputs.garment_latent, batch.garment_224, inputs.conditioned)
+
+    found = model_errors(network.hooked, call, known, batch.size, layers)
+    return torch.stack([found[layer].errors for layer in layers]), [found[layer].grid for layer in layers]
 
 
 def measure(

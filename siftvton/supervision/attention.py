@@ -23,10 +23,11 @@ from diffusers.models.transformers.transformer_flux import FluxAttention
 from torch import Tensor, nn
 
 from siftvton.correspondence import Frame
+from siftvton.supervision.flow import place_error, warping_error
 from siftvton.supervision.layers import Layer, Rotation, heads, project, scale
 from siftvton.supervision.layouts import AttentionLayer, Cross, Layout, find_layouts
 from siftvton.supervision.losses import attention_cross_entropy, attention_total_variation
-from siftvton.supervision.reference import ReferenceAttention, grid_of
+from siftvton.supervision.reference import Grid, GridPair, PlacedReference, ReferenceAttention, grid_of
 
 Layers = Sequence[str] | Mapping[str, Layout]
 Objective = Callable[[Layer, Tensor, Tensor], Tensor]
@@ -91,6 +92,38 @@ def regularise(
         ValueError: a name is not one of the model's attention layers.
     """
     return _observe(model, partial(_variation, mask, frame), layers)
+
+
+def supervise_places(
+    model: nn.Module, reference: ReferenceAttention, layers: Layers | None = None
+) -> AbstractContextManager[Recorder]:
+    """Record the distance between the places that the attention expects and those of the matches.
+
+    Use it like :func:`supervise`, which also says what the arguments are. The softmax is over the garment's keys
+    alone, whatever the layout says, because only they have a position. The loss is in heights of the garment picture.
+
+    Raises:
+        ValueError: a name is not one of the model's attention layers.
+    """
+    return _observe(model, partial(_place_loss, reference), layers)
+
+
+def supervise_flow(
+    model: nn.Module, person: Tensor, garment: Tensor, mask: Tensor, layers: Layers | None = None
+) -> AbstractContextManager[Recorder]:
+    """Record Leffa's flow loss, which requires no matches; use it like :func:`supervise`.
+
+    Its softmax is over the garment's keys alone, whatever the layout says, because only they have a position.
+
+    Args:
+        person, garment: (B, 3, height, width) pictures; the grids have their shape.
+        mask: (B, 1, height, width); 1 where the garment is worn.
+        layers: as in :func:`supervise`.
+
+    Raises:
+        ValueError: a name is not one of the model's attention layers.
+    """
+    return _observe(model, partial(_flow_loss, (person, garment), mask), layers)
 
 
 def observe(model: nn.Module, objective: Objective, layers: Layers | None = None) -> AbstractContextManager[Recorder]:
@@ -263,22 +296,44 @@ def attention_rows(layer: Layer | AttentionLayer, hidden_states: Tensor, key: Te
 
 
 def _match_loss(reference: ReferenceAttention, layer: Layer) -> Tensor:
-    images = layer.states.shape[0]
-    if images != reference.batch_size:
-        raise ValueError(
-            f"the layer runs on {images} images, but the reference has {reference.batch_size}; "
-            "use the same batch for both"
-        )
-    grids = grid_of(len(layer.person), reference.frame), grid_of(len(layer.garment), reference.frame)
-    (placed,) = reference.on(layer.states.device, grids)
+    placed, _ = _placed(reference, layer)
     queries = layer.queries(placed.sparse.row_cells)  #                                (B, H, R, d)
     key, place_of = layer.softmax_keys()
     sparse = replace(placed.sparse, key=place_of(placed.sparse.key))
     return attention_cross_entropy(queries, key, scale(layer.attention), sparse, placed.rows)
 
 
+def _place_loss(reference: ReferenceAttention, layer: Layer) -> Tensor:
+    placed, key_grid = _placed(reference, layer)
+    queries = layer.queries(placed.sparse.row_cells)  #                                (B, H, R, d)
+    return place_error(queries, layer.key, scale(layer.attention), placed, key_grid)
+
+
+def _placed(reference: ReferenceAttention, layer: Layer) -> tuple[PlacedReference, Grid]:
+    """The reference on the layer's grids, and the grid of the garment."""
+    images = layer.states.shape[0]
+    if images != reference.batch_size:
+        raise ValueError(
+            f"the layer runs on {images} images, but the reference has {reference.batch_size}; "
+            "use the same batch for both"
+        )
+    query_grid, key_grid = _grids(layer, reference.frame)
+    (placed,) = reference.on(layer.states.device, (query_grid, key_grid))
+    return placed, key_grid
+
+
+def _grids(layer: Layer, frame: Frame) -> GridPair:
+    return grid_of(len(layer.person), frame), grid_of(len(layer.garment), frame)
+
+
+def _flow_loss(pictures: tuple[Tensor, Tensor], mask: Tensor, layer: Layer) -> Tensor:
+    height, width = mask.shape[-2:]
+    grids = _grids(layer, (height, width))
+    return warping_error(layer.queries(), layer.key, scale(layer.attention), pictures, mask, *grids)
+
+
 def _variation(mask: Tensor, frame: Frame, layer: Layer) -> Tensor:
-    query_grid, key_grid = grid_of(len(layer.person), frame), grid_of(len(layer.garment), frame)
+    query_grid, key_grid = _grids(layer, frame)
     inside = nn.functional.interpolate(mask.float(), size=query_grid, mode="nearest").flatten(1) > 0.5  # (B, N_q)
     return attention_total_variation(layer.queries(), layer.key, scale(layer.attention), inside, query_grid, key_grid)
 

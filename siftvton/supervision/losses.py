@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from siftvton.supervision.flow import expected_places
 from siftvton.supervision.reference import Grid, SparseReference
 
 # The most scores in memory at once: on a CPU as many as fit into the cache of a core (1.5 MiB), on a GPU 64 MiB.
@@ -169,16 +170,7 @@ def attention_total_variation(
     Returns:
         (B,); 0 for an image without such neighbours.
     """
-    dtype = torch.promote_types(query.dtype, torch.float32)
-    rows, columns = torch.meshgrid(*(torch.arange(n, dtype=dtype, device=key.device) for n in key_grid), indexing="ij")
-    position = torch.stack([rows, columns], dim=-1).reshape(1, 1, -1, 2)  #          (1, 1, N_k, 2)
-    # The positions take the place of the values, padded to the head width that fused attention requires.
-    value = functional.pad(position, (0, key.shape[-1] - 2)).expand_as(key)  #       (B, H, N_k, d)
-    with torch.autocast(query.device.type, enabled=False):
-        attended = functional.scaled_dot_product_attention(
-            query.to(dtype), key.to(dtype), value.contiguous(), scale=scale
-        )
-    position = attended[..., :2].mean(dim=1).unflatten(1, query_grid)  #             (B, h, w, 2)
+    position = expected_places(query, key, scale, key_grid).unflatten(1, query_grid)  # (B, h, w, 2)
     inside = mask.unflatten(1, query_grid)  #                                        (B, h, w)
     result = position.new_zeros(len(position))
     for axis in (1, 2):

@@ -43,7 +43,7 @@ def arithmetic(config: Train) -> str:
             f"{len(pairs)} training pairs: {len(pairs) / images:.1f} updates per epoch; {updates} updates = "
             f"{updates * images / len(pairs):.1f} epochs, {updates * images} images"
         )
-        if config.supervision.weight:
+        if config.supervision.uses_matches:
             folder = Path(data.matches) if data.matches else split.matches
             counts = [len(read_matches(matches_path(folder, pair.person), data.frame)) for pair in pairs]
             share = sum(map(bool, counts)) / len(counts)

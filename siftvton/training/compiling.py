@@ -51,5 +51,5 @@ def uncompiled() -> AbstractContextManager[None]:
 
 def supervised_layers(network: SupervisedNetwork, config: SupervisionConfig) -> list[str]:
     """Names of the layers that training supervises, relative to ``network.hooked``."""
-    layers = network.hooked_layers(config.layers) if config.weight else []
+    layers = network.hooked_layers(config.layers) if config.uses_hooked_layers else []
     return [*layers, network.variation_layer()] if config.atv_weight else layers

@@ -31,6 +31,47 @@ class SupervisionConfig:
         minimum=0,
         maximum=LARGEST_WEIGHT,
     )
+    place_weight: float = option(
+        0.0,
+        "weight of the distance between the place on the garment that attention expects and the place of the match, "
+        "in heights of the garment picture; 0: no such loss",
+        minimum=0,
+        maximum=LARGEST_WEIGHT,
+    )
+    flow_weight: float = option(
+        0.0,
+        "weight of Leffa's flow loss: the squared difference between the photo and the garment, warped to where "
+        "attention looks; 0.001 in Leffa; 0: no such loss",
+        minimum=0,
+        maximum=LARGEST_WEIGHT,
+    )
+    match_sigma: float = option(
+        0.0,
+        "standard deviation of the Gaussian by which a match counts for the cells of the garment, pixels of the "
+        "training pictures; 0: a match counts for one cell, as in the paper",
+        minimum=0,
+        maximum=LARGEST_SIDE,
+    )
+    match_reach: float = option(
+        0.0,
+        "largest distance from a match at which other matches are interpolated between those that surround it, pixels "
+        "of the training pictures; 0: none are interpolated, as in the paper",
+        minimum=0,
+        maximum=LARGEST_SIDE,
+    )
+
+    @property
+    def uses_matches(self) -> bool:
+        return self.weight > 0 or self.place_weight > 0
+
+    @property
+    def uses_worn_mask(self) -> bool:
+        return self.atv_weight > 0 or self.flow_weight > 0
+
+    @property
+    def uses_hooked_layers(self) -> bool:
+        """Whether a loss runs on ``layers``."""
+        return self.uses_matches or self.flow_weight > 0
 
 
 @dataclass

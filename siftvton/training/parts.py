@@ -21,17 +21,22 @@ def training_set(config: Train) -> TryOnDataset:
 
     Raises:
         InputError: a file is missing.
-        UsageError: the pairs are both augmented and encoded once.
+        UsageError: the pairs are both augmented and encoded once, or a loss requires photos that are not read.
     """
-    data = config.data
+    data, supervision = config.data, config.supervision
     if data.cache_latents and data.augment:
         raise UsageError(
             "data.cache_latents is not allowed with data.augment=true, because an augmented picture is new in every "
             "epoch; set data.augment=false, or data.cache_latents=null"
         )
+    if data.cache_latents and supervision.flow_weight:
+        raise UsageError(
+            "data.cache_latents is not allowed with supervision.flow_weight above 0, because the flow loss requires "
+            "the photos themselves; set data.cache_latents=null, or supervision.flow_weight=0"
+        )
     split = data.open().split("train")
     matches = None
-    if config.supervision.weight:
+    if supervision.uses_matches:
         matches = data.matches or split.matches
     dataset = TryOnDataset(
         split,
@@ -40,7 +45,8 @@ def training_set(config: Train) -> TryOnDataset:
         data.width,
         matches=matches,
         matches_frame=data.frame,
-        worn_mask=config.supervision.atv_weight > 0,
+        match_reach=supervision.match_reach,
+        worn_mask=supervision.uses_worn_mask,
         augmented=data.augment,
         seed=config.train.seed,
     )
@@ -80,7 +86,7 @@ def empty_batch(config: Train) -> TryOnBatch:
         densepose=grey,
         keep_mask=grey[:1],
         garment=grey,
-        worn_mask=grey[:1] if config.supervision.atv_weight else None,
+        worn_mask=grey[:1] if config.supervision.uses_worn_mask else None,
         matches=Correspondences.empty((height, width)),
         pair=Pair("", ""),
         key=(0, 0),

@@ -6,6 +6,7 @@ Letters: B images, h × w latent cells.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from diffusers import PNDMScheduler
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from siftvton.data.dataset import TryOnBatch
 from siftvton.model.inputs import Noised
 from siftvton.model.network import SupervisedNetwork
-from siftvton.supervision import Recorder, ReferenceAttention, regularise, supervise
+from siftvton.supervision import Recorder, ReferenceAttention, regularise, supervise, supervise_flow, supervise_places
 from siftvton.supervision.losses import min_snr_weight, noise_error, training_loss
 from siftvton.training.config import SupervisionConfig
 
@@ -51,40 +52,85 @@ class AttentionLoss:
     counts: Tensor | None = None
 
 
-def match_loss(
-    network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, config: SupervisionConfig
-) -> AttentionLoss:
+@dataclass(frozen=True)
+class LossInputs:
+    """What an attention loss may use of a micro-batch.
+
+    Attributes:
+        network: the network, not wrapped for several processes.
+    """
+
+    network: SupervisedNetwork
+    batch: TryOnBatch
+    inputs: Noised
+    config: SupervisionConfig
+
+    @cached_property
+    def reference(self) -> ReferenceAttention | None:
+        """The matches of the images with t ≤ η that keep their conditioning; None: there are none.
+
+        Several losses share it, so that it is counted and sent once.
+        """
+        supervised = self.inputs.supervised(self.config.max_timestep)
+        found = ReferenceAttention.from_correspondences(self.batch.matches, self.config.match_sigma).where(supervised)
+        if not len(found.image):
+            return None
+        # Send the references of all layers together; a layer with other grids sends its own when it runs.
+        height, width = self.inputs.target.shape[-2:]
+        grids = [(height // stride, width // stride) for stride in self.network.hooked_strides(self.config.layers)]
+        found.on(self.inputs.target.device, *zip(grids, grids, strict=True))
+        return found
+
+    @property
+    def layers(self) -> list[str]:
+        return self.network.hooked_layers(self.config.layers)
+
+
+def match_loss(given: LossInputs) -> AttentionLoss:
     """The paper's loss, Eq. 2, on the images with t ≤ η that keep their conditioning."""
-    supervised = inputs.supervised(config.max_timestep)
-    reference = ReferenceAttention.from_correspondences(batch.matches).where(supervised)
-    if not config.weight or not len(reference.image):
-        return AttentionLoss(config.weight)
-    layers = network.hooked_layers(config.layers)
-    # Send the references of all layers together; a layer with other grids sends its own when it runs.
-    height, width = inputs.target.shape[-2:]
-    grids = [(height // stride, width // stride) for stride in network.hooked_strides(config.layers)]
-    reference.on(inputs.target.device, *zip(grids, grids, strict=True))
-    return AttentionLoss(config.weight, supervise(network.hooked, reference, layers))
+    weight = given.config.weight
+    if not weight or given.reference is None:
+        return AttentionLoss(weight)
+    return AttentionLoss(weight, supervise(given.network.hooked, given.reference, given.layers))
 
 
-def variation_loss(
-    network: SupervisedNetwork, batch: TryOnBatch, inputs: Noised, config: SupervisionConfig
-) -> AttentionLoss:
+def place_loss(given: LossInputs) -> AttentionLoss:
+    """The distance from the expected places to the matches, on the same images as :func:`match_loss`."""
+    weight = given.config.place_weight
+    if not weight or given.reference is None:
+        return AttentionLoss(weight)
+    return AttentionLoss(weight, supervise_places(given.network.hooked, given.reference, given.layers))
+
+
+def flow_loss(given: LossInputs) -> AttentionLoss:
+    """Leffa's flow loss, on the images with t ≤ η that keep their conditioning."""
+    weight, batch, inputs = given.config.flow_weight, given.batch, given.inputs
+    if not weight:
+        return AttentionLoss(weight)
+    assert batch.worn_mask is not None
+    recorder = supervise_flow(given.network.hooked, batch.image, batch.garment, batch.worn_mask, given.layers)
+    return AttentionLoss(weight, recorder, inputs.conditioned & (inputs.timestep <= given.config.max_timestep))
+
+
+def variation_loss(given: LossInputs) -> AttentionLoss:
     """StableVITON's attention total variation."""
-    if not config.atv_weight:
-        return AttentionLoss(config.atv_weight)
+    weight, batch, inputs = given.config.atv_weight, given.batch, given.inputs
+    if not weight:
+        return AttentionLoss(weight)
     assert batch.worn_mask is not None
     # Nearest neighbour twice, as published: here to the latent's size, then to the layer's size.
     mask = nn.functional.interpolate(batch.worn_mask, size=inputs.target.shape[-2:], mode="nearest")
-    frame = batch.size
-    recorder = regularise(network.hooked, mask, frame, [network.variation_layer()])
-    return AttentionLoss(config.atv_weight, recorder, counts=inputs.conditioned)
+    network = given.network
+    recorder = regularise(network.hooked, mask, batch.size, [network.variation_layer()])
+    return AttentionLoss(weight, recorder, inputs.conditioned)
 
 
 # The attention losses that training adds up, by the names in its logs. Register a new loss with one line here.
-ATTENTION_LOSSES: dict[str, Callable[[SupervisedNetwork, TryOnBatch, Noised, SupervisionConfig], AttentionLoss]] = {
+ATTENTION_LOSSES: dict[str, Callable[[LossInputs], AttentionLoss]] = {
     "sift": match_loss,
     "atv": variation_loss,
+    "place": place_loss,
+    "flow": flow_loss,
 }
 
 
@@ -103,7 +149,8 @@ def step_losses(
     Args:
         network: the network to call, perhaps wrapped for several processes. inner: the same network, unwrapped.
     """
-    losses = {name: make(inner, batch, inputs, supervision) for name, make in ATTENTION_LOSSES.items()}
+    given = LossInputs(inner, batch, inputs, supervision)
+    losses = {name: make(given) for name, make in ATTENTION_LOSSES.items()}
     with ExitStack() as stack:
         recorders = {
             name: None if loss.recorder is None else stack.enter_context(loss.recorder) for name, loss in losses.items()

@@ -88,6 +88,17 @@ def test_matches_are_rounded_in_their_frame_then_mapped(root: Path) -> None:
     assert item.matches.frame == (192, 144)
 
 
+def test_matches_can_be_interpolated_at_the_training_size(root: Path) -> None:
+    corners = [[20, 30], [50, 30], [20, 60], [50, 60]]
+    matches_file(root).write_text(json.dumps([[[x, y], [x, y + 4]] for x, y in corners]))
+    found, near, all_between = (
+        training_set(root, size=FRAME, match_reach=reach)[0, 0].matches for reach in (0.0, 8.0, 90.0)
+    )
+    assert 4 == len(found) < len(near) < len(all_between)
+    np.testing.assert_array_equal(near.person[:4], found.person)
+    np.testing.assert_allclose(all_between.garment, all_between.person + np.array([0, 4]), atol=1e-6)
+
+
 def test_matches_that_leave_the_picture_are_dropped(root: Path) -> None:
     matches_file(root).write_text("[[[71.5, 20], [30, 30]], [[30, 40], [30, 40]]]")  # 71.5 is rounded to 72
     item = training_set(root, size=FRAME)[0, 0]

@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
+from examples import random_matches
+from torch import nn
 
 from siftvton.commands.attention_error import AttentionError, attention_error
 from siftvton.data.config import HeldOutData
 from siftvton.errors import InputError
 from siftvton.evaluation import attention_error as module
-from siftvton.evaluation.attention_error import position_errors, summary
+from siftvton.evaluation.attention_error import always, model_errors, position_errors, summary
 from siftvton.evaluation.attention_maps import spread_points
 from siftvton.files import read_image
 from siftvton.sampling.loading import save
+from siftvton.supervision import Concatenated
 from siftvton.supervision.attention import attention_rows, keys
+from siftvton.supervision.reference import cells
 from siftvton.toy.exact_maps import exact_positions, read_map
 from siftvton.toy.world.write import write_world
 
@@ -68,6 +72,31 @@ def test_nothing_is_measured_in_half_precision_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(attention_rows(attention, hidden, key, rows), weights, rtol=0, atol=1e-6)
         torch.testing.assert_close(position_errors(weights, truth, GRID, FRAME), errors, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("garment", ["below", "right"])
+def test_any_model_and_layout_is_measured(garment: str):
+    """Two self-attention layers over person and garment in one picture, called in another order than they are named."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict({name: Attention(query_dim=8, heads=2, dim_head=4) for name in ("late", "early")})
+    both = torch.randn(2, 24, 8)
+    known = [always(random_matches(5, FRAME, seed)) for seed in (1, 2)]
+    layouts = {name: Concatenated(garment, FRAME) for name in ("late", "early")}
+    found = model_errors(model, lambda: [model[name](both) for name in ("early", "late")], known, FRAME, layouts)
+    halves = np.split(np.arange(24).reshape((8, 3) if garment == "below" else (4, 6)), 2, int(garment == "right"))
+    person, cloth = (half.ravel().tolist() for half in halves)
+    for name, measured in found.items():
+        assert measured.grid == GRID
+        attention = model[name]
+        query, key = (
+            projection(both).unflatten(-1, (2, 4)).transpose(1, 2) for projection in (attention.to_q, attention.to_k)
+        )
+        weights = (query[:, :, person] @ key[:, :, cloth].transpose(2, 3) / 2).softmax(dim=-1).mean(dim=1)
+        for image, places in enumerate(known):
+            points = places(GRID)
+            rows = weights[image, cells(points.person, FRAME, GRID)]
+            errors = position_errors(rows, torch.from_numpy(points.garment), GRID, FRAME)
+            torch.testing.assert_close(measured.errors[image], errors.mean(dim=0), rtol=1e-4, atol=1e-4)
 
 
 def test_exact_places_are_read_at_the_middles_of_the_cells():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from examples import random_matches
-from oracles import dense_reference
+from oracles import dense_reference, dense_soft_reference
 
 from siftvton.correspondence import Correspondences
 from siftvton.supervision import ReferenceAttention, SparseReference
@@ -91,3 +91,36 @@ def test_the_reference_never_makes_a_tensor_of_all_pairs_of_cells():
     batch = [random_matches(100, (512, 384))]
     sparse = ReferenceAttention.from_correspondences(batch).at((64, 48), (64, 48))
     assert all(value.numel() <= 100 for value in vars(sparse).values())
+
+
+@pytest.mark.parametrize(("query_grid", "key_grid"), [((8, 6), (8, 6)), ((16, 12), (4, 3))])
+@pytest.mark.parametrize("sigma", [0.5, 4.0, 40.0])
+def test_a_soft_reference_equals_the_dense_gaussian(query_grid: tuple, key_grid: tuple, sigma: float):
+    batch = [random_matches(40, FRAME, seed=1), random_matches(0, FRAME), random_matches(9, FRAME, seed=2)]
+    sparse = ReferenceAttention.from_correspondences(batch, sigma).at(query_grid, key_grid)
+    for image, matches in enumerate(batch):
+        expected = dense_soft_reference(matches, query_grid, key_grid, sigma)
+        np.testing.assert_allclose(dense(sparse, image, expected.shape), expected, rtol=1e-6, atol=1e-9)
+        assert sparse.rows[image] == (expected.sum(axis=1) > 0).sum()
+
+
+def test_without_width_a_soft_reference_is_that_of_the_paper_in_every_bit():
+    batch = [random_matches(200, FRAME, seed=1), random_matches(3, FRAME, seed=2)]
+    narrow, paper = (
+        ReferenceAttention.from_correspondences(batch, sigma).at((16, 12), (8, 6)) for sigma in (1e-9, 0.0)
+    )
+    for name, value in vars(paper).items():
+        torch.testing.assert_close(getattr(narrow, name), value, rtol=0, atol=0)
+
+
+def test_the_place_of_a_row_is_the_mean_of_its_matches_between_the_middles_of_cells():
+    person = np.array([[1.0, 1.0], [2.0, 3.0], [40.0, 50.0]])
+    garment = np.array([[3.5, 3.5], [11.5, 19.5], [47.5, 63.5]])  # middles of cells of 8 × 8 pixels, then the corner
+    reference = ReferenceAttention.from_correspondences([Correspondences(person, garment, FRAME)], sigma=4.0)
+    (placed,) = reference.on(torch.device("cpu"), ((8, 6), (8, 6)))
+    assert placed.places.tolist() == [[[1.0, 0.5], [7.5, 5.5]]]
+
+
+def test_inactive_images_leave_the_gaussian_as_it_is():
+    reference = ReferenceAttention.from_correspondences([random_matches(3, FRAME)] * 2, sigma=2.0)
+    assert reference.where(torch.tensor([True, False])).sigma == 2.0

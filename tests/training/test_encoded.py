@@ -103,3 +103,8 @@ def test_a_file_that_is_removed_while_training_is_named(encoded, tmp_path: Path)
     items.path(items.pairs[0]).unlink()
     with pytest.raises(InputError, match="delete it, and start again"):
         items[0, 0]
+
+
+def test_the_flow_loss_refuses_items_without_photos(encoded):
+    with pytest.raises(UsageError, match=r"not allowed with supervision\.flow_weight above 0"):
+        training_set(encoded("run", supervision={"flow_weight": 0.1}))

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from examples import given, random_matches
+from examples import batch_pictures, random_matches
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -64,16 +64,18 @@ def network(pipeline: TryOnPipeline, request: pytest.FixtureRequest) -> TryOnNet
 
 
 def step(pipeline: TryOnPipeline, network: TryOnNetwork, device: str) -> Stalls:
-    """One step with both attention losses on all layers."""
+    """One step with every attention loss on all layers."""
     size = (32, 48)
     batch = TryOnBatch(
-        **{name: picture for name, picture in given(2).items() if name != "garment_224"},
+        **batch_pictures(2),
         worn_mask=torch.ones(2, 1, *size),
         matches=[random_matches(9, size), random_matches(5, size)],
         pair=[Pair("a.jpg", "a.jpg"), Pair("b.jpg", "b.jpg")],
         key=[(0, 0), (0, 1)],
     ).to(device)
-    supervision = SupervisionConfig(weight=0.1, max_timestep=999, layers="all", atv_weight=0.001)
+    supervision = SupervisionConfig(
+        weight=0.1, max_timestep=999, layers="all", atv_weight=0.001, place_weight=0.1, flow_weight=0.001, match_sigma=4
+    )
     inputs = noised(pipeline.vae.to(device), pipeline.scheduler, batch, seed=0, dropout=0.0)
     network.to(device)
     with (

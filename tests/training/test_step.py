@@ -99,6 +99,32 @@ def test_dropped_images_have_no_attention_loss(network: TryOnNetwork, batch: Try
         assert attention[1] == 0
 
 
+def test_the_losses_on_places_run_where_the_matches_do(network: TryOnNetwork, batch: TryOnBatch):
+    config = SupervisionConfig(weight=0.0, place_weight=1.0, flow_weight=1.0, max_timestep=500)
+    losses = _losses(network, batch, [500, 501], [True, True], config)
+    dropped = _losses(network, batch, [500, 500], [True, False], config)
+    for attention in (losses.attention, dropped.attention):
+        for name in ("place", "flow"):
+            assert attention[name][0] > 0
+            assert attention[name][1] == 0
+        assert attention["sift"].tolist() == [0, 0]
+    alpha = build.scheduler().alphas_cumprod[[500, 501]]
+    weight = (5 * (1 - alpha) / alpha).clamp(max=1)
+    torch.testing.assert_close(
+        losses.total, weight * losses.noise + losses.attention["place"] + losses.attention["flow"]
+    )
+
+
+def test_soft_references_change_only_the_losses_on_matches(network: TryOnNetwork, batch: TryOnBatch):
+    hard, soft = (
+        _losses(network, batch, [100, 100], [True, True], SupervisionConfig(match_sigma=sigma, place_weight=1.0))
+        for sigma in (0.0, 4.0)
+    )
+    assert not torch.equal(hard.attention["sift"], soft.attention["sift"])
+    assert torch.equal(hard.attention["place"], soft.attention["place"])
+    assert torch.equal(hard.noise, soft.noise)
+
+
 def test_the_total_is_the_weighted_sum(network: TryOnNetwork, batch: TryOnBatch):
     losses = _losses(network, batch, [0, 0], [True, True], SupervisionConfig(weight=0.5, atv_weight=0.01))
     alpha = build.scheduler().alphas_cumprod[0]
