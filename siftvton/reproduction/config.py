@@ -42,7 +42,7 @@ class Target:
     checkpoint: str | None = option(
         None,
         "weights: a saved pipeline's folder, a published .ckpt or .safetensors file, or a Hugging Face repository, "
-        "best with a revision; null: not given",
+        "best with a revision; null: none, and for `trained`: train them",
         path=True,
     )
     sha256: str | None = option(
