@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from siftvton.commands import Command, command, schemas
 from siftvton.reproduction.config import Reproduce
@@ -18,7 +19,7 @@ def reproduce(config: Reproduce) -> str:
 def _call(settings: str, name: str, keys: Sequence[str]) -> str:
     """Run another command as its script would, in this process; return its text."""
     called = command(name)
-    config = load_configuration(called.schema, settings, keys, schemas())
+    config: Any = load_configuration(called.schema, settings, keys, schemas())
     try:
         with called.lock(called.output(config)):
             return called.function(config) or ""

@@ -60,7 +60,7 @@ def fetch(target: Target, key: str, output: Path) -> Weights:
     digest = weights_digest(path) if path.is_dir() else sha256(path)
     checked = "nothing: no digest is published, and this was the first run"
     _require(path, digest, target.sha256, f"{key}.sha256", f"correct {key}.sha256")
-    _require(path, digest, before and before.sha256, str(record), "use another output")
+    _require(path, digest, before.sha256 if before else None, str(record), "use another output")
     if target.sha256:
         checked = f"{key}.sha256, from the configuration"
     elif before is not None:
