@@ -69,7 +69,7 @@ def markdown(ran: Ran, rows: Sequence[Row]) -> str:
         "The interval is a 95 % bootstrap interval over pictures, or over KID's subsets.",
         "",
         f"- Published figures: {ran.target.row or 'no source is given'}.",
-        *([f"- Known differences: {ran.target.note}"] if ran.target.note else []),
+        *([f"- Known differences: {ran.target.note}."] if ran.target.note else []),
         *_remarks(rows),
         *(f"- Tolerance of {METRICS[row.measure].title}: {row.reason}." for row in rows if row.reason),
         "",

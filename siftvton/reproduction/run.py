@@ -57,11 +57,17 @@ def reproduce(config: Reproduce, call: Call) -> str:
     output, ran = Path(config.output), []
     planned(config)  # refuses wrong keys before anything is written
     _claim(config, output, {key, origin})
-    finished = Finished(output)
+    finished, here = Finished(output), environment()
 
     def run(stage: Stage) -> None:
         ran.append(stage)
-        _run(stage, finished, call, config.settings)
+        if finished.holds(stage):
+            print(f"{stage.name}: finished before")
+            return
+        print(f"{stage.name}: {stage.line(config.settings)}")
+        finished.drop_from(stage)
+        _call(stage, call)
+        finished.add(stage, here)
 
     try:
         run(stages.check_stage(config))
@@ -137,23 +143,17 @@ def _claim(config: Reproduce, output: Path, used: set[str]) -> None:
     save_configuration(config, saved)
 
 
-def _run(stage: Stage, finished: Finished, call: Call, settings: str) -> None:
-    """Run a stage unless it is finished, and record it.
+def _call(stage: Stage, call: Call) -> None:
+    """Run the command of a stage.
 
     Raises:
         _Stopped: it was a training that stopped early.
     """
-    if finished.holds(stage):
-        print(f"{stage.name}: finished before")
-        return
-    print(f"{stage.name}: {stage.line(settings)}")
-    finished.drop_from(stage)
     model = stage.folder / "model"
     before = _stamp(model)
     call(stage.command, stage.keys)
     if stage.command == "train" and _stamp(model) == before:  # it is written at the end of a training, and only there
         raise _Stopped
-    finished.add(stage, environment())
 
 
 def _stamp(folder: Path) -> tuple[int, int] | None:

@@ -10,7 +10,6 @@ from siftvton import cli
 from siftvton.commands import schemas
 from siftvton.errors import InputError, UsageError
 from siftvton.files import write_json, write_text
-from siftvton.reproduction import environment
 from siftvton.reproduction import run as module
 from siftvton.reproduction.config import Reproduce
 from siftvton.reproduction.run import reproduce
@@ -26,14 +25,20 @@ def calls() -> Calls:
     return []
 
 
+HERE = {"device": "here", "system": "one", "python": "3", "versions": {"torch": "2"}, "cuda": None, "commit": None}
+
+
 @pytest.fixture
-def run(configuration: Callable[..., Reproduce], calls: Calls, tmp_path: Path) -> Callable[..., str]:
+def run(
+    configuration: Callable[..., Reproduce], calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
     """``run(*keys, before=function)``: reproduce; ``before`` is called with each command's name.
 
     Each command writes what the next one reads. ``weights.ckpt`` stands for all weights.
     """
     checkpoint = tmp_path / "weights.ckpt"
     checkpoint.write_bytes(b"weights")
+    monkeypatch.setattr(module, "environment", lambda: HERE)
 
     def run(*keys: str, before: Callable[[str], None] = lambda name: None) -> str:
         config = configuration(f"sift_vton.checkpoint={checkpoint}", f"stableviton.checkpoint={checkpoint}", *keys)
@@ -250,10 +255,10 @@ def test_the_environment_of_each_stage_is_kept(run, tmp_path: Path, monkeypatch)
         if name == "infer":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "environment", lambda: environment.environment() | {"device": "first"})
+    monkeypatch.setattr(module, "environment", lambda: HERE | {"device": "first"})
     with pytest.raises(KeyboardInterrupt):
         run(before=stop)
-    monkeypatch.setattr(module, "environment", lambda: environment.environment() | {"device": "second"})
+    monkeypatch.setattr(module, "environment", lambda: HERE | {"device": "second"})
     text = run()
     assert "- check: first; " in text
     assert "- sample_paired, score_paired, sample_unpaired, score_unpaired: second; " in text
