@@ -180,13 +180,12 @@ def _sampled(
 
 def _attention(run: Callable, folder: Path, split: str) -> dict[str, float]:
     output = folder / "attention"
-    run("attention_error", split, f"checkpoint={folder / 'run' / 'model'}", f"output={output}")
+    run("attention_error", split, f"checkpoint={folder / 'run' / 'model'}", "layers=all", f"output={output}")
     report = output / "attention_error.json"
     measures = {}
     for name in ("attention_error_px", "attention_pck"):
         measures[name] = _number(report, name, "value")
-        for layer in _at(report, "layers").values():
-            measures[f"{name}_{layer['grid'][0]}x{layer['grid'][1]}"] = layer[name]
+        measures |= {f"{name}_{layer}": found[name] for layer, found in _at(report, "layers").items()}
     return measures
 
 

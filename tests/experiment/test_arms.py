@@ -79,7 +79,7 @@ def test_the_file_of_an_arm_has_all_its_measures(config: Experiment, calls: list
     content = json.loads((Path(config.measures) / "sift-seed-1.json").read_text())
     assert content["per_image"] == {PRIMARY: {"a": 0.25}}
     expected = {PRIMARY, "print_error_paired", "perceptual_distance_paired", "frechet_unpaired"}
-    expected |= {"attention_error_px", "attention_pck_4x3", "images_per_second"}
+    expected |= {"attention_error_px", "attention_pck_up", "images_per_second"}
     assert expected <= content["measures"].keys()
     assert "perceptual_distance_unpaired" not in content["measures"]
     report = json.loads(Path(f"{config.report}.json").read_text())
