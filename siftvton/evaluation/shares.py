@@ -43,7 +43,7 @@ class Shares:
             InputError, OSError: in this process or in another one.
         """
         size = len(pictures)  # type: ignore[arg-type]
-        batches = [range(first, min(first + batch_size, size)) for first in range(0, size, batch_size)]
+        batches = [list(range(first, min(first + batch_size, size))) for first in range(0, size, batch_size)]
         own = DataLoader(pictures, batch_sampler=batches[self.rank :: self.count], num_workers=workers)
 
         def computed() -> list[Value]:
