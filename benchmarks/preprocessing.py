@@ -4,7 +4,8 @@ python benchmarks/preprocessing.py [PAIRS]    interleaved rounds on PAIRS toy pa
 
 The plain loop uses one process and one thread, and paints, searches, matches and filters each region separately. Ours
 uses all cores; its time includes starting and stopping processes and writing reports. Without parsing, all regions
-share one garment picture.
+share one garment picture. CPU time is that of all processes together; other work on the machine changes it less than
+pairs per second. A last table shows how one process spends it.
 """
 
 import contextlib
@@ -13,9 +14,12 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -23,9 +27,10 @@ from results import record
 from tqdm import tqdm
 
 from siftvton.commands.preprocess_sift import PreprocessSift, preprocess_sift
-from siftvton.correspondence import Correspondences, filters, read_matches, sift, write_matches
+from siftvton.correspondence import Correspondences, filters, matching, read_matches, sift, write_matches
 from siftvton.correspondence.matching import in_frame, joined, regions_in_frame
 from siftvton.correspondence.sift import BLACK, WHITE, painted
+from siftvton.data import match_jobs
 from siftvton.data.config import SiftData
 from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, GARMENT_PARSING, IMAGE, Split
 from siftvton.data.layouts.vitonhd import VitonHD
@@ -33,12 +38,22 @@ from siftvton.data.match_folder import matches_path
 from siftvton.data.pairs import Pair
 from siftvton.data.sides import read_densepose
 from siftvton.files import read_grey, read_image, read_labels
+from siftvton.memory import keep_freed_memory, use_large_pages
 from siftvton.toy.world.write import write_world
 
 ROUNDS = 7
 FRAME = (512, 384)
 SAME = 0.01  # px
 RECORDED = {"ours": "same_matches", "ours, joint": "joint"}
+STAGES: dict[str, list[tuple[ModuleType, str]]] = {
+    "decoding": [(match_jobs, name) for name in ("read_image", "read_grey", "read_labels", "read_densepose")],
+    "regions": [(match_jobs, "regions_in_frame")],
+    "painting": [(sift, "painted")],
+    "SIFT": [(sift, "detect")],
+    "ratio test": [(sift, "match_detected")],
+    "filters": [(matching.filters, "survivors")],
+    "writing": [(match_jobs, "write_matches")],
+}
 
 
 def plain_loop(split: Split, pairs: list[Pair], output: Path) -> dict[str, int]:
@@ -74,6 +89,44 @@ def ours(data: Path, output: Path, regions: str) -> None:
         preprocess_sift(config)
 
 
+def cpu_seconds() -> float:
+    """CPU time of this process and of its child processes that have ended."""
+    return sum(os.times()[:4])
+
+
+def stages(data: Path, output: Path) -> None:
+    """Print how one process spends its CPU time on a pair."""
+    split = VitonHD(str(data)).split("train")
+    settings = {"matcher": "sift", "preset": "published", "joint": False, "preview": False}
+    jobs = [match_jobs.job_of(split, pair, output, FRAME, **settings) for pair in split.matched_pairs()]
+    spent: Counter[str] = Counter()
+
+    def timed(stage: str, function: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object, **named: object) -> object:
+            start = time.process_time()
+            result = function(*given, **named)
+            spent[stage] += time.process_time() - start
+            return result
+
+        return call
+
+    keep_freed_memory()
+    use_large_pages()
+    match_jobs.process(jobs[0])
+    with contextlib.ExitStack() as patches:
+        for stage, places in STAGES.items():
+            for module, name in places:
+                patches.enter_context(mock.patch.object(module, name, timed(stage, getattr(module, name))))
+        start = time.process_time()
+        for job in jobs:
+            match_jobs.process(job)
+        total = time.process_time() - start
+    spent["checks and the rest"] = total - sum(spent.values())
+    print("\n| stage | CPU ms per pair | share |\n|---|---:|---:|")
+    for stage, seconds in spent.items():
+        print(f"| {stage} | {seconds / len(jobs) * 1e3:.1f} | {seconds / total:.0%} |")
+
+
 def differ(first: Correspondences, second: Correspondences) -> bool:
     """Whether two lists of matches differ, in number or by more than a hundredth of a pixel."""
     if len(first) != len(second):
@@ -93,23 +146,26 @@ def compare(data: Path, scratch: Path, name: str, suffix: str = "") -> None:
         "ours, joint": lambda output: ours(data, output, "joint"),
     }
     rates: dict[str, list[float]] = {form: [] for form in forms}
+    used: dict[str, list[float]] = {form: [] for form in forms}
     for _ in tqdm(range(ROUNDS), desc=name, unit="round", leave=False):
         for form, run in forms.items():
             shutil.rmtree(scratch / form, ignore_errors=True)
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), cpu_seconds()
             run(scratch / form)
             rates[form].append(len(pairs) / (time.perf_counter() - start))
+            used[form].append((cpu_seconds() - cpu) / len(pairs) * 1e3)
     kept = {form: [read_matches(matches_path(scratch / form, pair.person), FRAME) for pair in pairs] for form in forms}
     print(f"\n{name}: {len(pairs)} pairs, {shares['empty']} of {shares['regions']} regions empty")
     print(
-        "\n| form | pairs per second | ratio to plain | matches | pairs with other matches |\n|---|---:|---:|---:|---:|"
+        "\n| form | pairs per second | ratio to plain | CPU ms per pair | matches | pairs with other matches |\n"
+        "|---|---:|---:|---:|---:|---:|"
     )
     for form in forms:
         ratio = np.percentile(np.array(rates[form]) / np.array(rates["plain loop"]), [50, 25, 75])
         others = sum(differ(*two) for two in zip(kept[form], kept["plain loop"], strict=True))
         print(
             f"| {form} | {np.median(rates[form]):.1f} | {ratio[0]:.2f} [{ratio[1]:.2f} to {ratio[2]:.2f}] | "
-            f"{sum(map(len, kept[form]))} | {others} |"
+            f"{np.median(used[form]):.0f} | {sum(map(len, kept[form]))} | {others} |"
         )
         if form in RECORDED:
             record(**{f"preprocess_{RECORDED[form]}_over_plain_pairs_per_s{suffix}": ratio[0]})
@@ -120,8 +176,11 @@ def main(pairs: int) -> None:
         data = Path(scratch) / "toy"
         write_world(data, train_pairs=pairs, test_pairs=2, seed=0, height=FRAME[0], width=FRAME[1])
         compare(data, Path(scratch), "with parsing")
-        shutil.rmtree(data / "train" / GARMENT_PARSING)
+        parsing, aside = data / "train" / GARMENT_PARSING, Path(scratch) / "parsing"
+        parsing.rename(aside)
         compare(data, Path(scratch), "without parsing", "_without_parsing")
+        aside.rename(parsing)
+        stages(data, Path(scratch) / "stages")  # last, since it changes how this process keeps memory
 
 
 if __name__ == "__main__":

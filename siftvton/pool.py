@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import cv2
 
 from siftvton.errors import UsageError
-from siftvton.memory import keep_freed_memory
+from siftvton.memory import keep_freed_memory, use_large_pages
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -86,6 +86,7 @@ def start_worker(_number: int = 0) -> None:
     ended by itself would make the parent fail and lose its work.
     """
     keep_freed_memory()
+    use_large_pages()
     cv2.setNumThreads(1)  # the processes share the cores
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -118,6 +118,8 @@ def joined(matches: Sequence[KeyPointMatches], frame: Frame) -> Correspondences:
 
 def in_frame(picture: np.ndarray, frame: Frame, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
     """``picture`` (height, width[, 3]) resized to ``frame`` with OpenCV, bilinear by default."""
+    if picture.shape[:2] == frame:
+        return picture
     return cv2.resize(picture, (frame[1], frame[0]), interpolation=interpolation)
 
 

@@ -73,13 +73,17 @@ def densepose_labels(picture: np.ndarray) -> np.ndarray:
     Returns:
         (height, width) uint8: 0 for background, 1 to 24 as DensePose counts.
     """
-    red, green, blue = np.moveaxis(picture.astype(np.int32), 2, 0)
-    codes = red << 16 | green << 8 | blue  #                                            (height, width)
+    four_bytes = cv2.cvtColor(picture, cv2.COLOR_RGB2BGRA)  #                           (height, width, 4)
+    codes = four_bytes.view("<u4")[:, :, 0].astype(np.intp) & 0xFFFFFF  #               (height, width): 0xRRGGBB
     label_of = _known_labels()
-    new = np.unique(codes[label_of[codes] == UNKNOWN])
-    colours = np.stack([new >> 16, new >> 8 & 255, new & 255], axis=1)  #               (colours, 3)
-    label_of[new] = _nearest_part(colours.astype(np.float32))
-    return label_of[codes]
+    labels = label_of.take(codes)
+    unknown = labels == UNKNOWN
+    if unknown.any():
+        new = np.unique(codes[unknown])
+        colours = np.stack([new >> 16, new >> 8 & 255, new & 255], axis=1)  #           (colours, 3)
+        label_of[new] = _nearest_part(colours.astype(np.float32))
+        labels[unknown] = label_of[codes[unknown]]
+    return labels
 
 
 @cache
@@ -138,12 +142,19 @@ def regions(
     assert agnostic.dtype == garment.dtype == bool, "masks must be boolean arrays"
 
     if body is None:
-        return [Region(WHOLE, agnostic, garment if parts is None else np.isin(parts, sum(labels.values(), ())))]
+        return [Region(WHOLE, agnostic, garment if parts is None else _among(parts, sum(labels.values(), ())))]
     return [
         Region(
             name,
-            person=np.isin(body, BODY_PARTS[name]) & agnostic,
-            garment=garment if parts is None else np.isin(parts, labels[name]),
+            person=_among(body, BODY_PARTS[name]) & agnostic,
+            garment=garment if parts is None else _among(parts, labels[name]),
         )
         for name in labels
     ]
+
+
+def _among(labels: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:
+    """(height, width) booleans: whether each of the labels 0 to 255 (height, width) is among the chosen ones."""
+    table = np.zeros(256, np.uint8)
+    table[list(chosen)] = True
+    return cv2.LUT(labels.astype(np.uint8, copy=False), table).view(bool)

@@ -12,6 +12,7 @@ from siftvton.correspondence.key_points import KeyPointMatches, KeyPoints
 from siftvton.correspondence.regions import Region
 
 RATIO = 0.80  # nearest over second nearest descriptor distance
+FEWEST = 2  # key points on either side; with fewer there is no second nearest descriptor, and nothing is matched
 BLACK, WHITE = 0, 255
 MARGIN = 96  # pixels that are searched around a region; with 64, one of 129 published matches was different
 OCTAVE_GRID = 32  # a crop starts at a multiple of it, so that SIFT's octaves sample the same pixels as in the whole
@@ -50,17 +51,19 @@ def match_painted(
         garment: (height, width, 3) uint8, red first, of the same size.
         areas: the regions.
         detector: finds key points and descriptors in a picture (height, width, 3).
-        pairing: matches what the detector found on the person and on the garment.
+        pairing: matches what the detector found on the person and on the garment. It finds no match if one of them
+            has fewer than ``FEWEST`` key points; then the person is not searched.
     """
     garments: dict[int, Detected] = {}  # a garment area that regions share is searched once
     matches = []
     for area in areas:
         of_person = of_garment = NOTHING
         if area.person.any() and area.garment.any():
-            of_person = detect_in(person, area.person, BLACK, detector)
             if id(area.garment) not in garments:
                 garments[id(area.garment)] = detect_in(garment, area.garment, WHITE, detector)
             of_garment = garments[id(area.garment)]
+            if len(of_garment[0]) >= FEWEST:
+                of_person = detect_in(person, area.person, BLACK, detector)
         matches.append(pairing(of_person, of_garment))
     return matches
 
@@ -119,13 +122,13 @@ def ratio_test(person: np.ndarray, garment: np.ndarray, ratio: float = RATIO) ->
 
     Args:
         person: (N_p, 128) float32 descriptors.
-        garment: (N_g, 128) float32 descriptors. With fewer than two on either side there is no match.
+        garment: (N_g, 128) float32 descriptors. With fewer than ``FEWEST`` on either side there is no match.
         ratio: the threshold.
 
     Returns:
         Indices into ``person``, indices into ``garment`` and the distances d₁, sorted by distance.
     """
-    if min(len(person), len(garment)) < 2:
+    if min(len(person), len(garment)) < FEWEST:
         return np.zeros(0, int), np.zeros(0, int), np.zeros(0, np.float32)
     nearest = cv2.BFMatcher(cv2.NORM_L2).knnMatch(person, garment, k=2)
     good = [first for first, second in nearest if first.distance < ratio * second.distance]

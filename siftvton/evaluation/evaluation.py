@@ -15,7 +15,7 @@ from torch import nn
 
 from siftvton.data.layouts.base import Split
 from siftvton.data.pairs import Pair
-from siftvton.devices import device_of
+from siftvton.devices import device_of, errors_shared, on_main, process_state
 from siftvton.errors import InputError, UsageError
 from siftvton.evaluation import metrics, weights
 from siftvton.evaluation.config import Evaluate
@@ -28,6 +28,7 @@ from siftvton.evaluation.features import (
 from siftvton.evaluation.pictures import PictureSet, photos_of, results_of, size_text
 from siftvton.evaluation.report import METRICS, PUBLISHED, markdown
 from siftvton.evaluation.scoring import Distance, Scores, score_pictures, score_sets
+from siftvton.evaluation.shares import ALONE, Shares
 from siftvton.files import sha256, write_json, write_text
 from siftvton.settings import save_configuration
 from siftvton.tables import csv_text
@@ -39,19 +40,29 @@ def evaluate(config: Evaluate) -> str:
     """Score the configuration's folders of results and write the report to ``config.output``.
 
     Writes ``per_image_<name>.csv``, ``metrics.json``, ``table.md`` and ``config.yaml`` after everything is computed.
+    Several processes share the pictures.
 
     Returns:
-        The Markdown table.
+        The Markdown table; empty in all processes but the main one.
 
     Raises:
         InputError, UsageError: a folder, picture, weights file or key is missing or wrong; then nothing is written.
             Or a score is NaN or infinite; then the other scores are written.
     """
-    evaluation = Evaluation(config)
+    state = process_state()
+    with errors_shared():
+        evaluation = Evaluation(config, Shares(state.process_index, state.num_processes))
     scores = evaluation.score()
     evaluation.drop_what_is_not_finite(scores)
+    table = on_main(lambda: _written(evaluation, scores))
+    return table if state.is_main_process else ""
+
+
+def _written(evaluation: "Evaluation", scores: Mapping[str, Scores]) -> str:
+    """Write the report and return its table; raises InputError if a score is NaN or infinite."""
     report = evaluation.report(scores)
     table = markdown(report)
+    config = evaluation.config
     output = Path(config.output)
     for stale in output.glob("per_image_*.csv"):
         stale.unlink()
@@ -69,12 +80,13 @@ def evaluate(config: Evaluate) -> str:
 class Evaluation:
     """The checked pictures of a configuration, and for each metric its weights or why it was not run."""
 
-    def __init__(self, config: Evaluate) -> None:
+    def __init__(self, config: Evaluate, shares: Shares = ALONE) -> None:
         """Raises InputError or UsageError if a folder, a picture or a key is missing or wrong."""
         _check_names(config.predictions)
         if Path(config.output).is_file():
             raise UsageError(f"output={config.output} is not allowed: it is a file; use a folder")
         self.config = config
+        self.shares = shares
         self.device = device_of(config.device)
         self.size = config.data.size
         split = config.data.open().split(config.data.split)
@@ -130,6 +142,7 @@ class Evaluation:
         return score_pictures(
             *(self.sets, self.photos, self.size, lpips, config.batch_size, config.workers, self.device),
             groups=self.groups,
+            shares=self.shares,
         )
 
     def _unpaired(self) -> dict[str, Scores]:
@@ -139,7 +152,7 @@ class Evaluation:
         inception = self._network(weights.INCEPTION, config.inception, load_inception, ["fid", "kid"])
         kid = partial(metrics.kernel_distances, seed=config.seed)
         if inception is not None:
-            features_of = InceptionFeatures(inception, config.batch_size, config.workers, self.device)
+            features_of = InceptionFeatures(inception, config.batch_size, config.workers, self.device, self.shares)
             self._add(scores, features_of, {"fid": metrics.frechet_distance, "kid": kid})
         if config.autoencoder is not None:
             autoencoder = load_autoencoder(config.autoencoder, self.device)
@@ -148,7 +161,9 @@ class Evaluation:
                 "autoencoder_kernel": kid,
             }
             self._record(Path(config.autoencoder) / AUTOENCODER_WEIGHTS, list(distances))
-            encoded = AutoencoderFeatures(autoencoder, self.size, config.batch_size, config.workers, self.device)
+            encoded = AutoencoderFeatures(
+                autoencoder, self.size, config.batch_size, config.workers, self.device, self.shares
+            )
             self._add(scores, encoded, distances)
         return scores
 
@@ -186,7 +201,8 @@ class Evaluation:
             path = weights.locate(file, given)
         except weights.MissingWeightsError as error:
             titles = ", ".join(METRICS[key].title for key in columns)
-            print(f"warning: {titles} not run: {error}", file=sys.stderr)
+            if self.shares.rank == 0:
+                print(f"warning: {titles} not run: {error}", file=sys.stderr)
             self.not_run.update(dict.fromkeys(columns, str(error)))
             return None
         network = load(path, self.device)

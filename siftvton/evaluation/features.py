@@ -13,11 +13,11 @@ from cleanfid.resize import build_resizer
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from torch.utils.data import Dataset
 
 from siftvton.errors import InputError
 from siftvton.evaluation.pictures import Pictures, PictureSet
+from siftvton.evaluation.shares import ALONE, Shares
 from siftvton.files import read_image
 from siftvton.sampling.loading import load_part
 
@@ -46,25 +46,39 @@ class InceptionPictures(Dataset[Tensor]):
 class InceptionFeatures:
     """clean-fid's Inception features of a set of pictures, each read in its own size and resized to 299 × 299."""
 
-    def __init__(self, network: nn.Module, batch_size: int, workers: int, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, batch_size: int, workers: int, device: torch.device, shares: Shares = ALONE
+    ) -> None:
         """``network`` comes from :func:`siftvton.evaluation.weights.load_inception`."""
         self.network = network
         self.batch_size = batch_size
         self.workers = workers
         self.device = device
+        self.shares = shares
 
     def __call__(self, pictures: PictureSet) -> np.ndarray:
         """Returns (N, 2048) float32."""
-        loader = DataLoader(InceptionPictures(pictures.paths), self.batch_size, num_workers=self.workers)
-        batches = tqdm(loader, desc=f"Inception features of {pictures.name}")
-        return np.concatenate([get_batch_features(batch, self.network, self.device) for batch in batches])
+        features = self.shares.of_batches(
+            lambda batch: get_batch_features(batch, self.network, self.device),
+            InceptionPictures(pictures.paths),
+            self.batch_size,
+            self.workers,
+            f"Inception features of {pictures.name}",
+        )
+        return np.concatenate(features)
 
 
 class AutoencoderFeatures:
     """An autoencoder's posterior means of a set of pictures, averaged to a 4 × 4 grid."""
 
     def __init__(
-        self, autoencoder: AutoencoderKL, size: tuple[int, int], batch_size: int, workers: int, device: torch.device
+        self,
+        autoencoder: AutoencoderKL,
+        size: tuple[int, int],
+        batch_size: int,
+        workers: int,
+        device: torch.device,
+        shares: Shares = ALONE,
     ) -> None:
         """``size`` is the (height, width), in pixels, to which pictures are resized before they are encoded."""
         self.autoencoder = autoencoder
@@ -72,17 +86,24 @@ class AutoencoderFeatures:
         self.batch_size = batch_size
         self.workers = workers
         self.device = device
+        self.shares = shares
 
-    @torch.no_grad()
     def __call__(self, pictures: PictureSet) -> np.ndarray:
         """Returns (N, 16·C) float32."""
-        features = []
-        loader = DataLoader(Pictures(pictures.paths, self.size), self.batch_size, num_workers=self.workers)
-        for batch in tqdm(loader, desc=f"autoencoder features of {pictures.name}"):
-            mean = self.autoencoder.encode(2 * batch.to(self.device) - 1).latent_dist.mode()  # (B, C, H/f, W/f)
-            pooled = functional.adaptive_avg_pool2d(mean, LATENT_GRID)  # ................... (B, C, 4, 4)
-            features.append(pooled.flatten(1).cpu().numpy())  # ............................. (B, 16·C)
+        features = self.shares.of_batches(
+            self._of_batch,
+            Pictures(pictures.paths, self.size),
+            self.batch_size,
+            self.workers,
+            f"autoencoder features of {pictures.name}",
+        )
         return np.concatenate(features)
+
+    @torch.no_grad()
+    def _of_batch(self, batch: Tensor) -> np.ndarray:
+        mean = self.autoencoder.encode(2 * batch.to(self.device) - 1).latent_dist.mode()  # (B, C, H/f, W/f)
+        pooled = functional.adaptive_avg_pool2d(mean, LATENT_GRID)  # ....................... (B, C, 4, 4)
+        return pooled.flatten(1).cpu().numpy()  # ........................................... (B, 16·C)
 
 
 def load_autoencoder(folder: str | Path, device: torch.device) -> AutoencoderKL:

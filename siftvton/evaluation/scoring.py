@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, StackDataset
-from tqdm import tqdm
+from torch import Tensor, nn
+from torch.utils.data import StackDataset
 
 from siftvton.errors import InputError
 from siftvton.evaluation import metrics
 from siftvton.evaluation.intervals import bootstrap
 from siftvton.evaluation.pictures import Pictures, PictureSet
+from siftvton.evaluation.shares import ALONE, Shares
 
 # A distance between two sets of features: one number, or an array with one number for each subset.
 Distance = Callable[[np.ndarray, np.ndarray], float | np.ndarray]
@@ -57,6 +57,7 @@ def score_pictures(
     workers: int,
     device: torch.device,
     groups: Groups | None = None,
+    shares: Shares = ALONE,
 ) -> dict[str, Scores]:
     """Compare each result with the photo at the same position: SSIM, and LPIPS if its network is given.
 
@@ -64,22 +65,25 @@ def score_pictures(
         size: (height, width) to which both are resized, pixels.
         lpips: LPIPS's network; None: only SSIM.
         groups: the groups whose means are also computed.
+        shares: how the pictures are divided among processes.
 
     Returns:
         Name of a set -> its scores, which are means over its pictures.
     """
+
+    def of_batch(batch: Sequence[Tensor]) -> dict[str, list[float]]:
+        result, photo = (pictures.to(device) for pictures in batch)  # ............ (B, 3, height, width) each
+        columns = {"ssim": metrics.structural_similarity(result, photo).tolist()}
+        if lpips is not None:
+            columns["lpips"] = metrics.perceptual_distance(result, photo, lpips).tolist()
+        return columns
+
     scores = {}
     for results in sets:
         assert len(results.paths) == len(photos.paths)
         pairs = StackDataset(Pictures(results.paths, size), Pictures(photos.paths, size))
-        ssim: list[float] = []
-        distance: list[float] = []
-        for batch in tqdm(DataLoader(pairs, batch_size, num_workers=workers), desc=f"scoring {results.name}"):
-            result, photo = (pictures.to(device) for pictures in batch)  # ........ (B, 3, height, width) each
-            ssim += metrics.structural_similarity(result, photo).tolist()
-            if lpips is not None:
-                distance += metrics.perceptual_distance(result, photo, lpips).tolist()
-        columns = {"ssim": ssim, **({"lpips": distance} if lpips is not None else {})}
+        found = shares.of_batches(of_batch, pairs, batch_size, workers, f"scoring {results.name}")
+        columns = {key: [value for batch in found for value in batch[key]] for key in found[0]}
         scores[results.name] = Scores(of_pictures=columns)
         for key, column in columns.items():
             scores[results.name].add(key, column)

@@ -121,6 +121,19 @@ def test_a_region_that_is_empty_on_one_side_is_not_searched(monkeypatch: pytest.
     assert [len(each.matches) > 0 for each in found] == [True, False, False]
 
 
+def test_a_photo_is_not_searched_if_its_garment_has_too_few_key_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    person, garment = scene()
+    searched = []
+    detect = sift.detect
+    monkeypatch.setattr(sift, "detect", lambda picture: searched.append(picture) or detect(picture))
+    plain = np.full_like(garment, 200)
+    for worn, expected in ((plain, [plain]), (garment, [garment, person])):
+        find_correspondences(person, worn, frame=FRAME)
+        assert len(searched) == len(expected)
+        assert all(map(np.array_equal, searched, expected))
+        searched.clear()
+
+
 def test_a_plain_pair_has_no_match() -> None:
     plain = np.full((*FRAME, 3), 200, np.uint8)
     found = find_correspondences(plain, plain, frame=FRAME)
