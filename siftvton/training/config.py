@@ -6,6 +6,8 @@ from siftvton.data.config import PictureData, TrainData
 from siftvton.model.config import ModelConfig
 from siftvton.options import LARGEST_SEED, LARGEST_SIDE, LARGEST_WEIGHT, MANY, WORKERS, option
 
+LARGEST_BETA = 0.999999  # a mean with a decay of 1 would never change
+
 
 @dataclass
 class SupervisionConfig:
@@ -98,6 +100,21 @@ class OptimisationConfig:
     )
     learning_rate: float = option(1e-4, "learning rate of the optimiser", minimum=0, maximum=100)
     weight_decay: float = option(0.01, "weight decay of the optimiser", minimum=0, maximum=1000)
+    adam_beta1: float = option(
+        0.9, "β₁ of AdamW, the decay of its mean of the gradients; not for adafactor", minimum=0, maximum=LARGEST_BETA
+    )
+    adam_beta2: float = option(
+        0.999,
+        "β₂ of AdamW, the decay of its mean of the squared gradients; not for adafactor",
+        minimum=0,
+        maximum=LARGEST_BETA,
+    )
+    adam_epsilon: float = option(
+        1e-8,
+        "ε of AdamW, which it adds to the root of the mean squared gradient before it divides by it; not for adafactor",
+        minimum=1e-15,
+        maximum=1,
+    )
     warmup_updates: int = option(
         100,
         "number of updates over which the learning rate first rises linearly from 1 % to its full value",

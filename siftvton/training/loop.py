@@ -24,6 +24,7 @@ from siftvton.settings import save_configuration
 from siftvton.training import checkpoints, identity, lora, records, sharding
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
+from siftvton.training.contradictions import refuse_contradictions
 from siftvton.training.encoded import EncodedDataset, LatentDraws
 from siftvton.training.frozen import lay_out_autoencoder
 from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
@@ -75,6 +76,7 @@ class _Run:
     def __init__(self, config: Train) -> None:
         settings = config.train
         self.config, self.output = config, Path(config.output)
+        refuse_contradictions(config)
         sharding.refuse_unsupported(settings)
         self.accelerator = accelerator = accelerator_of(
             settings.mixed_precision, settings.accumulation, settings.cpu, settings.tracker, config.output, divides=True

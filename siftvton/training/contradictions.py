@@ -1,0 +1,27 @@
+"""Refuse settings of a training that contradict each other, before anything is loaded."""
+
+from siftvton.errors import UsageError
+from siftvton.training.config import OptimisationConfig, Train
+
+
+def refuse_contradictions(config: Train) -> None:
+    """Check the keys that no other part of training checks.
+
+    Raises:
+        UsageError: a key has no effect, or cannot work, with the value of another key.
+    """
+    _require_adam(config.train)
+
+
+def _require_adam(settings: OptimisationConfig) -> None:
+    """Check that settings of AdamW are changed only where AdamW runs."""
+    if settings.optimizer != "adafactor":
+        return
+    plain = OptimisationConfig()
+    for key in ("adam_beta1", "adam_beta2", "adam_epsilon"):
+        value, default = getattr(settings, key), getattr(plain, key)
+        if value != default:
+            raise UsageError(
+                f"train.{key}={value} is not allowed with train.optimizer=adafactor, which does not use it; set "
+                f"train.optimizer=adamw, or train.{key}={default}"
+            )

@@ -1,0 +1,25 @@
+"""Settings that contradict each other are refused before anything is loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from siftvton.errors import UsageError
+from siftvton.training.loop import train
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"optimizer": "adafactor", "adam_beta2": 0.99},
+            r"train\.adam_beta2=0\.99 is not allowed with train\.optimizer=adafactor, .*set train\.optimizer=adamw",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(configuration, settings, message):
+    config = configuration(**settings)
+    config.data.root = "nowhere"  # nothing is read before the refusal
+    with pytest.raises(UsageError, match=message):
+        train(config)
+    assert not Path(config.output).exists()
