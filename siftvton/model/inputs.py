@@ -44,11 +44,14 @@ def posteriors(vae: AutoencoderKL, batch: TryOnBatch) -> Tensor:
     return torch.stack([posterior(vae, getattr(batch, name)) for name in ENCODED], dim=1)
 
 
-def latents_and_noise(encoded: Tensor, scaling_factor: float, generator: Generator) -> Tensor:
+def latents_and_noise(
+    encoded: Tensor, scaling_factor: float, generator: Generator, noise_offset: float = 0.0
+) -> Tensor:
     """Draw the latents of one item's pictures and its noise, in the order of :func:`noised_at`.
 
     Args:
         encoded: (4, 2, 4, h, w), the item's row of :func:`posteriors`.
+        noise_offset: as in :func:`noised`.
 
     Returns:
         (5, 4, h, w).
@@ -56,6 +59,8 @@ def latents_and_noise(encoded: Tensor, scaling_factor: float, generator: Generat
     drawn = torch.stack([torch.randn(encoded.shape[2:], generator=generator) for _ in range(len(encoded) + 1)])
     mean, deviation = encoded.unbind(dim=1)
     drawn[:-1].mul_(deviation).add_(mean).mul_(scaling_factor)
+    if noise_offset:
+        drawn[-1] += _noise_shift(len(drawn[-1]), noise_offset, generator)
     return drawn
 
 
@@ -68,6 +73,11 @@ def draw_noise(like: Tensor, generators: Sequence[Generator]) -> Tensor:
     """Standard normal noise with the shape and device of ``like``, in float32; each image has its own CPU generator."""
     assert len(like) == len(generators)
     return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like.device)
+
+
+def _noise_shift(channels: int, deviation: float, generator: Generator) -> Tensor:
+    """One draw for each channel of an image's noise, the same at all cells: (channels, 1, 1)."""
+    return deviation * torch.randn(channels, 1, 1, generator=generator)
 
 
 def keep_mask_at(keep_mask: Tensor, size: Sequence[int]) -> Tensor:
@@ -108,13 +118,26 @@ class Noised:
         return conditioned & (timestep <= max_timestep)
 
 
-def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed: int, dropout: float) -> Noised:
-    """Noise a batch for training; timestep, dropout, latents and noise are keyed by (seed, epoch, index)."""
+def noised(
+    vae: AutoencoderKL,
+    scheduler: PNDMScheduler,
+    batch: TryOnBatch,
+    seed: int,
+    dropout: float,
+    noise_offset: float = 0.0,
+) -> Noised:
+    """Noise a batch for training; timestep, dropout, latents and noise are keyed by (seed, epoch, index).
+
+    Args:
+        noise_offset: standard deviation of a shift that all cells of a channel share, which is drawn last and added to
+            the noise. Without it, noise hardly changes the mean of a latent, so a network hardly learns to change the
+            brightness of a whole picture (Guttenberg 2023, "Diffusion with offset noise").
+    """
     generators = [training_generator(seed, key) for key in batch.key]
     steps = scheduler.config.num_train_timesteps
     drawn = [timestep_and_conditioned(generator, steps, dropout) for generator in generators]
     timestep, conditioned = map(torch.cat, zip(*drawn, strict=True))
-    return noised_at(vae, scheduler, batch, timestep, conditioned, generators)
+    return noised_at(vae, scheduler, batch, timestep, conditioned, generators, noise_offset)
 
 
 def training_generator(seed: int, key: Key) -> Generator:
@@ -136,11 +159,13 @@ def noised_at(
     timestep: Tensor,
     conditioned: Tensor,
     generators: Sequence[Generator],
+    noise_offset: float = 0.0,
 ) -> Noised:
     """Noise a batch to given timesteps (B,); each image's latents and noise come from its own generator.
 
     Args:
         timestep, conditioned: (B,), on the CPU.
+        noise_offset: as in :func:`noised`; the noise of a batch that has its latents already contains it.
     """
     drawn = timestep, conditioned
     timestep, conditioned = (sent(values, batch.keep_mask.device) for values in drawn)
@@ -151,6 +176,9 @@ def noised_at(
             encoded = posteriors(vae, batch).unbind(dim=1)
             latent, agnostic, densepose, garment = (_drawn(each, vae, generators) for each in encoded)
         noise = draw_noise(latent, generators)
+        if noise_offset:
+            shifts = [_noise_shift(latent.shape[1], noise_offset, generator) for generator in generators]
+            noise = noise + torch.stack(shifts).to(noise.device)  #                   (B, 4, 1, 1)
     noisy = scheduler.add_noise(latent, noise, timestep)
     keep_mask = keep_mask_at(batch.keep_mask, latent.shape[-2:])  #                   (B, 1, h, w)
     target = noise

@@ -144,6 +144,13 @@ class OptimisationConfig:
     dropout: float = option(
         0.1, "share of images that are trained without garment and image context", minimum=0, maximum=1
     )
+    noise_offset: float = option(
+        0.0,
+        "standard deviation of a shift that is drawn for each image and latent channel and added to its noise, so that "
+        "brightness is learned better; often 0.1; 0: none, as published",
+        minimum=0,
+        maximum=1,
+    )
     trainable: str = option(
         "finetune",
         "parts to train; finetune: those of the paper; all: everything but the VAE; lora (an extra): a small update of "

@@ -42,7 +42,7 @@ class LatentDraws:
     """Draws the latents and the noise of an item, with the same values as for pictures encoded in every epoch.
 
     Attributes:
-        seed, dropout: as in :func:`siftvton.model.inputs.noised`.
+        seed, dropout, noise_offset: as in :func:`siftvton.model.inputs.noised`.
         steps: number of timesteps of the noise schedule.
         scaling_factor: of the autoencoder.
     """
@@ -51,11 +51,12 @@ class LatentDraws:
     dropout: float
     steps: int
     scaling_factor: float
+    noise_offset: float = 0.0
 
     def __call__(self, key: Key, encoded: Tensor) -> Tensor:
         generator = training_generator(self.seed, key)
         timestep_and_conditioned(generator, self.steps, self.dropout)  # drawn before the latents
-        return latents_and_noise(encoded, self.scaling_factor, generator)
+        return latents_and_noise(encoded, self.scaling_factor, generator, self.noise_offset)
 
 
 class EncodedDataset(Dataset[TryOnItem]):

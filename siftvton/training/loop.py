@@ -99,7 +99,7 @@ class _Run:
         self.items: Dataset[TryOnItem] = self.dataset
         if config.data.cache_latents:
             steps, scale = self.noise_schedule.config.num_train_timesteps, self.vae.config.scaling_factor
-            draws = LatentDraws(settings.seed, settings.dropout, steps, scale)
+            draws = LatentDraws(settings.seed, settings.dropout, steps, scale, settings.noise_offset)
             self.items = encoded = EncodedDataset(self.dataset, Path(config.data.cache_latents), draws)
             on_main(lambda: encoded.claim(self.vae))
             with errors_shared():
@@ -200,7 +200,9 @@ class _Run:
         self.seen += [pair.result_id for pair in batch.pair]
         with accelerator.accumulate(self.learner.network):
             with accelerator.autocast():
-                inputs = noised(self.vae, self.noise_schedule, batch, settings.seed, settings.dropout)
+                inputs = noised(
+                    self.vae, self.noise_schedule, batch, settings.seed, settings.dropout, settings.noise_offset
+                )
             self.last = batch, inputs
             with step_losses(
                 self.learner.network,

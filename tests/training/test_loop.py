@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import metrics, run, validations, weights
+from runs import metrics, run, same_weights, validations, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from siftvton.errors import InputError, UsageError
@@ -41,6 +41,17 @@ def test_a_stopped_run_continues_bit_for_bit(configuration):
     expected = weights(straight)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(resumed).items())
     assert not all(torch.equal(tensor, expected[name]) for name, tensor in before.items())
+
+
+def test_a_noise_offset_survives_a_stop_and_changes_the_run(configuration):
+    straight = run(configuration("straight", updates=4, noise_offset=0.1))
+    run(configuration("stopped", updates=2, noise_offset=0.1))
+    resumed = run(configuration("stopped", updates=4, noise_offset=0.1, workers=1))
+    assert metrics(resumed) == metrics(straight)
+    assert same_weights(resumed, straight)
+    assert metrics(straight)[0]["noise"] != metrics(run(configuration("plain", updates=1)))[0]["noise"]
+    with pytest.raises(UsageError, match=r"train\.noise_offset: 0\.1 -> 0\.2"):
+        train(configuration("stopped", updates=4, noise_offset=0.2))
 
 
 def test_updates_after_the_last_checkpoint_are_logged_once(configuration):
