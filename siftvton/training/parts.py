@@ -40,7 +40,7 @@ def training_set(config: Train) -> TryOnDataset:
         matches = data.matches or split.matches
     dataset = TryOnDataset(
         split,
-        split.pairs("paired"),
+        split.pairs("paired")[: data.max_pairs],
         data.height,
         data.width,
         matches=matches,

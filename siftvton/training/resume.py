@@ -37,7 +37,7 @@ FREE_KEYS = (
 )
 
 # Keys that the files of earlier versions lack, although updates depend on them. Those runs had the defaults of now.
-ADDED_KEYS = ("train.adam_beta1", "train.adam_beta2", "train.adam_epsilon", "train.noise_offset")
+ADDED_KEYS = ("data.max_pairs", "train.adam_beta1", "train.adam_beta2", "train.adam_epsilon", "train.noise_offset")
 
 
 def candidates_of(config: Train) -> list[Path]:
