@@ -4,6 +4,7 @@ No file that is loaded can run code: folders are read as JSON and safetensors in
 checkpoints are read with an unpickler that rebuilds only tensors.
 """
 
+import copy
 import hashlib
 import pickle
 import re
@@ -32,6 +33,7 @@ from siftvton.model.unpickling import read_tensors
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.weight_files import (
     SAFETENSORS,
+    only_variant,
     read_json,
     read_safetensors,
     read_sharded,
@@ -58,6 +60,7 @@ AGREEMENTS = (
 disable_progress_bar()  # the image encoder has only a few shards
 
 SHARD = "2GB"  # writing a shard makes a copy of it in memory
+VARIANTS = {torch.float16: "fp16", torch.bfloat16: "bf16"}  # in the file names of diffusers and transformers
 
 
 def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOnPipeline:
@@ -125,6 +128,9 @@ def weights_digest(source: str | Path) -> str:
 def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32) -> Any:
     """Load one part of a pipeline strictly, from ``config.json`` and safetensors alone.
 
+    The weights are read under their plain file name or, if there is none, under that of the only variant, such as
+    ``diffusion_pytorch_model.fp16.safetensors``.
+
     Args:
         kind: a class of :data:`PARTS`.
         dtype: converts the weights to this data type; None: keeps the stored one.
@@ -133,9 +139,9 @@ def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32
         InputError: a file is missing or damaged, a name or shape does not fit, or a value is NaN or infinite.
     """
     settings = read_settings(folder / "config.json", kind)
-    name = "diffusion_pytorch_model" if issubclass(kind, ModelMixin) else "model"
+    name = ("diffusion_pytorch_model" if issubclass(kind, ModelMixin) else "model") + SAFETENSORS
     stored = {}
-    for stored_name, tensor in read_sharded(folder, name + SAFETENSORS).items():
+    for stored_name, tensor in read_sharded(folder, name, only_variant(folder, name)).items():
         known = _current_name(kind, stored_name)
         if known in stored:
             raise InputError(
@@ -167,6 +173,10 @@ def _make(kind: Any, settings: dict[str, Any]) -> nn.Module:
     return kind(CLIPVisionConfig(**settings)) if kind is CLIPVisionModel else kind(**settings)
 
 
+def _kind(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def _current_name(kind: Any, name: str) -> str:
     """A parameter's name without the differences between library versions."""
     if kind is CLIPVisionModel:
@@ -187,7 +197,7 @@ def _fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: t
     cast = {name: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()}
     broken = first_not_finite(cast.items())
     if broken is not None:
-        kind = str(cast[broken].dtype).removeprefix("torch.")
+        kind = _kind(cast[broken].dtype)
         raise InputError(
             f"{source}: {shown(broken)} holds values that are NaN or infinite in {kind}; use other weights"
         )
@@ -195,22 +205,43 @@ def _fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: t
     part.eval()
 
 
-def save(pipeline: TryOnPipeline, folder: str | Path) -> None:
+def save(pipeline: TryOnPipeline, folder: str | Path, dtype: torch.dtype | None = None, variant: bool = False) -> None:
     """Write a pipeline as a folder that :func:`load` reads, completely or not at all.
 
+    Args:
+        dtype: data type of the weights in the files; None: that of the pipeline.
+        variant: use the file names of ``VARIANTS[dtype]``, so that a folder can hold the weights in several data types.
+
     Raises:
-        InputError: a weight is NaN or infinite; nothing is written.
+        InputError: a weight is NaN or infinite, or too large for ``dtype``; nothing is written.
     """
-    for name in PARTS:
-        broken = first_not_finite(getattr(pipeline, name).state_dict().items())
+    parts = {name: getattr(pipeline, name) for name in PARTS}
+    where = ""
+    if dtype is not None:
+        parts = {name: _converted(part, dtype) for name, part in parts.items()}
+        where = f" in {_kind(dtype)}; choose another data type"
+    for name, part in parts.items():
+        broken = first_not_finite(part.state_dict().items())
         if broken is not None:
-            raise InputError(f"{folder}: was not written, because {name}.{broken} holds NaN or infinite values")
+            raise InputError(f"{folder}: was not written, because {name}.{broken} holds NaN or infinite values{where}")
+    written = TryOnPipeline(**parts, scheduler=pipeline.scheduler)
     with written_whole(folder) as beside:
-        pipeline.save_pretrained(beside, max_shard_size=SHARD)
+        written.save_pretrained(beside, max_shard_size=SHARD, variant=VARIANTS[dtype] if variant else None)
         for path in beside.glob("*/config.json"):  # remove the path from which a part was read
             config = read_json(path)
             config.pop("_name_or_path", None)
             write_json(path, config)
+
+
+def _converted(part: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of a part with its weights in ``dtype``; the part itself if it has this data type."""
+    if all(parameter.dtype == dtype for parameter in part.parameters()):
+        return part
+    changed: dict[int, Any] = {
+        id(parameter): nn.Parameter(parameter.detach().to(dtype), requires_grad=False)
+        for parameter in part.parameters()
+    }
+    return copy.deepcopy(part, changed)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -184,6 +184,17 @@ class OptimisationConfig:
     )
     checkpoint_every: int = option(1000, "number of updates between checkpoints", minimum=1, maximum=MANY)
     keep_checkpoints: int = option(2, "number of newest checkpoints to keep", minimum=1, maximum=MANY)
+    save_dtype: str = option(
+        "float32",
+        "number format of the weights in the written models; float16 and bfloat16 take half of the space; checkpoints "
+        "always hold the exact weights",
+        choices=("float32", "float16", "bfloat16"),
+    )
+    save_variant: bool = option(
+        False,
+        "write models under diffusers' names for their number format, e.g. diffusion_pytorch_model.fp16.safetensors; "
+        "requires save_dtype=float16 or bfloat16",
+    )
     validate_every: int = option(
         1000, "number of updates between validations; 0: no validation", minimum=0, maximum=MANY
     )

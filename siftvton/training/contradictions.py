@@ -11,6 +11,7 @@ def refuse_contradictions(config: Train) -> None:
         UsageError: a key has no effect, or cannot work, with the value of another key.
     """
     _require_adam(config.train)
+    _require_variant(config.train)
 
 
 def _require_adam(settings: OptimisationConfig) -> None:
@@ -25,3 +26,19 @@ def _require_adam(settings: OptimisationConfig) -> None:
                 f"train.{key}={value} is not allowed with train.optimizer=adafactor, which does not use it; set "
                 f"train.optimizer=adamw, or train.{key}={default}"
             )
+
+
+def _require_variant(settings: OptimisationConfig) -> None:
+    """Check that the models to write can have a variant's file names."""
+    if not settings.save_variant:
+        return
+    if settings.save_dtype == "float32":
+        raise UsageError(
+            "train.save_variant=true is not allowed with train.save_dtype=float32, whose files have plain names; set "
+            "train.save_dtype=float16 or bfloat16, or train.save_variant=false"
+        )
+    if settings.trainable == "lora":
+        raise UsageError(
+            "train.save_variant=true is not allowed with train.trainable=lora, because the file of updates has one "
+            "name in all number formats; set train.save_variant=false"
+        )

@@ -310,7 +310,8 @@ class _Run:
                 lora.save_updates(self.inner, self.config.train, folder)
             else:
                 with self.learner.frozen.in_full_precision():
-                    save(pipeline, folder)
+                    settings = self.config.train
+                    save(pipeline, folder, getattr(torch, settings.save_dtype), settings.save_variant)
 
     def _folder(self, name: str) -> Path:
         """The folder of the model called ``name``; updates alone have a folder of another name."""

@@ -26,6 +26,8 @@ FREE_KEYS = (
     "train.workers",
     "train.checkpoint_every",
     "train.keep_checkpoints",
+    "train.save_dtype",
+    "train.save_variant",
     "train.validate_every",
     "train.validation_pictures",
     "train.validation_steps",

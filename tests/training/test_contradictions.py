@@ -15,6 +15,14 @@ from siftvton.training.loop import train
             {"optimizer": "adafactor", "adam_beta2": 0.99},
             r"train\.adam_beta2=0\.99 is not allowed with train\.optimizer=adafactor, .*set train\.optimizer=adamw",
         ),
+        (
+            {"save_variant": True},
+            r"train\.save_variant=true is not allowed with train\.save_dtype=float32.*; set train\.save_dtype=float16",
+        ),
+        (
+            {"save_variant": True, "save_dtype": "float16", "trainable": "lora"},
+            r"train\.save_variant=true is not allowed with train\.trainable=lora.*; set train\.save_variant=false",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(configuration, settings, message):

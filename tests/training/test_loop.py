@@ -175,6 +175,19 @@ def test_tensorboard_gets_losses_and_validation_sheets(configuration):
     assert events.Tags()["images"] == ["validation"]
 
 
+def test_models_are_written_in_half_precision_and_training_goes_on_exactly(configuration):
+    exact = run(configuration("exact", updates=4, validate_every=2))
+    half = run(configuration("half", updates=4, validate_every=2, save_dtype="float16", save_variant=True))
+    assert metrics(half) == metrics(exact)
+    for folder in ("model", "best"):
+        ours, theirs = weights(half, folder), weights(exact, folder)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(tensor, theirs[name].half()) for name, tensor in ours.items())
+    assert (half / "best" / "unet" / "diffusion_pytorch_model.fp16.safetensors").is_file()
+    run(configuration("half", updates=4, validate_every=2))  # a finished run writes its model again, exactly
+    assert same_weights(half, exact)
+
+
 def test_the_model_is_pushed_and_a_refusal_comes_before_training(configuration, monkeypatch: pytest.MonkeyPatch):
     claimed, pushed = [], []
     monkeypatch.setattr(loop.hub, "claim", claimed.append)
