@@ -19,6 +19,7 @@ from tqdm import tqdm
 from siftvton.errors import InputError
 from siftvton.evaluation.pictures import Pictures, PictureSet
 from siftvton.files import read_image
+from siftvton.model.inputs import Autoencoder, posterior
 from siftvton.sampling.loading import load_part
 
 AUTOENCODER_WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -64,7 +65,7 @@ class AutoencoderFeatures:
     """An autoencoder's posterior means of a set of pictures, averaged to a 4 × 4 grid."""
 
     def __init__(
-        self, autoencoder: AutoencoderKL, size: tuple[int, int], batch_size: int, workers: int, device: torch.device
+        self, autoencoder: Autoencoder, size: tuple[int, int], batch_size: int, workers: int, device: torch.device
     ) -> None:
         """``size`` is the (height, width), in pixels, to which pictures are resized before they are encoded."""
         self.autoencoder = autoencoder
@@ -79,7 +80,7 @@ class AutoencoderFeatures:
         features = []
         loader = DataLoader(Pictures(pictures.paths, self.size), self.batch_size, num_workers=self.workers)
         for batch in tqdm(loader, desc=f"autoencoder features of {pictures.name}"):
-            mean = self.autoencoder.encode(2 * batch.to(self.device) - 1).latent_dist.mode()  # (B, C, H/f, W/f)
+            mean = posterior(self.autoencoder, 2 * batch.to(self.device) - 1)[:, 0]  # ...... (B, C, H/f, W/f)
             pooled = functional.adaptive_avg_pool2d(mean, LATENT_GRID)  # ................... (B, C, 4, 4)
             features.append(pooled.flatten(1).cpu().numpy())  # ............................. (B, 16·C)
         return np.concatenate(features)

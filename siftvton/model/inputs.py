@@ -5,9 +5,10 @@ Letters: B images, H × W pixels, h × w latent cells.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler
 from torch import Generator, Tensor
 from torch.nn import functional
 
@@ -18,10 +19,11 @@ from siftvton.supervision.reference import sent
 # Mean and standard deviation of CLIP's pixels (Radford et al. 2021, the paper's [24]), in RGB order, on [0, 1].
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
 ENCODED = ("image", "agnostic", "densepose", "garment")  # the pictures of an item that the network sees as latents
 
 
-def draw_latents(vae: AutoencoderKL, pictures: Tensor, generators: Sequence[Generator]) -> Tensor:
+def draw_latents(vae: Autoencoder, pictures: Tensor, generators: Sequence[Generator]) -> Tensor:
     """Draw one sample from the autoencoder's posterior for each picture, scaled to unit variance.
 
     Args:
@@ -33,13 +35,20 @@ def draw_latents(vae: AutoencoderKL, pictures: Tensor, generators: Sequence[Gene
     return _drawn(posterior(vae, pictures), vae, generators)
 
 
-def posterior(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
-    """Encode pictures (B, 3, H, W) in [−1, 1]; returns (B, 2, 4, h, w) float32, means and standard deviations."""
-    found = vae.encode(pictures.to(vae.dtype)).latent_dist
+def posterior(vae: Autoencoder, pictures: Tensor) -> Tensor:
+    """Encode pictures (B, 3, H, W) in [−1, 1]; returns (B, 2, 4, h, w) float32, means and standard deviations.
+
+    A tiny autoencoder has a single latent for a picture, so its deviation is 0.
+    """
+    encoded = vae.encode(pictures.to(vae.dtype))
+    if isinstance(vae, AutoencoderTiny):
+        latents = encoded.latents.float()
+        return torch.stack([latents, torch.zeros_like(latents)], dim=1)
+    found = encoded.latent_dist
     return torch.stack([found.mean.float(), found.std.float()], dim=1)
 
 
-def posteriors(vae: AutoencoderKL, batch: TryOnBatch) -> Tensor:
+def posteriors(vae: Autoencoder, batch: TryOnBatch) -> Tensor:
     """Encode the pictures ``ENCODED`` of a batch; returns (B, 4, 2, 4, h, w) as :func:`posterior`."""
     return torch.stack([posterior(vae, getattr(batch, name)) for name in ENCODED], dim=1)
 
@@ -64,7 +73,7 @@ def latents_and_noise(
     return drawn
 
 
-def _drawn(encoded: Tensor, vae: AutoencoderKL, generators: Sequence[Generator]) -> Tensor:
+def _drawn(encoded: Tensor, vae: Autoencoder, generators: Sequence[Generator]) -> Tensor:
     mean, deviation = encoded.unbind(dim=1)
     return (mean + deviation * draw_noise(mean, generators)) * vae.config.scaling_factor
 
@@ -119,7 +128,7 @@ class Noised:
 
 
 def noised(
-    vae: AutoencoderKL,
+    vae: Autoencoder,
     scheduler: PNDMScheduler,
     batch: TryOnBatch,
     seed: int,
@@ -153,7 +162,7 @@ def timestep_and_conditioned(generator: Generator, steps: int, dropout: float) -
 
 
 def noised_at(
-    vae: AutoencoderKL,
+    vae: Autoencoder,
     scheduler: PNDMScheduler,
     batch: TryOnBatch,
     timestep: Tensor,

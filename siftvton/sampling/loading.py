@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from diffusers import AutoencoderKL, ModelMixin, PNDMScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, ModelMixin, PNDMScheduler
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils.logging import disable_progress_bar
@@ -27,6 +27,7 @@ from siftvton.hub import local
 from siftvton.model import build, published
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
+from siftvton.model.inputs import Autoencoder
 from siftvton.model.settings import NETWORK, read_settings
 from siftvton.model.unet import TryOnUNet
 from siftvton.model.unpickling import read_tensors
@@ -43,12 +44,13 @@ from siftvton.weight_files import (
 )
 
 PARTS: dict[str, Any] = {
-    "vae": AutoencoderKL,
+    "vae": AutoencoderKL,  # or another of AUTOENCODERS
     "image_encoder": CLIPVisionModel,
     "image_context": ImageContext,
     "garment_encoder": GarmentEncoder,
     "unet": TryOnUNet,
 }
+AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny)}
 # Settings that must agree: a part, its setting, another part, its setting.
 AGREEMENTS = (
     *(("garment_encoder", key, "unet", key) for key in NETWORK),
@@ -80,7 +82,8 @@ def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOn
         return from_published(read_checkpoint(source), source, dtype=dtype)
     _require_parts(source)
     schedule = read_settings(source / "scheduler" / "scheduler_config.json", PNDMScheduler)
-    parts = {name: load_part(source / name, kind, dtype) for name, kind in PARTS.items()}
+    parts = {name: load_part(source / name, kind, dtype) for name, kind in PARTS.items() if name != "vae"}
+    parts["vae"] = load_autoencoder_part(source / "vae", dtype)
     for part, setting, other, its in AGREEMENTS:
         first, second = (getattr(parts[name].config, key) for name, key in ((part, setting), (other, its)))
         if first != second:
@@ -165,8 +168,16 @@ def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32
         raise InputError(f"{folder}: the weights do not fit config.json: {published.listed(problems)}")
     with init_empty_weights(include_buffers=False):  # buffers that are in no file keep their values
         part = _make(kind, settings)
-    _fill(part, {name: stored[known] for known, (name, _) in ours.items()}, folder, dtype)
+    fill(part, {name: stored[known] for known, (name, _) in ours.items()}, folder, dtype)
     return part
+
+
+def load_autoencoder_part(folder: Path, dtype: torch.dtype | None = torch.float32) -> Autoencoder:
+    """Load an autoencoder as :func:`load_part`; its ``config.json`` names the class."""
+    content = read_json(folder / "config.json")
+    named = content.get("_class_name") if isinstance(content, dict) else None
+    kind = AUTOENCODERS.get(named, AutoencoderKL) if isinstance(named, str) else AutoencoderKL
+    return load_part(folder, kind, dtype)
 
 
 def _make(kind: Any, settings: dict[str, Any]) -> nn.Module:
@@ -187,7 +198,7 @@ def _current_name(kind: Any, name: str) -> str:
     return name
 
 
-def _fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: torch.dtype | None) -> None:
+def fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: torch.dtype | None) -> None:
     """Give an empty part its weights, converted to ``dtype``, and set it to evaluation mode.
 
     Raises:
@@ -226,7 +237,8 @@ def save(pipeline: TryOnPipeline, folder: str | Path, dtype: torch.dtype | None 
             raise InputError(f"{folder}: was not written, because {name}.{broken} holds NaN or infinite values{where}")
     written = TryOnPipeline(**parts, scheduler=pipeline.scheduler)
     with written_whole(folder) as beside:
-        written.save_pretrained(beside, max_shard_size=SHARD, variant=VARIANTS[dtype] if variant else None)
+        named = VARIANTS[dtype] if variant and dtype is not None else None
+        written.save_pretrained(beside, max_shard_size=SHARD, variant=named)
         for path in beside.glob("*/config.json"):  # remove the path from which a part was read
             config = read_json(path)
             config.pop("_name_or_path", None)
@@ -310,5 +322,5 @@ def from_published(
     except ValueError as error:
         raise InputError(f"{source}: does not fit the published model: {error}") from error
     for part, module in parts.items():
-        _fill(module, renamed[part], source, dtype)
+        fill(module, renamed[part], source, dtype)
     return TryOnPipeline(**parts, scheduler=build.scheduler())

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from diffusers import AutoencoderKL, PNDMScheduler
+from diffusers import PNDMScheduler
 
 from siftvton.correspondence import read_matches
 from siftvton.data.dataset import TryOnDataset, as_picture, collate
@@ -29,6 +29,7 @@ from siftvton.evaluation.features import AutoencoderFeatures, InceptionFeatures
 from siftvton.evaluation.pictures import PictureSet
 from siftvton.evaluation.scoring import Distance, score_pictures, score_sets
 from siftvton.files import read_image, write_image
+from siftvton.model.inputs import Autoencoder
 from siftvton.model.network import TryOnNetwork
 from siftvton.sampling.batch import generate
 from siftvton.sampling.pipeline import TryOnPipeline
@@ -40,7 +41,7 @@ SETTINGS = ("unpaired", "paired")
 TIMESTEPS = (50, 150, 250, 350, 450)  # at which the attention error is measured
 
 
-def pipeline_of(network: TryOnNetwork, vae: AutoencoderKL, scheduler: PNDMScheduler) -> TryOnPipeline:
+def pipeline_of(network: TryOnNetwork, vae: Autoencoder, scheduler: PNDMScheduler) -> TryOnPipeline:
     """A pipeline of the parts under training; it shares them and does not copy."""
     parts: dict[str, Any] = dict(network.named_children())
     pipeline = TryOnPipeline(vae=vae, **parts, scheduler=scheduler)
