@@ -212,6 +212,16 @@ class OptimisationConfig:
     tracker: str | None = option(
         None, "accelerate tracker, e.g. tensorboard (extra `tracking`) or wandb (pip install wandb); null: none"
     )
+    run_name: str | None = option(
+        None, "name of the run in the tracker; null: the name that the tracker gives; requires `tracker`"
+    )
+    profile_updates: int = option(
+        0,
+        "number of updates to profile, after the first two of a start; PyTorch's profiler writes a trace for each "
+        "process to <output>/profile; 0: none",
+        minimum=0,
+        maximum=1000,
+    )
     push_to_hub: str | None = option(
         None, "Hugging Face repository, as owner/name, to which the final model is uploaded; null: none"
     )

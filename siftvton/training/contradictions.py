@@ -2,6 +2,7 @@
 
 from siftvton.errors import UsageError
 from siftvton.training.config import OptimisationConfig, Train
+from siftvton.training.tracking import require_run_name
 
 
 def refuse_contradictions(config: Train) -> None:
@@ -12,6 +13,7 @@ def refuse_contradictions(config: Train) -> None:
     """
     _require_adam(config.train)
     _require_variant(config.train)
+    require_run_name(config.train)
 
 
 def _require_adam(settings: OptimisationConfig) -> None:

@@ -32,9 +32,11 @@ from siftvton.training.identity import Identity, RunData
 from siftvton.training.launch import accelerator_of
 from siftvton.training.learner import Learner
 from siftvton.training.parts import empty_batch, model_parts, training_set
+from siftvton.training.profiling import profiled, require_updates
 from siftvton.training.resume import candidates_of
 from siftvton.training.state import StreamSampler, learning_rate_factor
 from siftvton.training.step import ATTENTION_LOSSES, step_losses
+from siftvton.training.tracking import tracker_arguments
 from siftvton.training.validation import Validation, pipeline_of
 
 SHEET_OPTIONS: dict[str, dict] = {"tensorboard": {"dataformats": "NHWC"}, "wandb": {}}  # trackers that accept pictures
@@ -55,11 +57,12 @@ def train(config: Train) -> None:
     with stop_on_signals() as run.stop_request:
         run.validation.stop = run.stop_request
         run.begin()
-        with run.bar:
+        with run.bar, profiled(run.accelerator, config.train.profile_updates, run.output / "profile") as update_done:
             for batch in run.timed(run.batches()):
                 run.micro_step(batch)
                 if run.accelerator.sync_gradients:
                     run.finish_update()
+                    update_done()
                     if run.stopped:
                         break
         run.end()
@@ -87,6 +90,7 @@ class _Run:
             self.dataset = training_set(config)
             self.validation = Validation(config, accelerator)
             self.updates = updates_of(config, len(self.dataset), self.images)
+            require_updates(settings.profile_updates, self.updates)
             self.vae, self.inner, self.noise_schedule = model_parts(config)
             categories = map(self.dataset.split.category, (pair.person for pair in self.dataset.pairs))
             if config.model.pretrained and (note := upper_body_note(config.model.pretrained, categories)):
@@ -125,7 +129,8 @@ class _Run:
         """Start logs, trackers and the progress bar, and make up for a validation that a stop left out."""
         scored = on_main(self._begin_records)
         if self.config.train.tracker:
-            self.accelerator.init_trackers("siftvton", init_kwargs={"wandb": {"dir": self.config.output}})
+            project, arguments = tracker_arguments(self.config.train, self.config.output)
+            self.accelerator.init_trackers(project, init_kwargs=arguments)
         self.bar = tqdm(
             total=self.updates * self.images,
             initial=self.progress.update * self.images,

@@ -34,6 +34,8 @@ FREE_KEYS = (
     "train.inception",
     "train.alexnet",
     "train.tracker",
+    "train.run_name",
+    "train.profile_updates",
     "train.push_to_hub",
     "train.cpu",
 )

@@ -23,6 +23,13 @@ from siftvton.training.loop import train
             {"save_variant": True, "save_dtype": "float16", "trainable": "lora"},
             r"train\.save_variant=true is not allowed with train\.trainable=lora.*; set train\.save_variant=false",
         ),
+        ({"run_name": "mine"}, r"train\.run_name=mine is not allowed with train\.tracker=null"),
+        (
+            {"run_name": "mine", "tracker": "dvclive"},
+            r"train\.run_name=mine is not allowed with train\.tracker=dvclive; .*one of the trackers aim, clearml, ",
+        ),
+        ({"run_name": "../mine", "tracker": "tensorboard"}, r"train\.run_name='\.\./mine' is not allowed; use letters"),
+        ({"run_name": "", "tracker": "tensorboard"}, r"train\.run_name='' is not allowed; use letters"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(configuration, settings, message):
