@@ -94,9 +94,18 @@ def keep_mask_at(keep_mask: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(keep_mask, size=tuple(size), mode="bilinear", antialias=True)
 
 
-def clip_pixels(pictures: Tensor) -> Tensor:
-    """Normalise pictures (B, 3, 224, 224) in [−1, 1] as CLIP expects them."""
-    mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+def clip_constants(device: torch.device) -> Tensor:
+    """Mean and standard deviation of CLIP's pixels, (2, 3, 1, 1)."""
+    return sent(torch.tensor([CLIP_MEAN, CLIP_STD]).view(2, 3, 1, 1), device)
+
+
+def clip_pixels(pictures: Tensor, constants: Tensor | None = None) -> Tensor:
+    """Normalise pictures (B, 3, 224, 224) in [−1, 1] as CLIP expects them.
+
+    Args:
+        constants: :func:`clip_constants` on the pictures' device, if the caller keeps them.
+    """
+    mean, std = clip_constants(pictures.device) if constants is None else constants
     return ((pictures + 1) / 2 - mean) / std
 
 

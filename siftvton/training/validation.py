@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from diffusers import PNDMScheduler
 
 from siftvton.correspondence import read_matches
-from siftvton.data.dataset import TryOnDataset, as_picture, collate
+from siftvton.data.dataset import TryOnDataset, as_picture
 from siftvton.data.layouts.base import IMAGE
 from siftvton.data.match_folder import matches_path
 from siftvton.data.pairs import Pair
@@ -31,6 +31,7 @@ from siftvton.evaluation.scoring import Distance, score_pictures, score_sets
 from siftvton.files import read_image, write_image
 from siftvton.model.inputs import Autoencoder
 from siftvton.model.network import TryOnNetwork
+from siftvton.pool import one_ahead
 from siftvton.sampling.batch import generate
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.training.config import Train
@@ -130,10 +131,9 @@ class Validation:
     def _sample(self, pipeline: TryOnPipeline, setting: str, folder: Path) -> None:
         settings = self.config.train
         dataset = self._dataset(setting)
-        for indices in self._own(len(dataset)):
+        for batch in one_ahead(dataset.batch, self._own(len(dataset))):
             if self.stop.made:
                 return
-            batch = collate([dataset[index] for index in indices])
             with self.accelerator.autocast():
                 results = generate(pipeline, batch, settings.seed, settings.validation_steps, GUIDANCE)
             for pair, result in zip(batch.pair, results, strict=True):
