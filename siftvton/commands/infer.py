@@ -27,8 +27,8 @@ class Infer(SamplingConfig):
     )
     autoencoder: str | None = option(
         None,
-        "autoencoder to use in place of that of the checkpoint, as model.autoencoder of train; a tiny one gives quick "
-        "previews; null: that of the checkpoint",
+        "folder or file of an autoencoder to use in place of that of the checkpoint, as model.autoencoder of train; "
+        "a tiny one (AutoencoderTiny) gives quick previews; null: that of the checkpoint",
         path=True,
     )
     lora: str | None = option(
