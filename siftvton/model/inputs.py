@@ -103,9 +103,10 @@ def clip_pixels(pictures: Tensor, constants: Tensor | None = None) -> Tensor:
     """Normalise pictures (B, 3, 224, 224) in [−1, 1] as CLIP expects them.
 
     Args:
-        constants: :func:`clip_constants` on the pictures' device, if the caller keeps them.
+        constants: :func:`clip_constants`, if the caller keeps them; if parts of a model are offloaded, they may be on
+            another device.
     """
-    mean, std = clip_constants(pictures.device) if constants is None else constants
+    mean, std = clip_constants(pictures.device) if constants is None else constants.to(pictures.device)
     return ((pictures + 1) / 2 - mean) / std
 
 

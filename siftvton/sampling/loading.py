@@ -230,7 +230,7 @@ def save(pipeline: TryOnPipeline, folder: str | Path, dtype: torch.dtype | None 
     where = ""
     if dtype is not None:
         parts = {name: _converted(part, dtype) for name, part in parts.items()}
-        where = f" in {_kind(dtype)}; choose another data type"
+        where = f" in {_kind(dtype)}; use bfloat16 or float32"
     for name, part in parts.items():
         broken = first_not_finite(part.state_dict().items())
         if broken is not None:

@@ -35,13 +35,13 @@ def profiled(accelerator: Accelerator, updates: int, folder: Path) -> Iterator[C
         return
     write = torch.profiler.tensorboard_trace_handler(str(folder), f"process-{accelerator.process_index}", use_gzip=True)
 
-    def write_or_name(profile: torch.profiler.profile) -> None:
+    def write_trace(profile: torch.profiler.profile) -> None:
         with writing(folder):
             write(profile)
-        accelerator.print(f"{folder}: holds a trace of {updates} updates")
+        accelerator.print(f"{folder}: the trace of the profiled updates is written")
 
     schedule = {**BEFORE, "active": updates, "repeat": 1}
-    with accelerator.profile(ProfileKwargs(schedule_option=schedule, on_trace_ready=write_or_name)) as profile:
+    with accelerator.profile(ProfileKwargs(schedule_option=schedule, on_trace_ready=write_trace)) as profile:
         yield profile.step
 
 
