@@ -25,6 +25,7 @@ ORDER = (
     "training",
     "toy",
     "experiment",
+    "reproduction",
     "app",
     "commands",
     "start",

@@ -32,6 +32,7 @@ NAMES = (
     "evaluate_toy",
     "train_autoencoder",
     "experiment",
+    "reproduce",
     "report",
     "app",
 )

@@ -26,6 +26,7 @@ class PreprocessSift:
     matcher_weights: str | None = option(
         None,
         "weights of matcher=lightglue: a folder, or a repository owner/name@commit on the Hugging Face hub; null: none",
+        path=True,
     )
     preset: str = option(
         "published",

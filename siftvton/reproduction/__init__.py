@@ -1,0 +1,1 @@
+"""Reproduce the published scores: fetch weights, check data, match, train, sample, score and judge."""
