@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import constants, create_repo, errors, hf_hub_download, snapshot_download, upload_folder
@@ -36,6 +36,7 @@ HUB_ERRORS: tuple[type[Exception], ...] = (
 )
 
 PUBLISHED_FILE = "model.ckpt"  # the file name in the published releases
+PIPELINE, PART = "model_index.json", "config.json"  # files that show what a repository holds
 _REPOSITORY = re.compile(r"(?:hf://)?(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@]+))?")
 _FILE = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^/@]+))?/(?P<file>.+)")
 
@@ -51,11 +52,13 @@ class HubSource:
     Attributes:
         revision: a commit, branch or tag; None: the newest.
         file: the file's path in the repository; None: the repository.
+        index: the file that shows that the repository holds a folder of weights.
     """
 
     repository: str
     revision: str | None
     file: str | None = None
+    index: str = PIPELINE
 
     @property
     def address(self) -> str:
@@ -64,7 +67,7 @@ class HubSource:
         return f"{constants.ENDPOINT}/{self.repository}/{kind}/{self.revision or 'main'}{file}"
 
 
-def local(source: str | Path) -> Path:
+def local(source: str | Path, index: str = PIPELINE) -> Path:
     """The local path of the weights that ``source`` names; downloads them from the hub if necessary.
 
     Args:
@@ -73,6 +76,7 @@ def local(source: str | Path) -> Path:
             ``owner/name`` or ``owner/name@revision``, a repository that holds a saved pipeline or the file
             ``model.ckpt``; write ``hf://owner/name`` if ``owner`` is also a local folder;
             ``hf://owner/name@revision/file``, another file of a repository.
+        index: ``PART`` if the repository holds a single part, such as an autoencoder, in place of a pipeline.
 
     Raises:
         InputError: the path, repository, revision or file does not exist, or cannot be downloaded or stored.
@@ -85,8 +89,9 @@ def local(source: str | Path) -> Path:
     try:
         if named.file:
             return download(named)
+        named = replace(named, index=index)
         with _refusals(named):
-            return _pipeline_or_checkpoint(named.repository, named.revision)
+            return _folder_or_checkpoint(named)
     except HubError as error:
         raise InputError(f"{source}: no such folder or file, and {error}") from error
 
@@ -137,7 +142,7 @@ def _why_not(error: Exception, named: HubSource) -> str:
             return _status(cause)
         return "cannot be reached; give a path, or download the weights on a machine with a connection"
     if isinstance(error, EntryNotFoundError):
-        found = f"no {named.file}" if named.file else f"neither model_index.json nor {PUBLISHED_FILE}"
+        found = f"no {named.file}" if named.file else f"neither {named.index} nor {PUBLISHED_FILE}"
         return f"has {found} in that repository"
     if isinstance(error, RevisionNotFoundError):
         return f"has no revision {named.revision} of that repository"
@@ -173,9 +178,10 @@ def _status(error: HfHubHTTPError) -> str:
     return f"answers {code}: {remedy}"
 
 
-def _pipeline_or_checkpoint(repository: str, revision: str | None) -> Path:
+def _folder_or_checkpoint(named: HubSource) -> Path:
+    repository, revision = named.repository, named.revision
     try:
-        hf_hub_download(repository, "model_index.json", revision=revision)
+        hf_hub_download(repository, named.index, revision=revision)
     except EntryNotFoundError as error:
         unreachable = isinstance(error, LocalEntryNotFoundError)  # then only the cache can hold the other file
         return Path(hf_hub_download(repository, PUBLISHED_FILE, revision=revision, local_files_only=unreachable))

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -55,7 +55,7 @@ def in_processes(
             pool.shutdown(cancel_futures=True)
 
 
-def one_ahead(function: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[Outcome]:
+def one_ahead(function: Callable[[Job], Outcome], jobs: Iterable[Job]) -> Iterator[Outcome]:
     """Yield the outcomes of the jobs in their order; a thread already works on the next one."""
     with ThreadPoolExecutor(1) as pool:
         running: Future[Outcome] | None = None

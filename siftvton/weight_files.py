@@ -1,6 +1,8 @@
 """Readers for weights files and the JSON files beside them; a broken file gives an error of one line."""
 
 import json
+import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,14 +111,43 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def read_sharded(folder: Path, name: str) -> dict[str, Tensor]:
+def only_variant(folder: Path, name: str) -> str | None:
+    """The variant of the weights ``name`` in ``folder``, e.g. "fp16"; None if there are weights without one.
+
+    diffusers and transformers put the variant into the file names: ``model.fp16.safetensors`` and, for shards,
+    ``model.safetensors.index.fp16.json``.
+
+    Raises:
+        InputError: there are several variants to choose from.
+    """
+    if any(os.path.lexists(folder / each) for each in (name, f"{name}.index.json")):
+        return None
+    pattern = re.compile(re.escape(name.removesuffix(SAFETENSORS)) + r"\.([\w-]+?)(-\d{5}-of-\d{5})?\.safetensors")
+    variants = {found[1] for path in folder.glob("*") if (found := pattern.fullmatch(path.name))}
+    if len(variants) > 1:
+        raise InputError(
+            f"{folder}: holds {name} in several variants ({', '.join(map(shown, sorted(variants)))}); keep the files "
+            "of one of them"
+        )
+    return variants.pop() if variants else None
+
+
+def _with_variant(name: str, variant: str | None) -> str:
+    stem, _, ending = name.rpartition(".")
+    return f"{stem}.{variant}.{ending}" if variant else name
+
+
+def read_sharded(folder: Path, name: str, variant: str | None = None) -> dict[str, Tensor]:
     """The tensors of the file ``name`` in ``folder``, or of the shards that ``name``.index.json lists there.
+
+    Args:
+        variant: read the files of this variant, see :func:`only_variant`; None: those without one.
 
     Raises:
         InputError: a file is missing or damaged, or the index names something other than safetensors files in the
             folder.
     """
-    whole, index = folder / name, folder / f"{name}.index.json"
+    whole, index = (folder / _with_variant(each, variant) for each in (name, f"{name}.index.json"))
     if whole.exists() or whole.is_symlink() or not index.exists():
         return read_safetensors(whole)
     listed = read_json(index)

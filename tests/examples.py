@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 
 from siftvton.correspondence import Correspondences
 from siftvton.model.published import PREFIXES, published_name, to_published
@@ -52,3 +53,15 @@ def published_form(pipeline: TryOnPipeline) -> dict[str, torch.Tensor]:
                 shape += [1, 1]
             like[published_name(part, name, vae_levels=3)] = torch.full(shape, 0.5)
     return to_published(ours, like, vae_levels=3)
+
+
+def tiny_autoencoder(levels: int = 3) -> AutoencoderTiny:
+    """A random autoencoder of TAESD's class, with stride 2 ** (levels − 1)."""
+    torch.manual_seed(0)
+    channels, blocks = (8,) * levels, (1,) * levels
+    return AutoencoderTiny(
+        encoder_block_out_channels=channels,
+        decoder_block_out_channels=channels,
+        num_encoder_blocks=blocks,
+        num_decoder_blocks=blocks,
+    ).eval()

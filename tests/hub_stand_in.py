@@ -16,6 +16,7 @@ COMMIT = "0123456789" * 4
 REPOSITORIES = {
     "owner/folder": {"model_index.json": b"{}", "unet/x.safetensors": b"unet", "unet/run.py": b"print(1)"},
     "owner/release": {"model.ckpt": b"release", "other.safetensors": b"other"},
+    "owner/part": {"config.json": b"{}", "x.safetensors": b"part"},
     "owner/empty": {"README.md": b""},
 }
 OWN = "owner/own"

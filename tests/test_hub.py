@@ -12,7 +12,7 @@ from huggingface_hub import constants, hf_api
 
 from siftvton import hub
 from siftvton.errors import InputError
-from siftvton.hub import claim, local, push
+from siftvton.hub import PART, claim, local, push
 
 
 @pytest.fixture
@@ -43,6 +43,14 @@ def test_the_folder_of_a_pipeline_is_downloaded_without_programs(server):
     folder = local("owner/folder@v1")
     assert (folder / "unet" / "x.safetensors").read_bytes() == b"unet"
     assert not (folder / "unet" / "run.py").exists()
+
+
+def test_the_folder_of_a_part_is_downloaded_if_a_part_is_asked_for(server):
+    assert (local("owner/part", PART) / "x.safetensors").read_bytes() == b"part"
+    with pytest.raises(InputError, match=r"has neither model_index\.json nor model\.ckpt"):
+        local("owner/part")
+    with pytest.raises(InputError, match=r"has neither config\.json nor model\.ckpt"):
+        local("owner/empty", PART)
 
 
 @pytest.mark.parametrize(

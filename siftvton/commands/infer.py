@@ -25,6 +25,12 @@ class Infer(SamplingConfig):
         "repository",
         path=True,
     )
+    autoencoder: str | None = option(
+        None,
+        "folder or file of an autoencoder to use in place of that of the checkpoint, as model.autoencoder of train; "
+        "a tiny one (AutoencoderTiny) gives quick previews; null: that of the checkpoint",
+        path=True,
+    )
     lora: str | None = option(
         None,
         "folder of updates to add to the weights, as train.trainable=lora writes it to <output>/model_lora; null: none",
@@ -79,6 +85,7 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
     from siftvton.data.dataset import TryOnDataset
     from siftvton.devices import errors_shared, on_main, process_state
     from siftvton.files import write_text
+    from siftvton.sampling.autoencoders import use_autoencoder
     from siftvton.sampling.execution import dtype_of, place, use_scheduler
     from siftvton.sampling.loading import load, upper_body_note
     from siftvton.sampling.lora import merge_update
@@ -98,6 +105,8 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
         if config.lora:
             merge_update(pipeline, config.lora, config.lora_weight)
             pipeline.to(dtype)
+        if config.autoencoder:
+            use_autoencoder(pipeline, config.autoencoder, "autoencoder")
         note = upper_body_note(config.checkpoint, map(split.category, (pair.person for pair in pairs)))
         if note and state.is_main_process:
             print(note)
@@ -135,12 +144,15 @@ def require_same_results(config: Infer, folder: Path, key: str = "output") -> st
         UsageError: the folder holds other results.
     """
     from siftvton.files import read_bytes, sha256
+    from siftvton.sampling.autoencoders import autoencoder_digest
     from siftvton.sampling.loading import weights_digest
     from siftvton.sampling.lora import update_file
     from siftvton.settings import differences
     from siftvton.weight_files import require_regular
 
     digest = weights_digest(config.checkpoint)
+    if config.autoencoder:
+        digest += autoencoder_digest(config.autoencoder)
     if config.lora:
         digest += sha256(require_regular(update_file(config.lora)))
     saved, weights = folder / SAVED, folder / WEIGHTS

@@ -103,6 +103,12 @@ class PictureData(SplitData):
 
 @dataclass
 class TrainData(MatchesFrame, PictureData):
+    max_pairs: int | None = option(
+        None,
+        "number of training pairs to use, from the start of their list, for a quick trial; null: all",
+        minimum=1,
+        maximum=MANY,
+    )
     matches: str | None = option(
         None, "folder of match files; null: <root>/train/sift_matching, for DressCode <root>/sift_matching", path=True
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -190,6 +190,10 @@ class TryOnDataset(Dataset[TryOnItem]):
             generator = torch_generator(self.seed, epoch, index, "augmentation")
             pictures = augment(pictures, AugmentationDraws.draw(generator))
         return item_of(pictures, pair, (epoch, index))
+
+    def batch(self, indices: Iterable[int]) -> TryOnBatch:
+        """Load several items of epoch 0; raises as for one."""
+        return collate([self[index] for index in indices])
 
     def require_files(self) -> None:
         """Check that every file exists, before hours of work depend on it.

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from siftvton.correspondence import Correspondences, Frame
-from siftvton.data.dataset import TryOnBatch, TryOnDataset, collate
+from siftvton.data.dataset import TryOnBatch, TryOnDataset
 from siftvton.data.pairs import Pair
 from siftvton.errors import InputError
 from siftvton.evaluation.attention_maps import at_timestep
 from siftvton.evaluation.intervals import bootstrap
 from siftvton.model.inputs import Noised
 from siftvton.model.network import SupervisedNetwork
+from siftvton.pool import one_ahead
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision.attention import Layers, attention_rows, observe
 from siftvton.supervision.layers import Layer
@@ -194,8 +195,7 @@ def measure(
     network = pipeline.network()
     errors: list[Tensor] = []
     grids: list[Grid] = []
-    for indices in chunks:
-        batch = collate([dataset[index] for index in indices])
+    for batch in one_ahead(dataset.batch, chunks):
         known = [read(pair) for pair in batch.pair]
         times = []
         for timestep in timesteps:

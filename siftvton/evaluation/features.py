@@ -19,6 +19,7 @@ from siftvton.errors import InputError
 from siftvton.evaluation.pictures import Pictures, PictureSet
 from siftvton.evaluation.shares import ALONE, Shares
 from siftvton.files import read_image
+from siftvton.model.inputs import Autoencoder, posterior
 from siftvton.sampling.loading import load_part
 
 AUTOENCODER_WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -73,7 +74,7 @@ class AutoencoderFeatures:
 
     def __init__(
         self,
-        autoencoder: AutoencoderKL,
+        autoencoder: Autoencoder,
         size: tuple[int, int],
         batch_size: int,
         workers: int,
@@ -101,7 +102,7 @@ class AutoencoderFeatures:
 
     @torch.no_grad()
     def _of_batch(self, batch: Tensor) -> np.ndarray:
-        mean = self.autoencoder.encode(2 * batch.to(self.device) - 1).latent_dist.mode()  # (B, C, H/f, W/f)
+        mean = posterior(self.autoencoder, 2 * batch.to(self.device) - 1)[:, 0]  # .......... (B, C, H/f, W/f)
         pooled = functional.adaptive_avg_pool2d(mean, LATENT_GRID)  # ....................... (B, C, 4, 4)
         return pooled.flatten(1).cpu().numpy()  # ........................................... (B, 16·C)
 

@@ -16,7 +16,11 @@ class ModelConfig:
         path=True,
     )
     autoencoder: str | None = option(
-        None, "folder of a trained autoencoder; required if `pretrained` is null", path=True
+        None,
+        "autoencoder to use in place of that of `pretrained`: a folder that diffusers wrote (AutoencoderKL or "
+        "AutoencoderTiny), a .ckpt or .safetensors file such as StableVITON's VITONHD_VAE_finetuning.ckpt, or a "
+        "Hugging Face repository; null: that of `pretrained`; required if `pretrained` is null",
+        path=True,
     )
     prediction_type: str = option(
         "epsilon",

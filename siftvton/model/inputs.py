@@ -5,9 +5,10 @@ Letters: B images, H × W pixels, h × w latent cells.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler
 from torch import Generator, Tensor
 from torch.nn import functional
 
@@ -18,10 +19,11 @@ from siftvton.supervision.reference import sent
 # Mean and standard deviation of CLIP's pixels (Radford et al. 2021, the paper's [24]), in RGB order, on [0, 1].
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
 ENCODED = ("image", "agnostic", "densepose", "garment")  # the pictures of an item that the network sees as latents
 
 
-def draw_latents(vae: AutoencoderKL, pictures: Tensor, generators: Sequence[Generator]) -> Tensor:
+def draw_latents(vae: Autoencoder, pictures: Tensor, generators: Sequence[Generator]) -> Tensor:
     """Draw one sample from the autoencoder's posterior for each picture, scaled to unit variance.
 
     Args:
@@ -33,22 +35,32 @@ def draw_latents(vae: AutoencoderKL, pictures: Tensor, generators: Sequence[Gene
     return _drawn(posterior(vae, pictures), vae, generators)
 
 
-def posterior(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
-    """Encode pictures (B, 3, H, W) in [−1, 1]; returns (B, 2, 4, h, w) float32, means and standard deviations."""
-    found = vae.encode(pictures.to(vae.dtype)).latent_dist
+def posterior(vae: Autoencoder, pictures: Tensor) -> Tensor:
+    """Encode pictures (B, 3, H, W) in [−1, 1]; returns (B, 2, 4, h, w) float32, means and standard deviations.
+
+    A tiny autoencoder has a single latent for a picture, so its deviation is 0.
+    """
+    encoded = vae.encode(pictures.to(vae.dtype))
+    if isinstance(vae, AutoencoderTiny):
+        latents = encoded.latents.float()
+        return torch.stack([latents, torch.zeros_like(latents)], dim=1)
+    found = encoded.latent_dist
     return torch.stack([found.mean.float(), found.std.float()], dim=1)
 
 
-def posteriors(vae: AutoencoderKL, batch: TryOnBatch) -> Tensor:
+def posteriors(vae: Autoencoder, batch: TryOnBatch) -> Tensor:
     """Encode the pictures ``ENCODED`` of a batch; returns (B, 4, 2, 4, h, w) as :func:`posterior`."""
     return torch.stack([posterior(vae, getattr(batch, name)) for name in ENCODED], dim=1)
 
 
-def latents_and_noise(encoded: Tensor, scaling_factor: float, generator: Generator) -> Tensor:
+def latents_and_noise(
+    encoded: Tensor, scaling_factor: float, generator: Generator, noise_offset: float = 0.0
+) -> Tensor:
     """Draw the latents of one item's pictures and its noise, in the order of :func:`noised_at`.
 
     Args:
         encoded: (4, 2, 4, h, w), the item's row of :func:`posteriors`.
+        noise_offset: as in :func:`noised`.
 
     Returns:
         (5, 4, h, w).
@@ -56,10 +68,12 @@ def latents_and_noise(encoded: Tensor, scaling_factor: float, generator: Generat
     drawn = torch.stack([torch.randn(encoded.shape[2:], generator=generator) for _ in range(len(encoded) + 1)])
     mean, deviation = encoded.unbind(dim=1)
     drawn[:-1].mul_(deviation).add_(mean).mul_(scaling_factor)
+    if noise_offset:
+        drawn[-1] += _noise_shift(len(drawn[-1]), noise_offset, generator)
     return drawn
 
 
-def _drawn(encoded: Tensor, vae: AutoencoderKL, generators: Sequence[Generator]) -> Tensor:
+def _drawn(encoded: Tensor, vae: Autoencoder, generators: Sequence[Generator]) -> Tensor:
     mean, deviation = encoded.unbind(dim=1)
     return (mean + deviation * draw_noise(mean, generators)) * vae.config.scaling_factor
 
@@ -70,14 +84,29 @@ def draw_noise(like: Tensor, generators: Sequence[Generator]) -> Tensor:
     return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like.device)
 
 
+def _noise_shift(channels: int, deviation: float, generator: Generator) -> Tensor:
+    """One draw for each channel of an image's noise, the same at all cells: (channels, 1, 1)."""
+    return deviation * torch.randn(channels, 1, 1, generator=generator)
+
+
 def keep_mask_at(keep_mask: Tensor, size: Sequence[int]) -> Tensor:
     """Resize the keep-mask (B, 1, H, W) to the latent's size (h, w), bilinear with antialiasing."""
     return functional.interpolate(keep_mask, size=tuple(size), mode="bilinear", antialias=True)
 
 
-def clip_pixels(pictures: Tensor) -> Tensor:
-    """Normalise pictures (B, 3, 224, 224) in [−1, 1] as CLIP expects them."""
-    mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+def clip_constants(device: torch.device) -> Tensor:
+    """Mean and standard deviation of CLIP's pixels, (2, 3, 1, 1)."""
+    return sent(torch.tensor([CLIP_MEAN, CLIP_STD]).view(2, 3, 1, 1), device)
+
+
+def clip_pixels(pictures: Tensor, constants: Tensor | None = None) -> Tensor:
+    """Normalise pictures (B, 3, 224, 224) in [−1, 1] as CLIP expects them.
+
+    Args:
+        constants: :func:`clip_constants`, if the caller keeps them; if parts of a model are offloaded, they may be on
+            another device.
+    """
+    mean, std = clip_constants(pictures.device) if constants is None else constants.to(pictures.device)
     return ((pictures + 1) / 2 - mean) / std
 
 
@@ -108,13 +137,26 @@ class Noised:
         return conditioned & (timestep <= max_timestep)
 
 
-def noised(vae: AutoencoderKL, scheduler: PNDMScheduler, batch: TryOnBatch, seed: int, dropout: float) -> Noised:
-    """Noise a batch for training; timestep, dropout, latents and noise are keyed by (seed, epoch, index)."""
+def noised(
+    vae: Autoencoder,
+    scheduler: PNDMScheduler,
+    batch: TryOnBatch,
+    seed: int,
+    dropout: float,
+    noise_offset: float = 0.0,
+) -> Noised:
+    """Noise a batch for training; timestep, dropout, latents and noise are keyed by (seed, epoch, index).
+
+    Args:
+        noise_offset: standard deviation of a shift that all cells of a channel share, which is drawn last and added to
+            the noise. Without it, noise hardly changes the mean of a latent, so a network hardly learns to change the
+            brightness of a whole picture (Guttenberg 2023, "Diffusion with offset noise").
+    """
     generators = [training_generator(seed, key) for key in batch.key]
     steps = scheduler.config.num_train_timesteps
     drawn = [timestep_and_conditioned(generator, steps, dropout) for generator in generators]
     timestep, conditioned = map(torch.cat, zip(*drawn, strict=True))
-    return noised_at(vae, scheduler, batch, timestep, conditioned, generators)
+    return noised_at(vae, scheduler, batch, timestep, conditioned, generators, noise_offset)
 
 
 def training_generator(seed: int, key: Key) -> Generator:
@@ -130,17 +172,19 @@ def timestep_and_conditioned(generator: Generator, steps: int, dropout: float) -
 
 
 def noised_at(
-    vae: AutoencoderKL,
+    vae: Autoencoder,
     scheduler: PNDMScheduler,
     batch: TryOnBatch,
     timestep: Tensor,
     conditioned: Tensor,
     generators: Sequence[Generator],
+    noise_offset: float = 0.0,
 ) -> Noised:
     """Noise a batch to given timesteps (B,); each image's latents and noise come from its own generator.
 
     Args:
         timestep, conditioned: (B,), on the CPU.
+        noise_offset: as in :func:`noised`; the noise of a batch that has its latents already contains it.
     """
     drawn = timestep, conditioned
     timestep, conditioned = (sent(values, batch.keep_mask.device) for values in drawn)
@@ -151,6 +195,9 @@ def noised_at(
             encoded = posteriors(vae, batch).unbind(dim=1)
             latent, agnostic, densepose, garment = (_drawn(each, vae, generators) for each in encoded)
         noise = draw_noise(latent, generators)
+        if noise_offset:
+            shifts = [_noise_shift(latent.shape[1], noise_offset, generator) for generator in generators]
+            noise = noise + torch.stack(shifts).to(noise.device)  #                   (B, 4, 1, 1)
     noisy = scheduler.add_noise(latent, noise, timestep)
     keep_mask = keep_mask_at(batch.keep_mask, latent.shape[-2:])  #                   (B, 1, h, w)
     target = noise

@@ -15,7 +15,7 @@ from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 from siftvton.model.garment_attention import GarmentAttention
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
-from siftvton.model.inputs import clip_pixels
+from siftvton.model.inputs import clip_constants, clip_pixels
 from siftvton.model.unet import TryOnUNet
 
 
@@ -99,6 +99,9 @@ class TryOnNetwork(SupervisedNetwork):
         self.image_context = image_context
         self.garment_encoder = garment_encoder
         self.unet = unet
+        # A buffer, since training would otherwise send these numbers to the GPU in every step.
+        self.clip_constants: Tensor
+        self.register_buffer("clip_constants", clip_constants(image_encoder.device), persistent=False)
 
     @property
     def hooked(self) -> nn.Module:
@@ -120,7 +123,7 @@ class TryOnNetwork(SupervisedNetwork):
     def forward(
         self, sample: Tensor, timestep: Tensor, garment_latent: Tensor, garment_224: Tensor, conditioned: Tensor
     ) -> Tensor:
-        token = self.image_context(self.image_encoder(clip_pixels(garment_224)).pooler_output)
+        token = self.image_context(self.image_encoder(clip_pixels(garment_224, self.clip_constants)).pooler_output)
         context = torch.where(conditioned.view(-1, 1, 1), token, self.image_context.unconditional.to(token.dtype))
         garment = self.garment_encoder(sample, garment_latent, timestep, context)
         return self.unet(sample, timestep, context, garment, garment_scale=conditioned)

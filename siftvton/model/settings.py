@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffusers import AutoencoderKL, PNDMScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from siftvton.data.dataset import CLIP_SIZE
@@ -94,6 +94,23 @@ ALLOWED: dict[type, dict[str, Rule]] = {
         "use_post_quant_conv": YES_OR_NO,
         "mid_block_add_attention": YES_OR_NO,
     },
+    AutoencoderTiny: {
+        "in_channels": _one_of(3),
+        "out_channels": _one_of(3),
+        "encoder_block_out_channels": CHANNELS,
+        "decoder_block_out_channels": CHANNELS,
+        "num_encoder_blocks": _list_of(BLOCKS, LEVELS),
+        "num_decoder_blocks": _list_of(BLOCKS, LEVELS),
+        "act_fn": _one_of("relu"),
+        "upsample_fn": _one_of("nearest"),
+        "upsampling_scaling_factor": _one_of(2),
+        "latent_channels": WIDTH,
+        "latent_magnitude": _number(1e-6, 1e6),  # this and the shift only for latents that are stored as pictures
+        "latent_shift": _number(-1e6, 1e6),
+        "scaling_factor": _number(1e-6, 1e6),
+        "shift_factor": _number(0, 0),  # no code here applies one
+        "force_upcast": YES_OR_NO,
+    },
     CLIPVisionModel: {
         "hidden_size": WIDTH,
         "intermediate_size": WIDTH,
@@ -136,6 +153,14 @@ REQUIRED: dict[type, tuple[str, ...]] = {
         "norm_num_groups",
         "scaling_factor",
     ),
+    AutoencoderTiny: (
+        "encoder_block_out_channels",
+        "decoder_block_out_channels",
+        "num_encoder_blocks",
+        "num_decoder_blocks",
+        "latent_channels",
+        "scaling_factor",
+    ),
     CLIPVisionModel: ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"),
     ImageContext: tuple(ALLOWED[ImageContext]),
     GarmentEncoder: tuple(NETWORK),
@@ -164,6 +189,7 @@ NOTES: dict[type, dict[str, Rule]] = {
         "torch_dtype": DTYPE,  # written by transformers 4
         "dropout": _number(0, 0),
     },
+    AutoencoderTiny: {**DIFFUSERS_NOTES, "block_out_channels": CHANNELS},  # the decoder's
     PNDMScheduler: {**DIFFUSERS_NOTES, "clip_sample": _one_of(False)},  # clip_sample is in Stable Diffusion's file
 }
 
@@ -231,8 +257,22 @@ def _misfit(kind: type, settings: Mapping[str, Any]) -> str | None:
                     "use the same number for both"
                 )
         return _indivisible(settings, "block_out_channels", ("norm_num_groups",))
+    if kind is AutoencoderTiny:
+        return _levels_differ(settings)
     if kind is PNDMScheduler and settings["beta_start"] > settings["beta_end"]:
         return f"beta_start={settings['beta_start']} is above beta_end={settings['beta_end']}; use a lower beta_start"
+    return None
+
+
+def _levels_differ(settings: Mapping[str, Any]) -> str | None:
+    """A description of two lists of a tiny autoencoder that do not have an entry for each level; None if all have."""
+    first = "encoder_block_out_channels"
+    for key in ("num_encoder_blocks", "decoder_block_out_channels", "num_decoder_blocks"):
+        if len(settings[key]) != len(settings[first]):
+            return (
+                f"{key} has {len(settings[key])} entries, but {first} has {len(settings[first])}; use the same number "
+                "for both"
+            )
     return None
 
 

@@ -4,11 +4,12 @@ Of these, only the sampler, half precision and tiles change the results.
 """
 
 import torch
-from diffusers import AutoencoderKL, DPMSolverSDEScheduler, EDMEulerScheduler
+from diffusers import AutoencoderTiny, DPMSolverSDEScheduler, EDMEulerScheduler
 
 from siftvton.devices import device_of, set_up_gpu
 from siftvton.errors import UsageError
 from siftvton.model.build import SAMPLE_SIZE
+from siftvton.model.inputs import Autoencoder
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.pipeline import TryOnPipeline
 
@@ -73,12 +74,15 @@ def place(pipeline: TryOnPipeline, config: ExecutionConfig) -> None:
             part.compile()
 
 
-def tile_decoding(vae: AutoencoderKL) -> None:
+def tile_decoding(vae: Autoencoder) -> None:
     """Decode pictures larger than 512 × 512 pixels in tiles of this size, which overlap by a quarter.
 
     The pipeline still encodes pictures in one piece. The size is set here because older model folders do not store it
     in their configuration and would get diffusers' default of 32 pixels.
     """
     vae.tile_sample_min_size = SAMPLE_SIZE
-    vae.tile_latent_min_size = SAMPLE_SIZE // 2 ** (len(vae.config.block_out_channels) - 1)
+    stride = 2 ** (len(vae.config.block_out_channels) - 1)
+    vae.tile_latent_min_size = SAMPLE_SIZE // stride
+    if isinstance(vae, AutoencoderTiny):
+        vae.spatial_scale_factor = stride  # diffusers assumes 8
     vae.enable_tiling()

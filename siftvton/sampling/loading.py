@@ -4,6 +4,7 @@ No file that is loaded can run code: folders are read as JSON and safetensors in
 checkpoints are read with an unpickler that rebuilds only tensors.
 """
 
+import copy
 import hashlib
 import pickle
 import re
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from diffusers import AutoencoderKL, ModelMixin, PNDMScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, ModelMixin, PNDMScheduler
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils.logging import disable_progress_bar
@@ -26,12 +27,14 @@ from siftvton.hub import local
 from siftvton.model import build, published
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
+from siftvton.model.inputs import Autoencoder
 from siftvton.model.settings import NETWORK, read_settings
 from siftvton.model.unet import TryOnUNet
 from siftvton.model.unpickling import read_tensors
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.weight_files import (
     SAFETENSORS,
+    only_variant,
     read_json,
     read_safetensors,
     read_sharded,
@@ -41,12 +44,13 @@ from siftvton.weight_files import (
 )
 
 PARTS: dict[str, Any] = {
-    "vae": AutoencoderKL,
+    "vae": AutoencoderKL,  # or another of AUTOENCODERS
     "image_encoder": CLIPVisionModel,
     "image_context": ImageContext,
     "garment_encoder": GarmentEncoder,
     "unet": TryOnUNet,
 }
+AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny)}
 # Settings that must agree: a part, its setting, another part, its setting.
 AGREEMENTS = (
     *(("garment_encoder", key, "unet", key) for key in NETWORK),
@@ -58,6 +62,7 @@ AGREEMENTS = (
 disable_progress_bar()  # the image encoder has only a few shards
 
 SHARD = "2GB"  # writing a shard makes a copy of it in memory
+VARIANTS = {torch.float16: "fp16", torch.bfloat16: "bf16"}  # in the file names of diffusers and transformers
 
 
 def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOnPipeline:
@@ -77,7 +82,8 @@ def load(source: str | Path, dtype: torch.dtype | None = torch.float32) -> TryOn
         return from_published(read_checkpoint(source), source, dtype=dtype)
     _require_parts(source)
     schedule = read_settings(source / "scheduler" / "scheduler_config.json", PNDMScheduler)
-    parts = {name: load_part(source / name, kind, dtype) for name, kind in PARTS.items()}
+    parts = {name: load_part(source / name, kind, dtype) for name, kind in PARTS.items() if name != "vae"}
+    parts["vae"] = load_autoencoder_part(source / "vae", dtype)
     for part, setting, other, its in AGREEMENTS:
         first, second = (getattr(parts[name].config, key) for name, key in ((part, setting), (other, its)))
         if first != second:
@@ -125,6 +131,9 @@ def weights_digest(source: str | Path) -> str:
 def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32) -> Any:
     """Load one part of a pipeline strictly, from ``config.json`` and safetensors alone.
 
+    The weights are read under their plain file name or, if there is none, under that of the only variant, such as
+    ``diffusion_pytorch_model.fp16.safetensors``.
+
     Args:
         kind: a class of :data:`PARTS`.
         dtype: converts the weights to this data type; None: keeps the stored one.
@@ -133,9 +142,9 @@ def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32
         InputError: a file is missing or damaged, a name or shape does not fit, or a value is NaN or infinite.
     """
     settings = read_settings(folder / "config.json", kind)
-    name = "diffusion_pytorch_model" if issubclass(kind, ModelMixin) else "model"
+    name = ("diffusion_pytorch_model" if issubclass(kind, ModelMixin) else "model") + SAFETENSORS
     stored = {}
-    for stored_name, tensor in read_sharded(folder, name + SAFETENSORS).items():
+    for stored_name, tensor in read_sharded(folder, name, only_variant(folder, name)).items():
         known = _current_name(kind, stored_name)
         if known in stored:
             raise InputError(
@@ -159,12 +168,24 @@ def load_part(folder: Path, kind: Any, dtype: torch.dtype | None = torch.float32
         raise InputError(f"{folder}: the weights do not fit config.json: {published.listed(problems)}")
     with init_empty_weights(include_buffers=False):  # buffers that are in no file keep their values
         part = _make(kind, settings)
-    _fill(part, {name: stored[known] for known, (name, _) in ours.items()}, folder, dtype)
+    fill(part, {name: stored[known] for known, (name, _) in ours.items()}, folder, dtype)
     return part
+
+
+def load_autoencoder_part(folder: Path, dtype: torch.dtype | None = torch.float32) -> Autoencoder:
+    """Load an autoencoder as :func:`load_part`; its ``config.json`` names the class."""
+    content = read_json(folder / "config.json")
+    named = content.get("_class_name") if isinstance(content, dict) else None
+    kind = AUTOENCODERS.get(named, AutoencoderKL) if isinstance(named, str) else AutoencoderKL
+    return load_part(folder, kind, dtype)
 
 
 def _make(kind: Any, settings: dict[str, Any]) -> nn.Module:
     return kind(CLIPVisionConfig(**settings)) if kind is CLIPVisionModel else kind(**settings)
+
+
+def _kind(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _current_name(kind: Any, name: str) -> str:
@@ -177,7 +198,7 @@ def _current_name(kind: Any, name: str) -> str:
     return name
 
 
-def _fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: torch.dtype | None) -> None:
+def fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: torch.dtype | None) -> None:
     """Give an empty part its weights, converted to ``dtype``, and set it to evaluation mode.
 
     Raises:
@@ -187,7 +208,7 @@ def _fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: t
     cast = {name: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()}
     broken = first_not_finite(cast.items())
     if broken is not None:
-        kind = str(cast[broken].dtype).removeprefix("torch.")
+        kind = _kind(cast[broken].dtype)
         raise InputError(
             f"{source}: {shown(broken)} holds values that are NaN or infinite in {kind}; use other weights"
         )
@@ -195,22 +216,44 @@ def _fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: t
     part.eval()
 
 
-def save(pipeline: TryOnPipeline, folder: str | Path) -> None:
+def save(pipeline: TryOnPipeline, folder: str | Path, dtype: torch.dtype | None = None, variant: bool = False) -> None:
     """Write a pipeline as a folder that :func:`load` reads, completely or not at all.
 
+    Args:
+        dtype: data type of the weights in the files; None: that of the pipeline.
+        variant: use the file names of ``VARIANTS[dtype]``, so that a folder can hold the weights in several data types.
+
     Raises:
-        InputError: a weight is NaN or infinite; nothing is written.
+        InputError: a weight is NaN or infinite, or too large for ``dtype``; nothing is written.
     """
-    for name in PARTS:
-        broken = first_not_finite(getattr(pipeline, name).state_dict().items())
+    parts = {name: getattr(pipeline, name) for name in PARTS}
+    where = ""
+    if dtype is not None:
+        parts = {name: _converted(part, dtype) for name, part in parts.items()}
+        where = f" in {_kind(dtype)}; use bfloat16 or float32"
+    for name, part in parts.items():
+        broken = first_not_finite(part.state_dict().items())
         if broken is not None:
-            raise InputError(f"{folder}: was not written, because {name}.{broken} holds NaN or infinite values")
+            raise InputError(f"{folder}: was not written, because {name}.{broken} holds NaN or infinite values{where}")
+    written = TryOnPipeline(**parts, scheduler=pipeline.scheduler)
     with written_whole(folder) as beside:
-        pipeline.save_pretrained(beside, max_shard_size=SHARD)
+        named = VARIANTS[dtype] if variant and dtype is not None else None
+        written.save_pretrained(beside, max_shard_size=SHARD, variant=named)
         for path in beside.glob("*/config.json"):  # remove the path from which a part was read
             config = read_json(path)
             config.pop("_name_or_path", None)
             write_json(path, config)
+
+
+def _converted(part: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of a part with its weights in ``dtype``; the part itself if it has this data type."""
+    if all(parameter.dtype == dtype for parameter in part.parameters()):
+        return part
+    changed: dict[int, Any] = {
+        id(parameter): nn.Parameter(parameter.detach().to(dtype), requires_grad=False)
+        for parameter in part.parameters()
+    }
+    return copy.deepcopy(part, changed)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -279,5 +322,5 @@ def from_published(
     except ValueError as error:
         raise InputError(f"{source}: does not fit the published model: {error}") from error
     for part, module in parts.items():
-        _fill(module, renamed[part], source, dtype)
+        fill(module, renamed[part], source, dtype)
     return TryOnPipeline(**parts, scheduler=build.scheduler())

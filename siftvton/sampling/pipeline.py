@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, DiffusionPipeline, PNDMScheduler, SchedulerMixin
+from diffusers import DDIMScheduler, DDPMScheduler, DiffusionPipeline, PNDMScheduler, SchedulerMixin
 from torch import Generator, Tensor
 from transformers import CLIPVisionModel
 
 from siftvton.errors import InputError, UsageError
 from siftvton.model.garment_encoder import GarmentEncoder
 from siftvton.model.image_context import ImageContext
-from siftvton.model.inputs import clip_pixels, draw_latents, draw_noise, keep_mask_at
+from siftvton.model.inputs import Autoencoder, clip_pixels, draw_latents, draw_noise, keep_mask_at
 from siftvton.model.network import TryOnNetwork
 from siftvton.model.single_token import token_constant
 from siftvton.model.unet import TryOnUNet
@@ -62,7 +62,7 @@ class TryOnPipeline(DiffusionPipeline):
 
     def __init__(
         self,
-        vae: AutoencoderKL,
+        vae: Autoencoder,
         image_encoder: CLIPVisionModel,
         image_context: ImageContext,
         garment_encoder: GarmentEncoder,
@@ -204,7 +204,7 @@ def not_finite(pictures: Tensor) -> list[int]:
 
 
 @contextmanager
-def untiled(vae: AutoencoderKL) -> Iterator[None]:
+def untiled(vae: Autoencoder) -> Iterator[None]:
     """Switch off tiles while pictures are encoded, because tiles would change the network's inputs."""
     tiling, vae.use_tiling = vae.use_tiling, False
     try:

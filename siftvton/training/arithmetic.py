@@ -37,7 +37,7 @@ def arithmetic(config: Train) -> str:
     ]
     try:
         split = data.open().split("train")
-        pairs = split.listed()
+        pairs = split.listed()[: data.max_pairs]
         updates = updates_of(config, len(pairs), images)
         lines.append(
             f"{len(pairs)} training pairs: {len(pairs) / images:.1f} updates per epoch; {updates} updates = "

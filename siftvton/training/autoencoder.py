@@ -22,6 +22,7 @@ from siftvton.model.inputs import draw_latents
 from siftvton.pool import loader_workers
 from siftvton.sampling.loading import load_part
 from siftvton.settings import save_configuration
+from siftvton.supervision.reference import sent
 from siftvton.training import checkpoints
 from siftvton.training.config import TrainAutoencoder
 from siftvton.training.guards import diverged, not_finite, stop_on_signals, writing
@@ -98,7 +99,7 @@ def anchor_loss(latents: Tensor, pictures: Tensor) -> Tensor:
 
 def opponent(pictures: Tensor) -> Tensor:
     """Convert pictures (B, 3, H, W) from RGB to ``OPPONENT`` colours."""
-    return torch.einsum("oc,bchw->bohw", torch.tensor(OPPONENT, device=pictures.device), pictures)
+    return torch.einsum("oc,bchw->bohw", sent(torch.tensor(OPPONENT), pictures.device), pictures)
 
 
 def train_autoencoder(config: TrainAutoencoder) -> None:

@@ -6,6 +6,8 @@ from siftvton.data.config import PictureData, TrainData
 from siftvton.model.config import ModelConfig
 from siftvton.options import LARGEST_SEED, LARGEST_SIDE, LARGEST_WEIGHT, MANY, WORKERS, option
 
+LARGEST_BETA = 0.999999  # a mean with a decay of 1 would never change
+
 
 @dataclass
 class SupervisionConfig:
@@ -98,6 +100,21 @@ class OptimisationConfig:
     )
     learning_rate: float = option(1e-4, "learning rate of the optimiser", minimum=0, maximum=100)
     weight_decay: float = option(0.01, "weight decay of the optimiser", minimum=0, maximum=1000)
+    adam_beta1: float = option(
+        0.9, "β₁ of AdamW, the decay of its mean of the gradients; not for adafactor", minimum=0, maximum=LARGEST_BETA
+    )
+    adam_beta2: float = option(
+        0.999,
+        "β₂ of AdamW, the decay of its mean of the squared gradients; not for adafactor",
+        minimum=0,
+        maximum=LARGEST_BETA,
+    )
+    adam_epsilon: float = option(
+        1e-8,
+        "ε of AdamW, which it adds to the root of the mean squared gradient before it divides by it; not for adafactor",
+        minimum=1e-15,
+        maximum=1,
+    )
     warmup_updates: int = option(
         100,
         "number of updates over which the learning rate first rises linearly from 1 % to its full value",
@@ -126,6 +143,13 @@ class OptimisationConfig:
     )
     dropout: float = option(
         0.1, "share of images that are trained without garment and image context", minimum=0, maximum=1
+    )
+    noise_offset: float = option(
+        0.0,
+        "standard deviation of a shift that is drawn for each image and latent channel and added to its noise, so that "
+        "brightness is learned better; often 0.1; 0: none, as published",
+        minimum=0,
+        maximum=1,
     )
     trainable: str = option(
         "finetune",
@@ -160,6 +184,17 @@ class OptimisationConfig:
     )
     checkpoint_every: int = option(1000, "number of updates between checkpoints", minimum=1, maximum=MANY)
     keep_checkpoints: int = option(2, "number of newest checkpoints to keep", minimum=1, maximum=MANY)
+    save_dtype: str = option(
+        "float32",
+        "number format of the weights in the written models; float16 and bfloat16 take half of the space; checkpoints "
+        "always hold the exact weights",
+        choices=("float32", "float16", "bfloat16"),
+    )
+    save_variant: bool = option(
+        False,
+        "write models under diffusers' names for their number format, e.g. diffusion_pytorch_model.fp16.safetensors; "
+        "requires save_dtype=float16 or bfloat16",
+    )
     validate_every: int = option(
         1000, "number of updates between validations; 0: no validation", minimum=0, maximum=MANY
     )
@@ -176,6 +211,16 @@ class OptimisationConfig:
     )
     tracker: str | None = option(
         None, "accelerate tracker, e.g. tensorboard (extra `tracking`) or wandb (pip install wandb); null: none"
+    )
+    run_name: str | None = option(
+        None, "name of the run in the tracker; null: the name that the tracker gives; requires `tracker`"
+    )
+    profile_updates: int = option(
+        0,
+        "number of updates to profile, after the first two of a start; PyTorch's profiler writes a trace for each "
+        "process to <output>/profile; 0: none",
+        minimum=0,
+        maximum=1000,
     )
     push_to_hub: str | None = option(
         None, "Hugging Face repository, as owner/name, to which the final model is uploaded; null: none"

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from diffusers import AutoencoderKL
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,7 +27,13 @@ from siftvton.data.layouts.base import GARMENT, WORN_MASK
 from siftvton.data.pairs import Pair
 from siftvton.errors import InputError, UsageError, first_line
 from siftvton.files import is_file, read_json, write_json, written_whole
-from siftvton.model.inputs import latents_and_noise, posteriors, timestep_and_conditioned, training_generator
+from siftvton.model.inputs import (
+    Autoencoder,
+    latents_and_noise,
+    posteriors,
+    timestep_and_conditioned,
+    training_generator,
+)
 from siftvton.pool import loader_workers
 from siftvton.training.identity import tensors_digest
 
@@ -42,7 +47,7 @@ class LatentDraws:
     """Draws the latents and the noise of an item, with the same values as for pictures encoded in every epoch.
 
     Attributes:
-        seed, dropout: as in :func:`siftvton.model.inputs.noised`.
+        seed, dropout, noise_offset: as in :func:`siftvton.model.inputs.noised`.
         steps: number of timesteps of the noise schedule.
         scaling_factor: of the autoencoder.
     """
@@ -51,11 +56,12 @@ class LatentDraws:
     dropout: float
     steps: int
     scaling_factor: float
+    noise_offset: float = 0.0
 
     def __call__(self, key: Key, encoded: Tensor) -> Tensor:
         generator = training_generator(self.seed, key)
         timestep_and_conditioned(generator, self.steps, self.dropout)  # drawn before the latents
-        return latents_and_noise(encoded, self.scaling_factor, generator)
+        return latents_and_noise(encoded, self.scaling_factor, generator, self.noise_offset)
 
 
 class EncodedDataset(Dataset[TryOnItem]):
@@ -102,7 +108,7 @@ class EncodedDataset(Dataset[TryOnItem]):
         """The file of a pair."""
         return self.folder / f"{pair.result_id}.safetensors"
 
-    def claim(self, vae: AutoencoderKL) -> None:
+    def claim(self, vae: Autoencoder) -> None:
         """Record what the folder's items depend on. Only the main process calls this.
 
         Raises:
@@ -121,7 +127,7 @@ class EncodedDataset(Dataset[TryOnItem]):
             )
         write_json(path, record)
 
-    def encode(self, vae: AutoencoderKL, accelerator: Accelerator, batch_size: int, workers: int) -> None:
+    def encode(self, vae: Autoencoder, accelerator: Accelerator, batch_size: int, workers: int) -> None:
         """Write this process's share of the files that are missing or older than their pictures.
 
         Args:
@@ -145,7 +151,7 @@ class EncodedDataset(Dataset[TryOnItem]):
 
     @torch.no_grad()
     def _encode(
-        self, pairs: Sequence[Pair], pictures: Sequence[ItemPictures], vae: AutoencoderKL, accelerator: Accelerator
+        self, pairs: Sequence[Pair], pictures: Sequence[ItemPictures], vae: Autoencoder, accelerator: Accelerator
     ) -> Tensor:
         """Encode pairs; returns (B, 4, 2, c, h, w) float16 as ``posteriors``."""
         batch = collate([item_of(each, pair) for each, pair in zip(pictures, pairs, strict=True)])

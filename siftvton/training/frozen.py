@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
+
+from siftvton.model.inputs import Autoencoder
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -31,7 +32,7 @@ class Frozen:
     """
 
     exact: Mapping[nn.Parameter, Tensor]
-    vae: AutoencoderKL
+    vae: Autoencoder
     needed_on: torch.device | None = None
 
     @contextmanager
@@ -59,7 +60,7 @@ class Frozen:
             self.vae.to("cpu")
 
 
-def lay_out_autoencoder(vae: AutoencoderKL, device: torch.device, mixed_precision: str) -> None:
+def lay_out_autoencoder(vae: Autoencoder, device: torch.device, mixed_precision: str) -> None:
     """Store the autoencoder's weights as its convolutions read them: on a CPU in bf16, with the channels last.
 
     On one core with AMX, encoding in bf16 then takes about half of the time; the latents differ by rounding. In
@@ -70,7 +71,7 @@ def lay_out_autoencoder(vae: AutoencoderKL, device: torch.device, mixed_precisio
 
 
 def place_frozen(
-    vae: AutoencoderKL, network: nn.Module, device: torch.device, mixed_precision: str, cached: bool
+    vae: Autoencoder, network: nn.Module, device: torch.device, mixed_precision: str, cached: bool
 ) -> Frozen:
     """Store the frozen parts for training on ``device``; on a CPU nothing changes.
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from diffusers import AutoencoderKL, PNDMScheduler
+from diffusers import PNDMScheduler
 from torch import Tensor, uint8
 
 from siftvton.data.dataset import PERSON_KINDS, TryOnDataset
@@ -27,6 +27,7 @@ from siftvton.data.pairs import Pair
 from siftvton.devices import errors_shared, on_main
 from siftvton.errors import InputError, UsageError, first_line
 from siftvton.files import read_bytes, write_text
+from siftvton.model.inputs import Autoencoder
 from siftvton.training import manifest
 from siftvton.training.guards import writing
 
@@ -104,7 +105,7 @@ class Identity:
 def data_of(
     dataset: TryOnDataset,
     validation: Iterable[Pair],
-    vae: AutoencoderKL | None = None,
+    vae: Autoencoder | None = None,
     schedule: PNDMScheduler | None = None,
 ) -> RunData:
     """The data that the updates of a run on this data set depend on.

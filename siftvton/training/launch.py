@@ -3,7 +3,7 @@
 import os
 
 from accelerate import Accelerator, DataLoaderConfiguration
-from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin, InitProcessGroupKwargs
 
 from siftvton.devices import FSDP, PATIENCE, cpu_only, refuse_sharding, set_up_gpu
 from siftvton.errors import UsageError, first_line
@@ -51,7 +51,11 @@ def accelerator_of(
             project_dir=output,
             cpu=cpu,
             dataloader_config=DataLoaderConfiguration(even_batches=False, non_blocking=True),
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+            kwargs_handlers=[
+                InitProcessGroupKwargs(timeout=PATIENCE),
+                # Gradients are kept once and not also in the buckets that are exchanged. All buffers are constants.
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False),
+            ],
         )
     except (ValueError, RuntimeError, ImportError) as error:
         raise UsageError(

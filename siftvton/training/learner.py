@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from accelerate import Accelerator
-from diffusers import AutoencoderKL
 from diffusers.training_utils import EMAModel
 from torch import nn
 
 from siftvton.devices import errors_shared
+from siftvton.model.inputs import Autoencoder
 from siftvton.model.network import TryOnNetwork
 from siftvton.training import compiling, lora, sharding
 from siftvton.training.checkpoints import Learned
@@ -31,7 +31,7 @@ class Learner:
         lora: whether only small updates of some layers are trained.
     """
 
-    def __init__(self, config: Train, accelerator: Accelerator, vae: AutoencoderKL, inner: TryOnNetwork) -> None:
+    def __init__(self, config: Train, accelerator: Accelerator, vae: Autoencoder, inner: TryOnNetwork) -> None:
         """
         Raises:
             UsageError: the optimiser is not available, or LoRA is not installed or does not fit the network.

@@ -24,6 +24,7 @@ from siftvton.settings import save_configuration
 from siftvton.training import checkpoints, identity, lora, records, sharding
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
+from siftvton.training.contradictions import refuse_contradictions
 from siftvton.training.encoded import EncodedDataset, LatentDraws
 from siftvton.training.frozen import lay_out_autoencoder
 from siftvton.training.guards import StopRequest, diverged, not_finite, stop_on_signals, writing
@@ -31,9 +32,11 @@ from siftvton.training.identity import Identity, RunData
 from siftvton.training.launch import accelerator_of
 from siftvton.training.learner import Learner
 from siftvton.training.parts import empty_batch, model_parts, training_set
+from siftvton.training.profiling import profiled, require_updates
 from siftvton.training.resume import candidates_of
 from siftvton.training.state import StreamSampler, learning_rate_factor
 from siftvton.training.step import ATTENTION_LOSSES, step_losses
+from siftvton.training.tracking import tracker_arguments
 from siftvton.training.validation import Validation, pipeline_of
 
 SHEET_OPTIONS: dict[str, dict] = {"tensorboard": {"dataformats": "NHWC"}, "wandb": {}}  # trackers that accept pictures
@@ -54,11 +57,12 @@ def train(config: Train) -> None:
     with stop_on_signals() as run.stop_request:
         run.validation.stop = run.stop_request
         run.begin()
-        with run.bar:
+        with run.bar, profiled(run.accelerator, config.train.profile_updates, run.output / "profile") as update_done:
             for batch in run.timed(run.batches()):
                 run.micro_step(batch)
                 if run.accelerator.sync_gradients:
                     run.finish_update()
+                    update_done()
                     if run.stopped:
                         break
         run.end()
@@ -75,6 +79,7 @@ class _Run:
     def __init__(self, config: Train) -> None:
         settings = config.train
         self.config, self.output = config, Path(config.output)
+        refuse_contradictions(config)
         sharding.refuse_unsupported(settings)
         self.accelerator = accelerator = accelerator_of(
             settings.mixed_precision, settings.accumulation, settings.cpu, settings.tracker, config.output, divides=True
@@ -85,6 +90,7 @@ class _Run:
             self.dataset = training_set(config)
             self.validation = Validation(config, accelerator)
             self.updates = updates_of(config, len(self.dataset), self.images)
+            require_updates(settings.profile_updates, self.updates)
             self.vae, self.inner, self.noise_schedule = model_parts(config)
             categories = map(self.dataset.split.category, (pair.person for pair in self.dataset.pairs))
             if config.model.pretrained and (note := upper_body_note(config.model.pretrained, categories)):
@@ -97,7 +103,7 @@ class _Run:
         self.items: Dataset[TryOnItem] = self.dataset
         if config.data.cache_latents:
             steps, scale = self.noise_schedule.config.num_train_timesteps, self.vae.config.scaling_factor
-            draws = LatentDraws(settings.seed, settings.dropout, steps, scale)
+            draws = LatentDraws(settings.seed, settings.dropout, steps, scale, settings.noise_offset)
             self.items = encoded = EncodedDataset(self.dataset, Path(config.data.cache_latents), draws)
             on_main(lambda: encoded.claim(self.vae))
             with errors_shared():
@@ -123,7 +129,8 @@ class _Run:
         """Start logs, trackers and the progress bar, and make up for a validation that a stop left out."""
         scored = on_main(self._begin_records)
         if self.config.train.tracker:
-            self.accelerator.init_trackers("siftvton", init_kwargs={"wandb": {"dir": self.config.output}})
+            project, arguments = tracker_arguments(self.config.train, self.config.output)
+            self.accelerator.init_trackers(project, init_kwargs=arguments)
         self.bar = tqdm(
             total=self.updates * self.images,
             initial=self.progress.update * self.images,
@@ -198,7 +205,9 @@ class _Run:
         self.seen += [pair.result_id for pair in batch.pair]
         with accelerator.accumulate(self.learner.network):
             with accelerator.autocast():
-                inputs = noised(self.vae, self.noise_schedule, batch, settings.seed, settings.dropout)
+                inputs = noised(
+                    self.vae, self.noise_schedule, batch, settings.seed, settings.dropout, settings.noise_offset
+                )
             self.last = batch, inputs
             with step_losses(
                 self.learner.network,
@@ -306,7 +315,8 @@ class _Run:
                 lora.save_updates(self.inner, self.config.train, folder)
             else:
                 with self.learner.frozen.in_full_precision():
-                    save(pipeline, folder)
+                    settings = self.config.train
+                    save(pipeline, folder, getattr(torch, settings.save_dtype), settings.save_variant)
 
     def _folder(self, name: str) -> Path:
         """The folder of the model called ``name``; updates alone have a folder of another name."""

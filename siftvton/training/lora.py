@@ -104,7 +104,9 @@ def save_updates(network: nn.Module, settings: Any, folder: Path) -> None:
     Args:
         settings: the section ``train`` of the configuration.
     """
-    save_update(updates_of(network), settings.lora_rank, settings.lora_alpha, folder)
+    dtype = getattr(torch, settings.save_dtype)
+    tensors = {name: tensor.to(dtype) for name, tensor in updates_of(network).items()}
+    save_update(tensors, settings.lora_rank, settings.lora_alpha, folder)
 
 
 def small_checkpoints(accelerator: Accelerator) -> None:

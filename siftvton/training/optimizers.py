@@ -32,14 +32,16 @@ def optimizer_of(parameters: Iterable[nn.Parameter], settings: OptimisationConfi
     """
     parameters = list(parameters)
     rate, decay = settings.learning_rate, settings.weight_decay
+    betas, epsilon = (settings.adam_beta1, settings.adam_beta2), settings.adam_epsilon
     if settings.optimizer == "adafactor":
         from transformers.optimization import Adafactor
 
         # The learning rate is ours, with its warm-up, and not Adafactor's own schedule.
         return Adafactor(parameters, lr=rate, weight_decay=decay, scale_parameter=False, relative_step=False)
     if settings.optimizer == "adamw8bit":
-        return _adamw8bit()(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=device.type in FUSED)
+        return _adamw8bit()(parameters, lr=rate, betas=betas, eps=epsilon, weight_decay=decay)
+    fused = device.type in FUSED
+    return torch.optim.AdamW(parameters, lr=rate, betas=betas, eps=epsilon, weight_decay=decay, fused=fused)
 
 
 def _adamw8bit() -> Any:

@@ -1,9 +1,7 @@
 """The parts of a training that its configuration names: the pairs, the network, and the frozen parts."""
 
-from pathlib import Path
-
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler
+from diffusers import PNDMScheduler
 
 from siftvton.correspondence import Correspondences
 from siftvton.data.dataset import TryOnBatch, TryOnDataset, TryOnItem, collate
@@ -11,8 +9,10 @@ from siftvton.data.pairs import Pair
 from siftvton.draws import seed_of
 from siftvton.errors import UsageError
 from siftvton.model import build
+from siftvton.model.inputs import Autoencoder
 from siftvton.model.network import TryOnNetwork
-from siftvton.sampling.loading import load, load_part
+from siftvton.sampling.autoencoders import load_autoencoder, use_autoencoder
+from siftvton.sampling.loading import load
 from siftvton.training.config import Train
 
 
@@ -40,7 +40,7 @@ def training_set(config: Train) -> TryOnDataset:
         matches = data.matches or split.matches
     dataset = TryOnDataset(
         split,
-        split.pairs("paired"),
+        split.pairs("paired")[: data.max_pairs],
         data.height,
         data.width,
         matches=matches,
@@ -54,7 +54,7 @@ def training_set(config: Train) -> TryOnDataset:
     return dataset
 
 
-def model_parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMScheduler]:
+def model_parts(config: Train) -> tuple[Autoencoder, TryOnNetwork, PNDMScheduler]:
     """The frozen autoencoder, the network to train, and the noise schedule.
 
     Raises:
@@ -63,13 +63,15 @@ def model_parts(config: Train) -> tuple[AutoencoderKL, TryOnNetwork, PNDMSchedul
     """
     if config.model.pretrained:
         pipeline = load(config.model.pretrained)
+        if config.model.autoencoder:
+            use_autoencoder(pipeline, config.model.autoencoder, "model.autoencoder")
         return pipeline.vae, pipeline.network(), pipeline.scheduler
     if not config.model.autoencoder:
         raise UsageError(
             "model.autoencoder=null is not allowed without model.pretrained; set model.autoencoder to the folder of a "
             "trained autoencoder (scripts/train_autoencoder.py makes one), or model.pretrained to weights to start from"
         )
-    vae = load_part(Path(config.model.autoencoder), AutoencoderKL)
+    vae = load_autoencoder(config.model.autoencoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(config.train.seed, "weights"))
         network = TryOnNetwork(**build.network_parts(config.model, vae.config.latent_channels))

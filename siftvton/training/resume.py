@@ -1,11 +1,11 @@
 """Choose the checkpoints from which a run can continue, and compare its configuration with the saved one."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from siftvton.errors import InputError, UsageError
-from siftvton.settings import differences
+from siftvton.settings import differences, values
 from siftvton.training import checkpoints
 from siftvton.training.config import Train
 
@@ -26,15 +26,22 @@ FREE_KEYS = (
     "train.workers",
     "train.checkpoint_every",
     "train.keep_checkpoints",
+    "train.save_dtype",
+    "train.save_variant",
     "train.validate_every",
     "train.validation_pictures",
     "train.validation_steps",
     "train.inception",
     "train.alexnet",
     "train.tracker",
+    "train.run_name",
+    "train.profile_updates",
     "train.push_to_hub",
     "train.cpu",
 )
+
+# Keys that the files of earlier versions lack, although updates depend on them. Those runs had the defaults of now.
+ADDED_KEYS = ("data.max_pairs", "train.adam_beta1", "train.adam_beta2", "train.adam_epsilon", "train.noise_offset")
 
 
 def candidates_of(config: Train) -> list[Path]:
@@ -48,17 +55,22 @@ def candidates_of(config: Train) -> list[Path]:
     candidates = checkpoints.find(output, config.resume)
     if candidates:
         fixed = LENGTH_KEYS if config.train.schedule == "cosine" else ()
-        require_same(config, output / "train.yaml", candidates[0], [key for key in FREE_KEYS if key not in fixed])
+        free = [key for key in FREE_KEYS if key not in fixed]
+        older = {key: value for key, value, _ in values(Train()) if key in ADDED_KEYS}
+        require_same(config, output / "train.yaml", candidates[0], free, older)
     return candidates
 
 
-def require_same(config: Any, saved: Path, checkpoint: Path, free: Collection[str]) -> None:
+def require_same(
+    config: Any, saved: Path, checkpoint: Path, free: Collection[str], older: Mapping[str, Any] | None = None
+) -> None:
     """Compare a configuration with the saved one of its run.
 
     Args:
         saved: the file of the saved configuration.
         checkpoint: a checkpoint of the run, for the message.
         free: the keys that may differ.
+        older: values of keys that files of earlier versions lack.
 
     Raises:
         UsageError: another key differs. InputError: the saved configuration is missing.
@@ -68,7 +80,7 @@ def require_same(config: Any, saved: Path, checkpoint: Path, free: Collection[st
             f"{saved}: no such file, so the configuration of {checkpoint} is unknown; restore the file, or choose "
             "another output"
         )
-    changed = [line for line in differences(config, saved) if line.partition(":")[0] not in free]
+    changed = [line for line in differences(config, saved, older) if line.partition(":")[0] not in free]
     if changed:
         raise UsageError(
             f"{saved.parent} holds a run with another configuration ({'; '.join(changed)}); choose another output"

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from diffusers import AutoencoderKL, PNDMScheduler
+from diffusers import PNDMScheduler
 
 from siftvton.correspondence import read_matches
-from siftvton.data.dataset import TryOnDataset, as_picture, collate
+from siftvton.data.dataset import TryOnDataset, as_picture
 from siftvton.data.layouts.base import IMAGE
 from siftvton.data.match_folder import matches_path
 from siftvton.data.pairs import Pair
@@ -29,7 +29,9 @@ from siftvton.evaluation.features import AutoencoderFeatures, InceptionFeatures
 from siftvton.evaluation.pictures import PictureSet
 from siftvton.evaluation.scoring import Distance, score_pictures, score_sets
 from siftvton.files import read_image, write_image
+from siftvton.model.inputs import Autoencoder
 from siftvton.model.network import TryOnNetwork
+from siftvton.pool import one_ahead
 from siftvton.sampling.batch import generate
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.training.config import Train
@@ -40,7 +42,7 @@ SETTINGS = ("unpaired", "paired")
 TIMESTEPS = (50, 150, 250, 350, 450)  # at which the attention error is measured
 
 
-def pipeline_of(network: TryOnNetwork, vae: AutoencoderKL, scheduler: PNDMScheduler) -> TryOnPipeline:
+def pipeline_of(network: TryOnNetwork, vae: Autoencoder, scheduler: PNDMScheduler) -> TryOnPipeline:
     """A pipeline of the parts under training; it shares them and does not copy."""
     parts: dict[str, Any] = dict(network.named_children())
     pipeline = TryOnPipeline(vae=vae, **parts, scheduler=scheduler)
@@ -129,10 +131,9 @@ class Validation:
     def _sample(self, pipeline: TryOnPipeline, setting: str, folder: Path) -> None:
         settings = self.config.train
         dataset = self._dataset(setting)
-        for indices in self._own(len(dataset)):
+        for batch in one_ahead(dataset.batch, self._own(len(dataset))):
             if self.stop.made:
                 return
-            batch = collate([dataset[index] for index in indices])
             with self.accelerator.autocast():
                 results = generate(pipeline, batch, settings.seed, settings.validation_steps, GUIDANCE)
             for pair, result in zip(batch.pair, results, strict=True):

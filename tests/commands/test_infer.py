@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from examples import tiny_autoencoder
 
 from siftvton.commands.infer import Infer, infer
 from siftvton.data.config import HeldOutData
@@ -342,3 +343,19 @@ def test_updates_change_the_pictures_as_the_merged_weights_do(configuration, tmp
     save_update({f"{layer}.lora_A.weight": first, f"{layer}.lora_B.weight": 2 * second}, 2, 4, update)
     with pytest.raises(UsageError, match="other weights"):
         infer(added)
+
+
+def test_another_autoencoder_makes_other_pictures_and_other_results(configuration, tmp_path: Path):
+    tiny = tiny_autoencoder()
+    tiny.save_pretrained(tmp_path / "tiny")
+    plain, preview = configuration("plain", limit=1), configuration("preview", limit=1)
+    preview.autoencoder = str(tmp_path / "tiny")
+    infer(plain)
+    infer(preview)
+    assert not np.array_equal(results(plain)["a_b.png"], results(preview)["a_b.png"])
+    with pytest.raises(UsageError, match=r"autoencoder: .*tiny -> None"):
+        infer(configuration("preview", limit=1))
+    tiny.decoder.layers[0].bias.data += 1
+    tiny.save_pretrained(tmp_path / "tiny")
+    with pytest.raises(UsageError, match="other weights"):
+        infer(preview)

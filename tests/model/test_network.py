@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
+from examples import given
 from torch import nn
 
 from siftvton.model import build
@@ -150,6 +151,18 @@ def test_clip_pixels_pinned():
     black, white = clip_pixels(torch.full((1, 3, 1, 1), -1.0)), clip_pixels(torch.ones(1, 3, 1, 1))
     assert black.flatten().tolist() == pytest.approx([-1.79226, -1.75209, -1.48022], abs=1e-4)
     assert white.flatten().tolist() == pytest.approx([1.93034, 2.07488, 2.14588], abs=1e-4)
+
+
+def test_the_constants_of_clip_are_made_once_and_are_in_no_file(pipeline, monkeypatch: pytest.MonkeyPatch):
+    network = pipeline.network()
+    assert not any("clip_constants" in name for name in network.state_dict())
+    pictures = given(2)["garment_224"]
+    expected = network.image_encoder(clip_pixels(pictures)).pooler_output
+    monkeypatch.setattr("siftvton.model.inputs.clip_constants", lambda device: pytest.fail("made again"))
+    found = network.image_encoder(clip_pixels(pictures, network.clip_constants)).pooler_output
+    assert torch.equal(found, expected)
+    inputs = torch.randn(2, 13, 8, 12), torch.tensor([3, 700]), torch.randn(2, 4, 8, 12), pictures
+    assert network(*inputs, torch.tensor([True, False])).isfinite().all()
 
 
 def test_keep_mask_is_averaged_over_a_latent_cell():

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from diffusers import AutoencoderKL, PNDMScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler
+from examples import tiny_autoencoder
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from siftvton.errors import InputError
@@ -28,6 +29,7 @@ def whole(sizes) -> dict[type, dict[str, Any]]:
     """The configuration of each kind, as the library writes it."""
     parts = build.network_parts(sizes)
     parts["vae"] = build.autoencoder([8, 16, 16], 1, 8)
+    parts["preview"] = tiny_autoencoder()
     configs = {type(part): json.loads(part.to_json_string()) for name, part in parts.items() if name != "image_encoder"}
     configs[CLIPVisionModel] = json.loads(parts["image_encoder"].config.to_json_string())
     configs[PNDMScheduler] = json.loads(build.scheduler().to_json_string())
@@ -137,6 +139,11 @@ def test_a_byte_order_mark_is_read(tmp_path: Path, whole):
             "down_block_types has 3 entries, but block_out_channels has 2",
         ),
         (AutoencoderKL, {"norm_num_groups": 5}, "block_out_channels: 8 is not a multiple of norm_num_groups=5"),
+        (
+            AutoencoderTiny,
+            {"num_decoder_blocks": [1, 1]},
+            "num_decoder_blocks has 2 entries, but encoder_block_out_channels has 3",
+        ),
         (PNDMScheduler, {"beta_start": 0.5}, "beta_start=0.5 is above beta_end=0.012"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import PNDMScheduler
+from diffusers import AutoencoderKL, PNDMScheduler
 from examples import published_form
 from safetensors.torch import load_file, save_file
 
@@ -38,6 +38,64 @@ def test_a_saved_pipeline_loads_completely(pipeline: TryOnPipeline, folder: Path
         else:
             assert torch.equal(getattr(loaded, name).alphas_cumprod, part.alphas_cumprod)
     assert not any(path.name.startswith(".") for path in folder.parent.iterdir())
+
+
+@pytest.mark.parametrize(("dtype", "variant"), [(torch.float16, "fp16"), (torch.bfloat16, "bf16")])
+def test_a_pipeline_is_saved_in_half_precision_under_the_names_of_a_variant(
+    pipeline: TryOnPipeline, tmp_path: Path, dtype: torch.dtype, variant: str
+):
+    before = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
+    save(pipeline, tmp_path / "plain", dtype)
+    save(pipeline, tmp_path / "named", dtype, variant=True)
+    assert (tmp_path / "named" / "image_encoder" / f"model.{variant}.safetensors").is_file()
+    assert not list((tmp_path / "named").glob("*/*model.safetensors"))
+    for part in ("vae", "image_encoder", "image_context", "garment_encoder", "unet"):
+        exact = getattr(pipeline, part).state_dict()
+        for folder in ("plain", "named"):
+            stored = getattr(load(tmp_path / folder, None), part).state_dict()
+            assert all(torch.equal(value, exact[name].to(dtype)) for name, value in stored.items()), part
+    assert all(torch.equal(value, before[name]) for name, value in pipeline.unet.state_dict().items())
+    assert {parameter.dtype for parameter in pipeline.unet.parameters()} == {torch.float32}
+
+
+def test_plain_names_come_before_a_variant(pipeline: TryOnPipeline, folder: Path, tmp_path: Path):
+    save(pipeline, tmp_path / "half", torch.float16, variant=True)
+    for path in (tmp_path / "half").glob("*/*.fp16.safetensors"):
+        path.rename(folder / path.parent.name / path.name)
+    assert torch.equal(load(folder, None).unet.conv_out.weight, pipeline.unet.conv_out.weight)
+
+
+def test_several_variants_without_plain_names_are_refused(pipeline: TryOnPipeline, tmp_path: Path):
+    for dtype in (torch.float16, torch.bfloat16):
+        save(pipeline, tmp_path / str(dtype), dtype, variant=True)
+    half, other = tmp_path / "torch.float16", tmp_path / "torch.bfloat16"
+    name = "diffusion_pytorch_model.bf16.safetensors"
+    (other / "unet" / name).rename(half / "unet" / name)
+    with pytest.raises(InputError, match=r"unet: holds .* in several variants \(bf16, fp16\); keep the files of one"):
+        load(half)
+
+
+def test_shards_of_a_variant_load(pipeline: TryOnPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loading, "SHARD", "50KB")
+    save(pipeline, tmp_path / "model", torch.float16, variant=True)
+    names = [path.name for path in (tmp_path / "model" / "unet").iterdir()]
+    assert "diffusion_pytorch_model.safetensors.index.fp16.json" in names
+    assert any(name.startswith("diffusion_pytorch_model.fp16-00001-of-") for name in names)
+    loaded = load(tmp_path / "model", None).unet.state_dict()
+    assert all(torch.equal(loaded[name], value.half()) for name, value in pipeline.unet.state_dict().items())
+
+
+def test_diffusers_finds_the_files_of_a_variant(pipeline: TryOnPipeline, tmp_path: Path):
+    save(pipeline, tmp_path / "model", torch.float16, variant=True)
+    vae = AutoencoderKL.from_pretrained(tmp_path / "model" / "vae", variant="fp16", torch_dtype=torch.float16)
+    assert torch.equal(vae.quant_conv.weight, pipeline.vae.quant_conv.weight.half())
+
+
+def test_weights_too_large_for_the_requested_data_type_are_not_saved(pipeline: TryOnPipeline, tmp_path: Path):
+    pipeline.unet.conv_out.bias.data[0] = 70_000
+    with pytest.raises(InputError, match=r"unet\.conv_out\.bias holds .* infinite values in float16; use bfloat16 or"):
+        save(pipeline, tmp_path / "model", torch.float16)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_source_is_named():

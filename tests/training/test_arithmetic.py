@@ -21,3 +21,9 @@ def test_data_that_cannot_be_counted_are_named(configuration):
     assert "nowhere" in arithmetic(config).splitlines()[2]
     config.data.root = "elsewhere"
     assert arithmetic(config).splitlines()[1].startswith("data.root=elsewhere: no such folder")
+
+
+def test_max_pairs_are_counted(configuration):
+    config = configuration(updates=2)
+    config.data.max_pairs = 1
+    assert arithmetic(config).splitlines()[1].startswith("1 training pairs: 0.5 updates per epoch; 2 updates = 4.0")

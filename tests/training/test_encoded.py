@@ -66,13 +66,15 @@ def test_a_changed_picture_or_a_damaged_file_is_encoded_again(encoded, tmp_path:
     assert kept.stat().st_mtime_ns == stamp
 
 
-def test_an_item_is_the_data_sets_with_the_latents_that_training_would_draw(encoded, tmp_path: Path):
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_an_item_is_the_data_sets_with_the_latents_that_training_would_draw(encoded, tmp_path: Path, offset: float):
     config = encoded("run", updates=1, supervision={"atv_weight": 0.001})
     run(config)
     plain = training_set(config)
     vae, _, schedule = model_parts(config)
     dropout = 0.5
-    draws = LatentDraws(config.train.seed, dropout, schedule.config.num_train_timesteps, vae.config.scaling_factor)
+    steps, scale = schedule.config.num_train_timesteps, vae.config.scaling_factor
+    draws = LatentDraws(config.train.seed, dropout, steps, scale, offset)
     keys = [(3, index) for index in range(4)]
     items = EncodedDataset(plain, tmp_path / "encoded", draws)
     ours, theirs = collate([items[key] for key in keys]), collate([plain[key] for key in keys])
@@ -80,7 +82,7 @@ def test_an_item_is_the_data_sets_with_the_latents_that_training_would_draw(enco
         assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
     assert [matches.person.tolist() for matches in ours.matches] == [each.person.tolist() for each in theirs.matches]
     assert (ours.pair, ours.key) == (theirs.pair, theirs.key)
-    found, wanted = (noised(vae, schedule, batch, config.train.seed, dropout) for batch in (ours, theirs))
+    found, wanted = (noised(vae, schedule, batch, config.train.seed, dropout, offset) for batch in (ours, theirs))
     assert torch.equal(found.timestep, wanted.timestep)
     assert torch.equal(found.conditioned, wanted.conditioned)
     for name in ("sample", "target", "garment_latent"):

@@ -30,6 +30,12 @@ def test_the_configuration_wins_over_the_environment(monkeypatch: pytest.MonkeyP
     assert accelerator.init_handler.timeout == PATIENCE
 
 
+def test_gradients_of_several_processes_are_views_of_their_buckets_and_constants_are_not_sent():
+    handler = accelerator_of("no").ddp_handler
+    assert handler.gradient_as_bucket_view
+    assert not handler.broadcast_buffers
+
+
 def test_accumulation_in_the_environment_does_not_change_the_number_of_updates(
     configuration, monkeypatch: pytest.MonkeyPatch
 ):

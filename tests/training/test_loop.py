@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import metrics, run, validations, weights
+from runs import metrics, run, same_weights, validations, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from siftvton.errors import InputError, UsageError
@@ -41,6 +41,17 @@ def test_a_stopped_run_continues_bit_for_bit(configuration):
     expected = weights(straight)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(resumed).items())
     assert not all(torch.equal(tensor, expected[name]) for name, tensor in before.items())
+
+
+def test_a_noise_offset_survives_a_stop_and_changes_the_run(configuration):
+    straight = run(configuration("straight", updates=4, noise_offset=0.1))
+    run(configuration("stopped", updates=2, noise_offset=0.1))
+    resumed = run(configuration("stopped", updates=4, noise_offset=0.1, workers=1))
+    assert metrics(resumed) == metrics(straight)
+    assert same_weights(resumed, straight)
+    assert metrics(straight)[0]["noise"] != metrics(run(configuration("plain", updates=1)))[0]["noise"]
+    with pytest.raises(UsageError, match=r"train\.noise_offset: 0\.1 -> 0\.2"):
+        train(configuration("stopped", updates=4, noise_offset=0.2))
 
 
 def test_updates_after_the_last_checkpoint_are_logged_once(configuration):
@@ -162,6 +173,19 @@ def test_tensorboard_gets_losses_and_validation_sheets(configuration):
     events = EventAccumulator(str(output / "siftvton")).Reload()
     assert {"loss", "noise", "sift", "learning_rate"} <= set(events.Tags()["scalars"])
     assert events.Tags()["images"] == ["validation"]
+
+
+def test_models_are_written_in_half_precision_and_training_goes_on_exactly(configuration):
+    exact = run(configuration("exact", updates=4, validate_every=2))
+    half = run(configuration("half", updates=4, validate_every=2, save_dtype="float16", save_variant=True))
+    assert metrics(half) == metrics(exact)
+    for folder in ("model", "best"):
+        ours, theirs = weights(half, folder), weights(exact, folder)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(tensor, theirs[name].half()) for name, tensor in ours.items())
+    assert (half / "best" / "unet" / "diffusion_pytorch_model.fp16.safetensors").is_file()
+    run(configuration("half", updates=4, validate_every=2))  # a finished run writes its model again, exactly
+    assert same_weights(half, exact)
 
 
 def test_the_model_is_pushed_and_a_refusal_comes_before_training(configuration, monkeypatch: pytest.MonkeyPatch):

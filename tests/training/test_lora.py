@@ -130,6 +130,14 @@ def test_updates_are_merged_on_request(lora_run, base: Path, tmp_path: Path):
     assert torch.equal(before.unet.mid_block.resnets[0].conv1.weight, after.unet.mid_block.resnets[0].conv1.weight)
 
 
+def test_updates_are_written_in_half_precision(lora_run):
+    exact, half = (
+        load_file(lora_run(dtype, updates=1, save_dtype=dtype) / "model_lora" / FILE)
+        for dtype in ("float32", "float16")
+    )
+    assert all(torch.equal(half[name], value.half()) for name, value in exact.items())
+
+
 def test_random_weights_are_not_adapted(configuration):
     with pytest.raises(UsageError, match=r"lora is not allowed with model\.pretrained=null"):
         run(configuration(trainable="lora"))

@@ -77,3 +77,23 @@ def test_a_checkpoint_with_a_broken_optimizer_state_is_noticed(configuration):
     weight(torch.ones(4)).sum().backward()
     optimizer.step()
     assert {"exp_avg_sq_row 0", "exp_avg_sq_col 0", "exp_avg_sq 1"} <= Learned(weight, optimizer).tensors().keys()
+
+
+def test_adam_settings_reach_the_optimizer():
+    weight = nn.Parameter(torch.ones(3))
+    settings = OptimisationConfig(adam_beta1=0.5, adam_beta2=0.25, adam_epsilon=0.125, learning_rate=1, weight_decay=0)
+    optimizer = optimizer_of([weight], settings, CPU)
+    for gradient in (2.0, 4.0):
+        weight.grad = torch.full((3,), gradient)
+        optimizer.step()
+    # Kingma & Ba 2015, Algorithm 1, by hand: each mean is divided by 1 − βᵗ.
+    first = 2 / (2 + 0.125)
+    mean, square = (0.5 * 1 + 0.5 * 4) / 0.75, (0.25 * 3 + 0.75 * 16) / 0.9375
+    torch.testing.assert_close(weight.detach(), torch.full((3,), 1 - first - mean / (square**0.5 + 0.125)))
+
+
+def test_adam_settings_reach_the_eight_bit_optimizer():
+    pytest.importorskip("bitsandbytes")
+    settings = OptimisationConfig(optimizer="adamw8bit", adam_beta1=0.5, adam_beta2=0.25, adam_epsilon=0.125)
+    group = optimizer_of([nn.Parameter(torch.ones(3))], settings, CPU).param_groups[0]
+    assert (tuple(group["betas"]), group["eps"]) == ((0.5, 0.25), 0.125)

@@ -42,6 +42,31 @@ def test_draws_are_keyed_by_seed_epoch_and_index(pipeline, batch: TryOnBatch):
     assert not torch.equal(first[0], first[1])
 
 
+def test_a_noise_offset_shifts_each_channel_and_leaves_all_other_draws_as_they_are(pipeline, batch: TryOnBatch):
+    plain, shifted, doubled = (
+        noised(pipeline.vae, build.scheduler(), batch, 0, 0.1, noise_offset=offset) for offset in (0.0, 0.1, 0.2)
+    )
+    shift = shifted.target - plain.target
+    torch.testing.assert_close(shift, shift[..., :1, :1].expand_as(shift), rtol=0, atol=1e-6)
+    assert len(shift[..., 0, 0].unique()) == len(batch) * 4
+    torch.testing.assert_close(doubled.target - plain.target, 2 * shift, rtol=0, atol=1e-6)
+    alpha = build.scheduler().alphas_cumprod[plain.timestep].view(-1, 1, 1, 1)
+    torch.testing.assert_close(shifted.sample[:, :4] - plain.sample[:, :4], (1 - alpha).sqrt() * shift)
+    assert torch.equal(shifted.sample[:, 4:], plain.sample[:, 4:])
+    assert torch.equal(shifted.garment_latent, plain.garment_latent)
+    assert torch.equal(shifted.timestep, plain.timestep)
+
+
+def test_the_draws_of_a_noise_offset_depend_on_the_item_alone(pipeline, batch: TryOnBatch, configuration):
+    config = configuration()
+    config.data.augment = False
+    dataset = training_set(config)
+    together = noised(pipeline.vae, build.scheduler(), batch, 0, 0.1, noise_offset=0.5)
+    for row, key in enumerate(batch.key):
+        alone = noised(pipeline.vae, build.scheduler(), collate([dataset[key]]), 0, 0.1, noise_offset=0.5)
+        assert torch.equal(alone.target[0], together.target[row])
+
+
 def test_the_sample_is_noisy_latent_agnostic_latent_keep_mask_densepose_latent(pipeline, batch: TryOnBatch):
     _without_posterior_noise(pipeline.vae)
     inputs = noised(pipeline.vae, build.scheduler(), batch, 0, 0.0)

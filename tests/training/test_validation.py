@@ -1,6 +1,7 @@
 """Validation: its scores, the best weights that it keeps, and that it does not change training."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ import torch
 from runs import metrics, run, same_weights, validations, weights
 from stand_ins import alexnet_state, allow_inception, save_inception
 
+from siftvton.data.dataset import TryOnDataset
 from siftvton.data.layouts.base import IMAGE
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.errors import InputError, UsageError
+from siftvton.training import validation
 from siftvton.training.loop import train
 from siftvton.training.validation import Validation
 
@@ -36,6 +39,27 @@ def test_each_validation_is_scored_and_the_best_weights_are_kept(configuration, 
     assert sorted(path.name for path in (output / "validation").iterdir()) == [
         f"update-000000{n}.png" for n in (2, 4, 6)
     ]
+
+
+def test_the_next_pictures_are_read_while_the_network_samples(configuration, monkeypatch: pytest.MonkeyPatch):
+    read = threading.Semaphore(0)
+    load, sample = TryOnDataset.batch, validation.generate
+
+    def counted(self, indices):
+        batch = load(self, indices)
+        read.release()
+        return batch
+
+    def waiting(pipeline, batch, *given):
+        if batch.pair[0] == first:
+            assert all(read.acquire(timeout=60) for _ in range(2)), "the second batch was not read meanwhile"
+        return sample(pipeline, batch, *given)
+
+    config = configuration(batch_size=1, updates=1, validate_every=1)
+    first = VitonHD(config.data.root, 2, 0).split("validation").pairs("unpaired")[0]
+    monkeypatch.setattr(TryOnDataset, "batch", counted)
+    monkeypatch.setattr(validation, "generate", waiting)
+    assert len(validations(run(config))) == 1
 
 
 def test_validation_does_not_change_training(configuration):
