@@ -1,7 +1,8 @@
 """The persons and garments that the page offers, so that it can be tried without a photo of one's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from siftvton.data.layouts.base import (
@@ -63,18 +64,27 @@ def toy_gallery(folder: Path) -> Gallery:
 
 
 def gallery_of(split: Split) -> Gallery:
-    """Return the first persons and the first garments of a split's list.
+    """Return the first persons and the first garments of a split's list, from all categories in turn.
 
     Raises:
         InputError: the list, a photo or the picture of a garment is missing.
     """
     pairs = split.listed()
-    persons = list(dict.fromkeys(pair.person for pair in pairs))[:MOST]
-    garments = sorted({pair.garment for pair in pairs})[:MOST]
+    persons = _in_turn(dict.fromkeys(pair.person for pair in pairs), split.category)
+    garments = _in_turn(sorted({pair.garment for pair in pairs}), split.category)
     return Gallery(
         [_example(split, IMAGE, name, {"densepose": DENSEPOSE, "mask": AGNOSTIC_MASK}) for name in persons],
         [_example(split, GARMENT, name, {"mask": GARMENT_MASK}) for name in garments],
     )
+
+
+def _in_turn(names: Iterable[str], category: Callable[[str], str]) -> list[str]:
+    """Return up to ``MOST`` names, one of each category after the other; within a category they keep their order."""
+    of_category: dict[str, list[str]] = {}
+    for name in names:
+        of_category.setdefault(category(name), []).append(name)
+    rounds = zip_longest(*of_category.values())
+    return [name for names in rounds for name in names if name is not None][:MOST]
 
 
 def _example(split: Split, kind: str, name: str, sides: Mapping[str, str]) -> Example:

@@ -96,7 +96,7 @@ def _about(config: App) -> str:
     text = "Choose a person and a garment, check the tinted area, then press **Try it on**."
     if Path(config.checkpoint) == ROOT / "checkpoints" / "toy":
         text += (
-            " This is the shipped toy network: it knows drawn persons only, and paints "
+            " This is the shipped toy network: it knows only drawn persons in tops, and paints "
             f"{config.data.width}×{config.data.height} pixels."
         )
     if config.keep:

@@ -233,7 +233,9 @@ def _findings_lines(part: Part) -> list[str]:
             f"- {part.name}: {kind}: {title}: {len(findings)} of {total[kind]}"
             f"{' (optional)' if optional else ' (remark)' if first.remark else ''}; {first.remedy}"
         )
-        if title == NO_FOLDER:
+        if title == NO_FOLDER:  # kinds are named like VITON-HD's folders; other layouts name their folders differently
+            folders = {finding.path.parent for finding in findings if finding.path.parent.name != kind}
+            lines += [f"  - {folder}" for folder in sorted(folders)]
             continue
         lines += [
             f"  - {finding.path.name}{': ' if finding.detail else ''}{finding.detail}" for finding in findings[:LISTED]

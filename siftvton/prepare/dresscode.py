@@ -90,8 +90,8 @@ class Made:
         parts = ", ".join(f"{count} of {category}" for category, count in counts.items())
         kept = f", {self.kept} of them by an earlier run" if self.kept else ""
         given = sum(job.given is not None for job in self.jobs)
-        used = f"; {given} are given ones" if given else ""
-        return f"{len(self.jobs)} masks are made{kept}{used}{f' ({parts})' if parts else ''}"
+        used = f", {given} of them taken from the data folder" if given else ""
+        return f"{len(self.jobs)} masks are written{kept}{used}{f' ({parts})' if parts else ''}"
 
 
 def jobs_of(source: DressCode, output: Path) -> list[Job]:

@@ -3,10 +3,12 @@ from pathlib import Path
 import pytest
 
 from siftvton.app.gallery import MOST, gallery_of, toy_gallery
+from siftvton.data.layouts.dresscode import DressCode
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.errors import InputError
 from siftvton.files import read_image
 from siftvton.toy.world.write import write_world
+from siftvton.toy.world.write_dresscode import write_dresscode
 
 
 @pytest.fixture
@@ -48,3 +50,13 @@ def test_for_another_category_a_person_has_joints_and_parsing_in_place_of_the_ma
     person = gallery_of(VitonHD(data).split("test")).persons[0]
     assert person.sides_for("upper_body") == person.sides
     assert person.sides_for("dresses").keys() == {"densepose", "pose", "parsing"}
+
+
+def test_the_gallery_has_persons_and_garments_of_every_category_even_if_the_list_is_sorted_by_category(tmp_path: Path):
+    write_dresscode(tmp_path, train_pairs=1, test_pairs=12, height=64, width=48, workers=1)
+    pairs = tmp_path / "test_pairs_unpaired.txt"
+    pairs.write_text("".join(sorted(pairs.read_text().splitlines(True), key=lambda line: line.split()[2])))
+    gallery = gallery_of(DressCode(tmp_path).split("test"))
+    in_turn = ["upper_body", "lower_body", "dresses"] * 3
+    assert [person.category for person in gallery.persons] == in_turn[:MOST]
+    assert sorted(garment.category for garment in gallery.garments) == sorted(in_turn[:MOST])

@@ -144,7 +144,7 @@ def test_every_category_has_regions_to_match() -> None:
     assert tuple(GARMENT_PARTS) == CATEGORIES
 
 
-def test_check_data_says_how_to_make_missing_masks(data: Path) -> None:
+def test_check_data_says_where_masks_are_missing_and_how_to_make_them(data: Path) -> None:
     layout = layout_of("dresscode", data)
     parts = parts_of(layout, "test")
     for part in parts:
@@ -152,6 +152,7 @@ def test_check_data_says_how_to_make_missing_masks(data: Path) -> None:
     text, ready = report(data, parts)
     assert not ready
     assert "agnostic-mask: no such folder: 3 of 3; run scripts/prepare.py input=<data folder> layout=dresscode" in text
+    assert f"  - {data / 'lower_body/agnostic_masks'}\n" in text
     assert "| evaluate (test, 3 pairs) | yes |  |" in text
 
 
