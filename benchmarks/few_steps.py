@@ -6,7 +6,8 @@ python benchmarks/few_steps.py checkpoint=MODEL data.root=data/vitonhd limit=40 
 All keys of `scripts/infer.py` are allowed; `scheduler` and `steps` have no effect, because they are what is compared.
 Every sampler starts from the same noise. The distance to the result of PLMS is measured in the painted region: the root
 of the mean squared difference in grey levels, and SSIM. Two rows give the scale: PLMS with another seed shows what the
-noise alone changes, and UniPC with as many steps shows what the sampler alone changes. In the toy world the right picture is known, so the results are also compared with it, as `evaluate_toy` does.
+noise alone changes, and UniPC with as many steps shows what the sampler alone changes. In the toy world the right
+picture is known, so the results are also compared with it, as `evaluate_toy` does.
 
 The time of a picture is CPU time on a CPU and elapsed time on a GPU, with encoding and decoding. The pictures, a sheet
 of the first pairs, `few_steps.md` and `few_steps.json` go to the output folder; the tables are written after every row.
