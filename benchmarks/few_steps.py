@@ -51,13 +51,11 @@ SAMPLERS = {  # those that predict once a step and draw no noise on the way, so 
     "DDIMScheduler": "DDIM",
 }
 STEPS = (5, 10, 20)
-OTHERS = 9  # garments that a print is compared with, as in evaluate_toy
 SHEET_ROWS = 4
 LEVELS = 255
 TOY = {  # the toy measures in the table
     "print_error": "print error",
     "print_similarity": "print SSIM",
-    "print_closest_by_error": "print right",
     "colour_distance": "colour distance",
 }
 COLUMNS = {
@@ -136,7 +134,7 @@ class Comparison:
         """
         if not is_file(Path(self.config.data.root) / WORLD_FILE):
             return []
-        cases = cases_of(self.split, self.pairs, results, self.config.data.size, OTHERS, seed=0)
+        cases = cases_of(self.split, self.pairs, results, self.config.data.size, others=0, seed=0)
         return [known_of(case) for case in tqdm(cases, desc="rendering the truth", unit="pair")]
 
     def rows(self, samplers: Sequence[str], counts: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -154,8 +152,6 @@ class Comparison:
             return {"sampler": title, "steps": steps, **cost, **measured}
 
         yield row(f"{SAMPLERS[PLMS]}, the reference", FULL, reference, cost)
-        yield row(f"{SAMPLERS[PLMS]}, another seed", FULL, *self.sample(PLMS, FULL, seed + 1))
-        yield row(f"{SAMPLERS[UNIPC]}, as many steps", FULL, *self.sample(UNIPC, FULL, seed))
         for steps in counts:
             columns = {f"{SAMPLERS[PLMS]} {FULL}": reference}
             for name in samplers:
@@ -168,6 +164,8 @@ class Comparison:
                 columns[f"{title} {steps}"] = pictures
                 yield row(title, steps, pictures, cost)
             write_image(self.output / f"steps-{steps}.png", self._sheet(columns))
+        yield row(f"{SAMPLERS[PLMS]}, another seed", FULL, *self.sample(PLMS, FULL, seed + 1))
+        yield row(f"{SAMPLERS[UNIPC]}, as many steps", FULL, *self.sample(UNIPC, FULL, seed))
 
     def _sheet(self, columns: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
         """A sheet of the first pairs: photo, garment and the picture of each sampler."""
