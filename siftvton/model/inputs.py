@@ -5,6 +5,7 @@ Letters: B images, H × W pixels, h × w latent cells.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler
@@ -77,8 +78,15 @@ def keep_mask_at(keep_mask: Tensor, size: Sequence[int]) -> Tensor:
 
 def clip_pixels(pictures: Tensor) -> Tensor:
     """Normalise pictures (B, 3, 224, 224) in [−1, 1] as CLIP expects them."""
-    mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    mean, std = _clip_statistics(pictures.device)
     return ((pictures + 1) / 2 - mean) / std
+
+
+@cache
+def _clip_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation, (3, 1, 1) each; kept, because to send numbers to a GPU makes the CPU wait for it."""
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    return mean, std
 
 
 @dataclass(frozen=True)

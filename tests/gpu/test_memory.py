@@ -48,6 +48,8 @@ def require_memory(device: torch.device, needed: float) -> None:
 def test_training_takes_the_counted_memory(device: torch.device, size: Size, case: Case, images: int, record_property):
     if case.trainable == "lora":
         pytest.importorskip("peft")
+    if device.type == "cpu" and not case.checkpointing:
+        pytest.skip("autocast on a CPU keeps activations in another format")
     counted = count_training(case, size, images)["total"]
     require_memory(device, 1.2 * counted + 1)
     (found,) = measure_training(case, size, device, [images])

@@ -65,7 +65,7 @@ def test_losses_and_gradients_are_those_of_a_cpu(device: torch.device, pipeline:
             step = Step(pipeline, place, random_batch(2, (32, 48)))
             losses = step.run()
             parts = [losses.total, *losses.attention.values()]
-            gradients = {name: gradient.cpu() for name, gradient in step.gradients().items()}
+            gradients = {name: gradient.cpu().clone() for name, gradient in step.gradients().items()}
             found.append(([part.detach().cpu() for part in parts], gradients))
     (expected, those), (parts, ours) = found
     torch.testing.assert_close(parts, expected, rtol=1e-4, atol=1e-5)
