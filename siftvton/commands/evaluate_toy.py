@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from siftvton.commands import Command
 from siftvton.commands.infer import SAVED, Infer, infer, require_same_results
 from siftvton.data.config import HeldOutData
-from siftvton.errors import InputError
+from siftvton.errors import InputError, UsageError
 from siftvton.options import LARGEST_SEED, MANY, WORKERS, option
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ class EvaluateToy:
         minimum=0,
         maximum=MANY,
     )
+    alexnet: str | None = option(
+        None,
+        "file alexnet-owt-7be5be79.pth of torchvision, for LPIPS inside the painted area (masks=given); null: no LPIPS",
+        path=True,
+    )
     workers: int = option(0, "number of processes; 0: one for each core", minimum=0, maximum=WORKERS)
     seed: int = option(0, "seed for the choice of the other garments", minimum=0, maximum=LARGEST_SEED)
     output: str = option("outputs/evaluate_toy", "folder for the tables", path=True)
@@ -66,8 +71,10 @@ def evaluate_toy(config: EvaluateToy) -> str:
         The Markdown table.
 
     Raises:
-        InputError: the data are not from the toy world, or a result is missing; with ``masks=all`` also as ``infer``.
-        UsageError: with ``masks=all``: the results were made from other data or by other weights; or as ``infer``.
+        InputError: the data are not from the toy world, a result is missing, or ``alexnet`` is not AlexNet; with
+            ``masks=all`` also as ``infer``.
+        UsageError: LPIPS is asked for with ``masks=all``, or for pictures that are too small. With ``masks=all``: the
+            results were made from other data or by other weights; or as ``infer``.
     """
     from siftvton.settings import save_configuration
 
@@ -78,14 +85,22 @@ def evaluate_toy(config: EvaluateToy) -> str:
 
 def _score_results(config: EvaluateToy) -> str:
     from siftvton.drawing import SHEET_ROWS
+    from siftvton.evaluation import weights
+    from siftvton.evaluation.metrics import LPIPS_MINIMUM_SIZE
     from siftvton.files import write_image, write_json, write_text
     from siftvton.tables import csv_text
     from siftvton.toy.measures import by_category, cases_of, markdown, score, summary, truth_sheet
 
+    alexnet = weights.locate(weights.ALEXNET, config.alexnet) if config.alexnet else None
+    if alexnet and min(config.data.size) < LPIPS_MINIMUM_SIZE:
+        raise UsageError(
+            f"alexnet: LPIPS requires pictures of at least {LPIPS_MINIMUM_SIZE} pixels on each side, and they have "
+            f"{config.data.height}×{config.data.width}; set data.height and data.width higher, or leave alexnet out"
+        )
     split = config.data.open().split(config.data.split)
     pairs = split.pairs(config.setting)[: config.limit]
     cases = cases_of(split, pairs, Path(config.predictions), config.data.size, config.others, config.seed)
-    scores = sorted(_all_of(score, cases, config.workers), key=lambda entry: entry.result)
+    scores = sorted(_all_of(partial(score, alexnet=alexnet), cases, config.workers), key=lambda entry: entry.result)
     report = summary(scores)
     table = markdown(report)
     groups = by_category(cases, scores)
@@ -107,6 +122,8 @@ def _compare_masks(config: EvaluateToy) -> str:
     from siftvton.toy.masks import KINDS, REFERENCE, MaskedDataset
     from siftvton.toy.measures import cases_of
 
+    if config.alexnet:
+        raise UsageError("alexnet: masks=all does not compute LPIPS; use masks=given, or leave alexnet out")
     split = config.data.open().split(config.data.split)
     pairs = split.pairs(config.setting)[: config.limit]
 

@@ -48,6 +48,22 @@ def perceptual_distance(results: Tensor, photos: Tensor, network: nn.Module) -> 
     return network(2 * results - 1, 2 * photos - 1).reshape(-1)
 
 
+@torch.no_grad()
+def perceptual_map(results: Tensor, photos: Tensor, network: nn.Module) -> Tensor:
+    """LPIPS at each pixel: the layers' distances, resized to the picture and added.
+
+    Args:
+        results: as for :func:`perceptual_distance`.
+        photos: the same shape and range.
+        network: LPIPS network with maps (:func:`siftvton.evaluation.weights.load_lpips`).
+
+    Returns:
+        (B, H, W), at least 0.
+    """
+    _assert_pictures(results, photos)
+    return network(2 * results - 1, 2 * photos - 1)[:, 0]
+
+
 def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
     """Fréchet distance between normal distributions fitted to two sets of features (Heusel et al. 2017, Eq. 6).
 

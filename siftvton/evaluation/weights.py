@@ -165,13 +165,20 @@ def load_inception(path: Path, device: torch.device, allowed: str | None = None)
     return network
 
 
-def load_lpips(path: Path, device: torch.device) -> nn.Module:
+def load_lpips(path: Path, device: torch.device, maps: bool = False) -> nn.Module:
     """Load TorchMetrics' LPIPS network with the AlexNet in ``path``; the linear heads come with TorchMetrics.
+
+    Args:
+        path: file of torchvision's AlexNet.
+        device: where to put the network.
+        maps: let the network return a value for each pixel, not one for the picture.
 
     Raises:
         InputError: the file is not a state dictionary of torchvision's AlexNet, or holds NaN or infinite values.
     """
-    network = _NoTrainLpips(net="alex", pnet_rand=True)  # the public class would download AlexNet as a full pickle
+    network = _NoTrainLpips(
+        net="alex", pnet_rand=True, spatial=maps
+    )  # the public class would download AlexNet as a full pickle
     ours = network.net.state_dict()
     theirs = {f"features.{name.partition('.')[2]}": name for name in ours}  # slice1.0.bias <- features.0.bias
     state = {key: value for key, value in _read_state(path).items() if not key.startswith("classifier.")}

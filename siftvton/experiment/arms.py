@@ -167,7 +167,9 @@ def _sampled(
     run("infer", split, f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}")
     run("evaluate_toy", split, f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
     run("evaluate", split, f"setting={setting}", f"predictions.{arm}={results}", f"output={scores}")
-    means = ("print_error", "print_similarity", "colour_distance")
+    means = ["print_error", "print_similarity", "colour_distance"]
+    if "perceptual_distance" in _at(toy / "toy.json"):  # if the settings name AlexNet's file
+        means.append("perceptual_distance")
     measures = {name: _number(toy / "toy.json", name, "value") for name in means}
     of_set = _at(scores / "metrics.json", "results", arm, "scores")
     measures |= {name.removeprefix("autoencoder_"): value for name, value in of_set.items()}

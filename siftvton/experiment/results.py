@@ -23,6 +23,7 @@ SHOWN = {
     PRIMARY: ("print error, unpaired ↓", 4),
     "print_error_paired": ("print error, paired ↓", 4),
     "print_similarity_unpaired": ("print SSIM, unpaired ↑", 3),
+    "perceptual_distance_unpaired": ("LPIPS of the painted area, unpaired ↓", 3),
     "ssim_paired": ("SSIM, paired ↑", 3),
     "frechet_unpaired": ("Fréchet distance ↓", 2),
     "kernel_unpaired": ("kernel distance ↓", 2),
@@ -148,11 +149,12 @@ def sign_flip_test(differences: np.ndarray) -> float:
 
 def markdown(arms: Mapping[str, Sequence[Entry]], references: Mapping[str, str]) -> str:
     """Make the tables: one row for each arm, and the difference of each arm from its reference."""
-    titles = [title for title, _ in SHOWN.values()]
+    values = {arm: summary(seeds) for arm, seeds in arms.items()}
+    shown = [name for name in SHOWN if any(name in of_arm for of_arm in values.values())]
+    titles = [SHOWN[name][0] for name in shown]
     rows = []
     for arm, seeds in arms.items():
-        values = summary(seeds)
-        cells = [_cell(values.get(name), digits) for name, (_, digits) in SHOWN.items()]
+        cells = [_cell(values[arm].get(name), SHOWN[name][1]) for name in shown]
         rows.append([arm, str(len(seeds)), *cells])
     compared = []
     for arm, seeds in arms.items():

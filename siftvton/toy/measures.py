@@ -6,12 +6,14 @@ with the truth and with the person rendered in other garments. The print counts 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from siftvton.data.dataset import TryOnDataset, TryOnItem, as_picture
@@ -21,6 +23,8 @@ from siftvton.drawing import contact_sheet
 from siftvton.draws import numpy_generator
 from siftvton.errors import InputError
 from siftvton.evaluation.intervals import bootstrap, wilson
+from siftvton.evaluation.metrics import perceptual_map
+from siftvton.evaluation.weights import load_lpips
 from siftvton.files import read_image
 from siftvton.tables import markdown_table
 from siftvton.toy.world.outfits import Clothing, flat_picture
@@ -87,6 +91,8 @@ class ToyScore:
         colour_distance: CIELAB distance of the mean colours where the garment is worn; None if it is not visible.
         changed: largest difference from the photo, in grey levels, outside the painted area; None if everything is
             painted.
+        perceptual_distance: LPIPS from the truth, mean over the painted area; None without AlexNet, or if nothing is
+            painted.
     """
 
     result: str
@@ -98,6 +104,7 @@ class ToyScore:
     closest_on_same_cloth: bool | None
     colour_distance: float | None
     changed: int | None
+    perceptual_distance: float | None = None
 
 
 def cases_of(
@@ -160,10 +167,27 @@ def truth_sheet(cases: Sequence[Case]) -> np.ndarray:
     return contact_sheet(rows, captions)
 
 
-def score(case: Case) -> ToyScore:
-    """Render the truth and the other garments, and compare the result with them; raises as :func:`read_result`."""
+def score(case: Case, alexnet: Path | None = None) -> ToyScore:
+    """Render the truth and the other garments, and compare the result with them; raises as :func:`read_result`.
+
+    Args:
+        case: the result and what it is compared with.
+        alexnet: file of AlexNet, for LPIPS; None: no LPIPS. Raises as :func:`load_lpips`.
+    """
     result = read_result(case)  # before the work of rendering
-    return compared(result, known_of(case))
+    network = _lpips(alexnet) if alexnet else None
+    known = known_of(case)
+    scored = compared(result, known)
+    if network is None or known.kept.all():
+        return scored
+    first, second = (torch.tensor(p).permute(2, 0, 1)[None].float() / 255 for p in (result, known.truth))
+    painted = torch.from_numpy(~known.kept)
+    return replace(scored, perceptual_distance=float(perceptual_map(first, second, network)[0, painted].mean()))
+
+
+@cache
+def _lpips(alexnet: Path) -> nn.Module:
+    return load_lpips(alexnet, torch.device("cpu"), maps=True)
 
 
 def read_result(case: Case) -> np.ndarray:
@@ -289,6 +313,7 @@ MEANS = {
     "print_error": "mean squared error inside the print, colours in 0…1",
     "print_similarity": "mean SSIM inside the print",
     "colour_distance": "mean distance (CIELAB) between the garment's mean colours in result and truth",
+    "perceptual_distance": "mean LPIPS inside the painted area",
 }
 
 

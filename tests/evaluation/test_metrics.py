@@ -76,6 +76,19 @@ def test_lpips_refuses_pictures_that_are_not_in_0_to_1(alexnet_file):
             metrics.perceptual_distance(wrong, pictures("y"), network)
 
 
+def test_the_map_of_lpips_is_zero_away_from_a_change(alexnet_file):
+    network = load_lpips(alexnet_file, torch.device("cpu"), maps=True)
+    x = pictures("x")[..., :40, :]
+    wide = torch.cat([x, x, x], dim=-1)
+    changed = wide.clone()
+    changed[..., :4] = 1 - changed[..., :4]
+    found = metrics.perceptual_map(wide, changed, network)
+    assert found.shape == (len(wide), *wide.shape[2:])
+    assert (found >= 0).all()
+    assert found[..., :8].mean() > 10 * found[..., -8:].mean()
+    assert metrics.perceptual_map(wide, wide, network).max() == 0
+
+
 def test_the_smallest_picture_that_lpips_takes(alexnet_file):
     network = load_lpips(alexnet_file, torch.device("cpu"))
     least = metrics.LPIPS_MINIMUM_SIZE

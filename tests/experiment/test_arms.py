@@ -44,7 +44,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
         if script == "train":
             write_json(output / "checkpoints" / "update-0000003" / "progress.json", {"update": 3, "images": 8})
         if script == "evaluate_toy":
-            means = ("print_error", "print_similarity", "colour_distance")
+            means = ["print_error", "print_similarity", "colour_distance"]
+            means += ["perceptual_distance"] if given["setting"] == "paired" else []  # as without AlexNet's file
             write_json(output / "toy.json", {name: {"value": 0.5} for name in means})
             write_text(output / "toy_per_image.csv", "result,print_error\na,0.25\nplain,\n")
         if script == "evaluate":
@@ -77,9 +78,10 @@ def test_the_file_of_an_arm_has_all_its_measures(config: Experiment, calls: list
     experiment(config)
     content = json.loads((Path(config.measures) / "sift-seed-1.json").read_text())
     assert content["per_image"] == {PRIMARY: {"a": 0.25}}
-    expected = {PRIMARY, "print_error_paired", "frechet_unpaired", "attention_error_px", "attention_pck_4x3"}
-    expected.add("images_per_second")
+    expected = {PRIMARY, "print_error_paired", "perceptual_distance_paired", "frechet_unpaired"}
+    expected |= {"attention_error_px", "attention_pck_4x3", "images_per_second"}
     assert expected <= content["measures"].keys()
+    assert "perceptual_distance_unpaired" not in content["measures"]
     report = json.loads(Path(f"{config.report}.json").read_text())
     assert report["sift"]["attention_pck"] == {"mean": 0.5, "std": 0.0, "per_seed": [0.5, 0.5]}
 

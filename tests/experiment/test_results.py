@@ -80,6 +80,12 @@ def test_the_tables_replace_the_text_between_the_marks_of_a_page(tmp_path: Path)
     assert page.read_text() == "# Results\n"
 
 
+def test_measures_that_no_arm_has_get_no_column() -> None:
+    table = markdown({"a": [entry("a", 0, 0.5, {"x": 0.5})]}, {"a": "a"}).splitlines()
+    assert table[0] == "| arm | seeds | print error, unpaired ↓ |"
+    assert table[2] == "| a | 1 | 0.5000 |"
+
+
 def test_an_arm_may_have_a_reference_of_its_own() -> None:
     arms = {name: [entry(name, 0, value, {"x": value})] for name, value in (("a", 1.0), ("b", 2.0), ("c", 5.0))}
     table = markdown(arms, {"a": "a", "b": "a", "c": "b"})

@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from stand_ins import alexnet_state
 
 from siftvton.commands.evaluate_toy import EvaluateToy, evaluate_toy
 from siftvton.data.config import HeldOutData
 from siftvton.data.pairs import read_pairs
-from siftvton.errors import InputError
+from siftvton.errors import InputError, UsageError
 from siftvton.files import read_image, write_image
 from siftvton.toy import measures
 from siftvton.toy.world.garments import sample_garment
@@ -36,7 +37,7 @@ def dressed(person: int, garment) -> np.ndarray:
     return cv2.resize(photo, SIZE[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def score(world: Path, output: Path, look) -> dict:
+def score(world: Path, output: Path, look, **keys) -> dict:
     """Score results made by ``look(person, garment)``, which are pasted into the photo where it is painted."""
     for pair in read_pairs(world / "test_pairs.txt"):
         person, garment = (int(name[:5]) for name in (pair.person, pair.garment))
@@ -45,7 +46,7 @@ def score(world: Path, output: Path, look) -> dict:
         painted = cv2.resize(mask, SIZE[::-1])[..., None] > 0
         write_image(output / "results" / f"{pair.result_id}.png", np.where(painted, look(person, garment), photo))
     data = HeldOutData(root=str(world), height=SIZE[0], width=SIZE[1])
-    evaluate_toy(EvaluateToy(data=data, predictions=str(output / "results"), output=str(output), workers=1))
+    evaluate_toy(EvaluateToy(data=data, predictions=str(output / "results"), output=str(output), workers=1, **keys))
     return json.loads((output / "toy.json").read_text())
 
 
@@ -70,6 +71,32 @@ def test_the_exact_rendering_is_right_in_everything(world: Path, tmp_path: Path)
     assert (tmp_path / "toy_per_image.csv").read_text().count("\n") == COUNT + 1
     assert read_image(tmp_path / "toy.png").shape[1] == 4 * (192 + 8)
     assert "| prints closer to the right garment than" in (tmp_path / "toy.md").read_text()
+
+
+@pytest.fixture
+def alexnet(tmp_path: Path) -> str:
+    torch.save(alexnet_state(), tmp_path / "stand-in.pth")
+    return str(tmp_path / "stand-in.pth")
+
+
+def test_lpips_inside_the_painted_area_is_small_for_the_exact_rendering(world: Path, tmp_path: Path, alexnet: str):
+    def distance(shift: int) -> float:
+        def look(person: int, garment: int) -> np.ndarray:
+            return dressed(person, sample_garment(0, "test", (garment + shift) % COUNT))
+
+        return score(world, tmp_path / str(shift), look, alexnet=alexnet)["perceptual_distance"]["value"]
+
+    assert 0 <= distance(0) < 0.1 * distance(1)
+
+
+def test_lpips_is_refused_where_it_cannot_be_computed(world: Path, tmp_path: Path, alexnet: str):
+    small = HeldOutData(root=str(world), height=24, width=16)
+    with pytest.raises(UsageError, match="alexnet: LPIPS requires pictures of at least 31 pixels on each side"):
+        evaluate_toy(EvaluateToy(data=small, output=str(tmp_path), alexnet=alexnet))
+    with pytest.raises(UsageError, match="alexnet: masks=all does not compute LPIPS"):
+        evaluate_toy(EvaluateToy(masks="all", output=str(tmp_path), alexnet=alexnet))
+    with pytest.raises(InputError, match=r"alexnet=.*missing\.pth"):
+        evaluate_toy(EvaluateToy(data=small, output=str(tmp_path), alexnet=str(tmp_path / "missing.pth")))
 
 
 def test_another_garment_is_wrong(world: Path, tmp_path: Path):
