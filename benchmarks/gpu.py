@@ -243,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="full", choices=tuple(SCALES))
     parser.add_argument("--only", nargs="+", default=PARTS, choices=PARTS, help="parts to measure")
-    parser.add_argument("--seconds", type=float, default=300.0, help="no row begins after this time")
+    parser.add_argument("--seconds", type=float, default=270.0, help="no row begins after this time")
     parser.add_argument("--output", type=Path, default=Path("outputs/gpu"), help="folder for gpu.md and gpu.json")
     given = parser.parse_args(arguments)
     logging.set_verbosity_error()

@@ -4,16 +4,16 @@ import pytest
 import torch
 from training.conftest import autoencoder, configuration, fresh_accelerate, root
 
-from siftvton.devices import set_up_gpu
-
 __all__ = ["autoencoder", "configuration", "fresh_accelerate", "root"]
 
 
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """The device that ``--device`` names, set up as the commands set it up."""
+    """The device that ``--device`` names; a GPU computes as PyTorch does by default."""
     device = torch.device(request.config.getoption("--device"))
-    set_up_gpu(device)
+    if device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(True)
+        torch.set_float32_matmul_precision("highest")
     return device
 
 

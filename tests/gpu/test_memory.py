@@ -8,6 +8,7 @@ import pytest
 import torch
 from examples import generators, given
 
+from siftvton.devices import set_up_gpu
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.execution import place
 from siftvton.sampling.pipeline import TryOnPipeline
@@ -19,6 +20,12 @@ from memory import GB, SIZES, Case, Size, count_sampling, count_training, measur
 pytestmark = pytest.mark.gpu
 
 LIBRARIES = 0.3  # GB, the workspaces of libraries, which the arithmetic does not count
+
+
+@pytest.fixture(autouse=True)
+def set_up(device: torch.device) -> None:
+    """As the commands do."""
+    set_up_gpu(device)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import torch
 from examples import generators, given
 from gpu_steps import Step, full_float32, no_waits, random_batch, seconds
 
+from siftvton.devices import set_up_gpu
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.execution import dtype_of
 from siftvton.sampling.loading import load
@@ -21,6 +22,12 @@ TOY = Path(__file__).parents[2] / "checkpoints" / "toy"
 TOY_SIZE = (128, 96)
 IMAGES = {"cuda": 8, "cpu": 1}
 ROUNDS = {"cuda": 15, "cpu": 1}
+
+
+@pytest.fixture(autouse=True)
+def set_up(device: torch.device) -> None:
+    """As the commands do."""
+    set_up_gpu(device)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
