@@ -48,8 +48,8 @@ from siftvton.training.step import ATTENTION_LOSSES
 Row = dict[str, Any]
 PLMS, UNIPC, DPM = (kind.__name__ for kind in (PNDMScheduler, UniPCMultistepScheduler, DPMSolverMultistepScheduler))
 EVERY_TIMESTEP = SupervisionConfig(max_timestep=999)  # all images are supervised
-SUPERVISED, DENSE = "supervised", "dense supervision"
-FORMS = {"unsupervised": replace(EVERY_TIMESTEP, weight=0.0), SUPERVISED: EVERY_TIMESTEP, DENSE: EVERY_TIMESTEP}
+UNSUPERVISED, SUPERVISED, DENSE = "unsupervised", "supervised", "dense supervision"
+FORMS = {UNSUPERVISED: replace(EVERY_TIMESTEP, weight=0.0), SUPERVISED: EVERY_TIMESTEP, DENSE: EVERY_TIMESTEP}
 PARTS = ("training", "sampling", "preprocessing", "compiling")
 COLUMNS = {
     "part": "part",
@@ -72,7 +72,8 @@ class Scale:
     Attributes:
         size: the network, and the usual size of its pictures.
         large: (height, width) of larger pictures, in pixels.
-        trained, drawn: the batches of training and sampling; of training also for larger pictures.
+        trained, trained_large: number of images in a micro-batch of usual and of large pictures.
+        drawn: numbers of pictures that are sampled at once.
         steps, few: numbers of sampling steps.
         pairs: number of pairs to preprocess. frame: (height, width) of their pictures, in pixels.
         repeats: number of measured updates.
@@ -124,14 +125,16 @@ def training_rows(
         training.supervision = FORMS[form]
         with patch.dict(ATTENTION_LOSSES, {"sift": dense_match_loss} if form == DENSE else {}):
             found = attempt(measured_update, training, optimizer, images, scale.repeats)
-        unsupervised = unsupervised or found.get("seconds")
-        if unsupervised and "seconds" in found and not compiled:
+        if form == UNSUPERVISED:
+            unsupervised = found.get("seconds")
+        if unsupervised and "seconds" in found:
             found["ratio"] = found["seconds"] / unsupervised
         yield {"case": f"{form}{', compiled' if compiled else ''}", "batch": images} | found
 
 
 def measured_update(training: Training, optimizer: torch.optim.Optimizer, images: int, repeats: int) -> Row:
     """Measure updates of two micro-batches, after a first one, in which libraries choose their kernels."""
+    optimizer.zero_grad()  # an update that failed has left gradients
     batch = training.batch(images)
     state = [value for each in optimizer.state.values() for value in each.values() if isinstance(value, torch.Tensor)]
     meter = Meter(training.device, [*training.weights(), *state])
