@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import PNDMScheduler, UniPCMultistepScheduler
+from results import table
 from tqdm import tqdm
 
 from siftvton import cli
@@ -35,7 +36,6 @@ from siftvton.sampling.execution import dtype_of, place, use_scheduler
 from siftvton.sampling.loading import load
 from siftvton.sampling.pipeline import with_timesteps
 from siftvton.sampling.results import Results
-from siftvton.tables import markdown_table
 from siftvton.toy.measures import Known, cases_of, compared, error_and_similarity, known_of, summary
 from siftvton.toy.world.write import WORLD_FILE
 
@@ -193,18 +193,6 @@ def toy_measures(pictures: Sequence[np.ndarray], known: Sequence[Known]) -> dict
     return {name: report[name]["value"] for name in TOY if name in report}
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as Markdown; the toy measures only if there are any."""
-    shown = {name: title for name, title in COLUMNS.items() if any(name in row for row in rows)}
-
-    def cell(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    return "\n".join(
-        markdown_table(list(shown.values()), [[cell(row.get(name, "")) for name in shown] for row in rows])
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(cli.CONFIGS / "vitonhd.yaml"), help="YAML file with keys of infer")
@@ -212,8 +200,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", nargs="+", type=int, default=STEPS)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="keys of infer; give them before --samplers")
     given = parser.parse_args(arguments)
-    config = cli.load(Infer, given.config, ["output=outputs/few_steps", *given.overrides])
-    comparison = Comparison(config)
+    try:
+        config = cli.load(Infer, given.config, ["output=outputs/few_steps", *given.overrides])
+        comparison = Comparison(config)
+    except (UsageError, InputError) as error:
+        parser.error(str(error))
     conditions = {
         "checkpoint": config.checkpoint,
         "pairs": len(comparison.pairs),
@@ -229,8 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(row, flush=True)
         rows.append(row)
         write_json(comparison.output / "few_steps.json", {**conditions, "rows": rows})
-        write_text(comparison.output / "few_steps.md", table(rows) + "\n")
-    print(table(rows))
+        write_text(comparison.output / "few_steps.md", table(COLUMNS, rows) + "\n")
+    print(table(COLUMNS, rows))
 
 
 if __name__ == "__main__":

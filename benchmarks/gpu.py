@@ -18,7 +18,7 @@ import argparse
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +30,7 @@ from diffusers import DPMSolverMultistepScheduler, PNDMScheduler, UniPCMultistep
 from diffusers.utils import logging
 from memory import SIZES, Case, Meter, Size, Training, batch_of, one_line, rows_in_time, weights_of
 from preprocessing import ours
+from results import table
 from training_step import dense_match_loss
 
 from siftvton.devices import set_up_gpu
@@ -39,7 +40,6 @@ from siftvton.model import build
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.execution import place, use_scheduler
 from siftvton.sampling.pipeline import TryOnPipeline
-from siftvton.tables import markdown_table
 from siftvton.toy.world.write import write_world
 from siftvton.training.compiling import compile_blocks, supervised_layers
 from siftvton.training.config import SupervisionConfig
@@ -231,17 +231,6 @@ def plan(scale: Scale, device: torch.device, parts: Sequence[str]) -> Iterator[t
             yield part, "×".join(map(str, pictures)), rows
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as Markdown, without columns that are empty."""
-    shown = {name: title for name, title in COLUMNS.items() if any(name in row for row in rows)}
-
-    def cell(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    cells = [[cell(row.get(name, "")) for name in shown] for row in rows]
-    return "\n".join(markdown_table(list(shown.values()), cells, text_columns=3))
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="full", choices=tuple(SCALES))
@@ -268,8 +257,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             done.append({"part": part, "pictures": pictures, **row})
             print(done[-1], flush=True)
             write_json(given.output / "gpu.json", {**conditions, "rows": done})  # stays if the process is ended
-            write_text(given.output / "gpu.md", table(done) + "\n")
-    print(f"\n{conditions['device']}, PyTorch {conditions['torch']}, {conditions['cores']} cores\n\n{table(done)}")
+            write_text(given.output / "gpu.md", table(COLUMNS, done, text_columns=3) + "\n")
+    print(f"\n{conditions['device']}, PyTorch {conditions['torch']}, {conditions['cores']} cores\n")
+    print(table(COLUMNS, done, text_columns=3))
 
 
 if __name__ == "__main__":

@@ -77,3 +77,9 @@ def test_the_distance_is_measured_where_the_network_paints():
     found = few_steps.distances([picture], [reference], [painted])
     assert found["rmse"] == pytest.approx(10 / np.sqrt(2))
     assert found["ssim"] < 1
+
+
+def test_a_mistake_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit, match="2"):
+        few_steps.main([*arguments, "data.height=60"])
+    assert capsys.readouterr().err.splitlines()[-1].endswith("use multiples of 16 for both")
