@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test quality bench fuzz faults reference
+.PHONY: demo test test-gpu quality bench fuzz faults reference
 
 TOY := --config configs/toy.yaml
 OUT := outputs/demo
@@ -24,7 +24,11 @@ demo: .venv/installed
 	$(BIN)/python scripts/report.py output=$(OUT)
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto -m "not gpu"
+
+# The tests that require a GPU with CUDA, one after the other, because they measure time and memory.
+test-gpu: .venv/installed
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 # Try broken inputs of every kind, about 15 minutes. CASE=<first letters of an id> runs a part, e.g. CASE=pictures.
 fuzz: .venv/installed

@@ -274,7 +274,7 @@ def count_sampling(size: Size, images: int, dtype: torch.dtype) -> dict[str, flo
         step,
         lambda: pipeline.vae.decode(latent),
     )
-    weights = _weights(pipeline)
+    weights = weights_of(pipeline)
     peaks = []
     for stage in stages:
         with LiveBytes(weights) as live, CudaAutocast(None):
@@ -284,7 +284,8 @@ def count_sampling(size: Size, images: int, dtype: torch.dtype) -> dict[str, flo
     return {"weights": given / GB, "activations": peak / GB, "total": (given + peak) / GB}
 
 
-def _weights(pipeline: TryOnPipeline) -> list[Tensor]:
+def weights_of(pipeline: TryOnPipeline) -> list[Tensor]:
+    """The parameters and buffers of all parts."""
     modules = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
     return [tensor for part in modules for tensor in (*part.parameters(), *part.buffers())]
 
@@ -352,7 +353,7 @@ def measure_sampling(size: Size, device: torch.device, dtype: torch.dtype) -> It
 
     if device.type == "cuda":
         sample()
-    meter = Meter(device, _weights(pipeline))
+    meter = Meter(device, weights_of(pipeline))
     yield {"case": _sampling(dtype), "batch": 1} | meter.run(sample)
 
 
@@ -364,14 +365,15 @@ def measured(size: Size, device: torch.device, limit: float) -> Iterator[dict[st
     """
     end = time.perf_counter() + limit
     for dtype in SAMPLED:
-        yield from _rows(_sampling(dtype), end, measure_sampling(size, device, dtype))
+        yield from rows_in_time(_sampling(dtype), end, measure_sampling(size, device, dtype))
     for case in CASES:
-        yield from _rows(case.title, end, measure_training(case, size, device, BATCHES))
+        yield from rows_in_time(case.title, end, measure_training(case, size, device, BATCHES))
     for case in LADDERS:
-        yield from _rows(case.title, end, measure_training(case, size, device, size.ladder))
+        yield from rows_in_time(case.title, end, measure_training(case, size, device, size.ladder))
 
 
-def _rows(title: str, end: float, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def rows_in_time(title: str, end: float, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows until the time ``end``; a last row, called ``title``, says if an error or the time ended them."""
     try:
         while time.perf_counter() < end:
             found = next(rows, None)
@@ -380,12 +382,17 @@ def _rows(title: str, end: float, rows: Iterator[dict[str, Any]]) -> Iterator[di
             yield found
         yield {"case": title, "error": "not run: out of time"}
     except Exception as error:  # noqa: BLE001  the other cases still count
-        yield {"case": title, "error": " ".join(f"{type(error).__name__}: {error}".split())[:200]}
+        yield {"case": title, "error": one_line(error)}
     finally:
         del rows
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def one_line(error: Exception) -> str:
+    """The kind and the beginning of the message of an error."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def counted(size: Size) -> Iterator[dict[str, Any]]:

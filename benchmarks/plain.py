@@ -152,7 +152,8 @@ def dense_supervision(
     def loss(layer: Layer, hidden: Tensor, key: Tensor) -> Tensor:
         attention = layer.attention
         grids = grid_of(hidden.shape[1], frame), grid_of(key.shape[2], frame)
-        reference = torch.stack([dense_reference(matches, *grids) for matches in batch])  # (B, N_q, N_k)
+        dense = [dense_reference(matches, *grids).to(hidden.device) for matches in batch]
+        reference = torch.stack(dense)  #                                                   (B, N_q, N_k)
         query = attention.to_q(hidden).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
         log_q = (attention.scale * query @ key.transpose(-1, -2)).log_softmax(dim=-1)  #    (B, H, N_q, N_k)
         rows = (reference.sum(dim=-1) > 0).sum(dim=1).clamp(min=1)  #                       (B,)

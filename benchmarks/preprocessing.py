@@ -82,9 +82,15 @@ def plain_loop(split: Split, pairs: list[Pair], output: Path) -> dict[str, int]:
     return shares
 
 
-def ours(data: Path, output: Path, regions: str) -> None:
-    """Run the preprocessing command without its printed text."""
-    config = PreprocessSift(data=SiftData(root=str(data)), output=str(output), regions=regions, preview=0)
+def ours(data: Path, output: Path, regions: str, workers: int = 0, frame: tuple[int, int] = FRAME) -> None:
+    """Run the preprocessing command without its printed text.
+
+    Args:
+        workers: number of processes; 0: one for each core.
+        frame: (height, width) of the pictures on which matches are found.
+    """
+    found = SiftData(root=str(data), matches_frame=list(frame))
+    config = PreprocessSift(data=found, output=str(output), regions=regions, workers=workers, preview=0)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         preprocess_sift(config)
 

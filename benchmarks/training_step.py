@@ -36,12 +36,11 @@ from memory import META, SIZES, Size, batch_of
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from siftvton.data.dataset import TryOnBatch
 from siftvton.files import write_json, write_text
 from siftvton.memory import keep_freed_memory
 from siftvton.model import build
-from siftvton.model.inputs import Noised, noised, posteriors
-from siftvton.model.network import SupervisedNetwork, TryOnNetwork
+from siftvton.model.inputs import noised, posteriors
+from siftvton.model.network import TryOnNetwork
 from siftvton.tables import markdown_table
 from siftvton.training.config import OptimisationConfig, SupervisionConfig
 from siftvton.training.encoded import LatentDraws
@@ -49,7 +48,7 @@ from siftvton.training.frozen import lay_out_autoencoder
 from siftvton.training.lora import adapt, layer_names
 from siftvton.training.optimizers import optimizer_of
 from siftvton.training.state import select_trainable
-from siftvton.training.step import ATTENTION_LOSSES, AttentionLoss, step_losses
+from siftvton.training.step import ATTENTION_LOSSES, AttentionLoss, LossInputs, step_losses
 
 CPU = torch.device("cpu")
 SEED = 0
@@ -112,12 +111,10 @@ def fill_randomly(module: nn.Module) -> nn.Module:
     return module
 
 
-def dense_match_loss(
-    network: SupervisedNetwork, batch: TryOnBatch, _: Noised, config: SupervisionConfig
-) -> AttentionLoss:
+def dense_match_loss(given: LossInputs) -> AttentionLoss:
     """The paper's loss with dense matrices."""
-    layers = network.hooked_layers(config.layers)
-    return AttentionLoss(config.weight, plain.dense_supervision(network.hooked, batch.matches, layers))
+    recorder = plain.dense_supervision(given.network.hooked, given.batch.matches, given.layers)
+    return AttentionLoss(given.config.weight, recorder)
 
 
 class Update:

@@ -1,4 +1,4 @@
-"""Shared by the tests: a tiny network, a tiny pipeline with random weights, and the option ``--slow``."""
+"""Shared by the tests: a tiny network, a tiny pipeline with random weights, and the options."""
 
 import pytest
 import torch
@@ -12,13 +12,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slow", action="store_true", help="also run full-size tests, which take minutes and many gigabytes"
     )
+    parser.addoption(
+        "--device", default="cuda", help="device of the tests marked gpu; on cpu, most of them run at toy size"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {}
     if not config.getoption("--slow"):
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="full size; run with --slow"))
+        reasons["slow"] = "full size; run with --slow"
+    if config.getoption("--device") == "cuda" and not torch.cuda.is_available():
+        reasons["gpu"] = "requires a GPU with CUDA; on a machine that has one, run make test-gpu"
+    for item in items:
+        for marker, reason in reasons.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

@@ -229,14 +229,14 @@ def known_of(case: Case) -> Known:
 
 def compared(result: np.ndarray, known: Known) -> ToyScore:
     """Compare a result, (H, W, 3) uint8, with what is known about its pair."""
-    own = _compare(result, known.truth, known.printed) if known.printed.sum() >= SMALLEST_PRINT else None
+    own = error_and_similarity(result, known.truth, known.printed) if known.printed.sum() >= SMALLEST_PRINT else None
     closest = similar = on_same_cloth = None
     if own is not None and known.others:
         error, similarity = own
-        others = [_compare(result, other, known.printed) for other in known.others]
+        others = [error_and_similarity(result, other, known.printed) for other in known.others]
         closest = all(error < other for other, _ in others)
         similar = all(similarity > other for _, other in others)
-        on_same_cloth = all(error < _compare(result, other, known.printed)[0] for other in known.reprinted)
+        on_same_cloth = all(error < error_and_similarity(result, other, known.printed)[0] for other in known.reprinted)
     change = np.abs(known.photo.astype(int) - result)
     return ToyScore(
         result=known.pair.result_id,
@@ -279,7 +279,7 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
-def _compare(result: np.ndarray, other: np.ndarray, where: np.ndarray) -> tuple[float, float]:
+def error_and_similarity(result: np.ndarray, other: np.ndarray, where: np.ndarray) -> tuple[float, float]:
     """Mean squared difference of colours in 0…1, and mean SSIM, both inside ``where``."""
     first, second = (torch.tensor(p).permute(2, 0, 1)[None].double() / 255 for p in (result, other))
     _, similarity = structural_similarity_index_measure(first, second, data_range=1.0, return_full_image=True)

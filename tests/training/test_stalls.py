@@ -6,6 +6,7 @@ import pytest
 import torch
 from examples import batch_pictures, random_matches
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -104,3 +105,27 @@ def test_two_transfers_bring_the_references_of_all_layers(
     assert stalls.waiting == []
     assert stalls.left == 0
     assert stalls.entered == 2
+
+
+class Literals(TorchFunctionMode):
+    """Records the calls that make a tensor from Python numbers; on a GPU, the copy makes the CPU wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[object] = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (torch.tensor, torch.as_tensor, Tensor.new_tensor):
+            self.made.append(args)
+        return function(*args, **(kwargs or {}))
+
+
+def test_no_tensor_is_made_from_python_numbers(pipeline: TryOnPipeline, network: TryOnNetwork):
+    inputs = torch.rand(2, 13, 8, 12), torch.tensor([1, 2]), torch.rand(2, 4, 8, 12), torch.rand(2, 3, 224, 224)
+    conditioned = torch.ones(2, dtype=torch.bool)
+    network(*inputs, conditioned)  # what is kept for later calls is made once
+    with Literals() as literals:
+        torch.tensor(1)
+        assert len(literals.made) == 1
+        network(*inputs, conditioned).sum().backward()
+    assert len(literals.made) == 1
