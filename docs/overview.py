@@ -48,8 +48,8 @@ def main() -> None:
     row([part("matches.jpg", 515, 0, 504, 333, 320)], LEFT, 124, "Matches between a photo and its garment")
     cells = [part("reference.jpg", left, 18, 153, 204, 320) for left in (317, 477, 637, 797)]
     row(cells, 560, 124, "Three cells of a photo, and where each should look on the garment")
-    for top, of, name in ((508, 660, "without"), (725, 875, "with")):
-        seen = [part("attention.jpg", left, of, 144, 192, 170) for left in (0, 150, 300, 450)]
+    for top, of, name in ((508, 22, "without"), (725, 308, "with")):
+        seen = [part("attention.jpg", left, of, 192, 256, 170) for left in (0, 200, 400, 600)]
         row(seen, LEFT, top, f"Attention of three points, trained {name} matches")
     for place, (person, garment) in enumerate(map(str.split, PAIRS)):
         paths = (TOY / f"image/{person}.jpg", TOY / f"cloth/{garment}.jpg", RESULTS / f"{person}_{garment}.png")

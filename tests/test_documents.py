@@ -54,7 +54,7 @@ class Block:
 
 
 def _blocks() -> Iterator[Block]:
-    fence = re.compile(r"(?:^ *<!-- (.*?) -->\n)?^( *)```(\w*)\n(.*?)^\2```$", re.DOTALL | re.MULTILINE)
+    fence = re.compile(r"(?:^ *<!-- ([^\n]*?) -->\n)?^( *)```(\w*)\n(.*?)^\2```$", re.DOTALL | re.MULTILINE)
     for page, text in PAGES.items():
         for found in fence.finditer(text):
             indent = found[2]
