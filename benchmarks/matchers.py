@@ -6,7 +6,7 @@ right if the exact map takes the person's point to within 4 px of the garment's 
 garment's cells in the photo, of 16 × 16 px, in which a right match lies.
 """
 
-import sys
+import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -176,4 +176,8 @@ def main(root_folder: Path, pairs: int) -> None:
 
 if __name__ == "__main__":
     cv2.setNumThreads(1)
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 60)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, help="folder of the toy world")
+    parser.add_argument("pairs", type=int, nargs="?", default=60, help="number of training pairs; default: 60")
+    given = parser.parse_args()
+    main(given.root, given.pairs)

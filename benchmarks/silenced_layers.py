@@ -1,27 +1,30 @@
 """Which hooked layer does what? Copies of a checkpoint in which one layer gets nothing from the garment.
 
-``python benchmarks/silenced_layers.py checkpoints/toy outputs/silenced`` writes one folder for each hooked layer, which
-``scripts/infer.py checkpoint=outputs/silenced/1`` samples from and ``scripts/evaluate_toy.py`` then scores.
+``python benchmarks/silenced_layers.py checkpoint=checkpoints/toy output=outputs/silenced`` writes one folder for each
+hooked layer. ``scripts/infer.py checkpoint=outputs/silenced/1`` samples without the first of them, and
+``scripts/evaluate_toy.py`` scores the results.
 """
 
-import sys
 from pathlib import Path
 
 import torch
 
+from siftvton.cli import run
+from siftvton.commands import Command
+from siftvton.commands.infer import Infer
 from siftvton.sampling.loading import load, save
 
 
 @torch.no_grad()
-def main(checkpoint: str, output: str) -> None:
-    layers = load(checkpoint).network().hooked_layers("all")
-    for number, name in enumerate(layers, 1):
-        pipeline = load(checkpoint)
+def main(config: Infer) -> None:
+    for number, name in enumerate(load(config.checkpoint).network().hooked_layers("all"), 1):
+        pipeline = load(config.checkpoint)
         for weight in pipeline.unet.get_submodule(name).to_out.parameters():
             weight.zero_()
-        save(pipeline, Path(output) / str(number))
-        print(f"{output}/{number}: without {name}")
+        folder = Path(config.output) / str(number)
+        save(pipeline, folder)
+        print(f"{folder}: without {name}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(Command(Infer, main, "toy.yaml"))

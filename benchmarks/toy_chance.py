@@ -5,7 +5,7 @@ prints how often the mean colour of the random garment is right, as ``scripts/ev
 print is closest to the right one in 1 of n cases, if it is compared with the right one and n - 1 others.
 """
 
-import sys
+import argparse
 
 import numpy as np
 from tqdm import tqdm
@@ -42,4 +42,7 @@ def main(root: str, limit: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", help="folder of the toy world")
+    parser.add_argument("limit", type=int, help="number of test pairs")
+    main(**vars(parser.parse_args()))

@@ -9,13 +9,14 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 from silenced_layers import main
 
+from siftvton.commands.infer import Infer
 from siftvton.sampling.loading import load
 
 TOY = Path(__file__).parents[2] / "checkpoints" / "toy"
 
 
 def test_a_copy_differs_in_one_layer_alone(tmp_path: Path):
-    main(str(TOY), str(tmp_path))
+    main(Infer(checkpoint=str(TOY), output=str(tmp_path)))
     whole = load(TOY)
     layers = whole.network().hooked_layers("all")
     assert len(layers) == 4
