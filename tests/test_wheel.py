@@ -62,6 +62,7 @@ def test_the_wheel_holds_every_package_the_configurations_and_the_toy_weights(wh
         *(CHECKOUT / "siftvton").rglob("*.py"),
         *(CHECKOUT / "siftvton").rglob("*.html"),
         *(CHECKOUT / "siftvton").rglob("*.css"),
+        *(CHECKOUT / "siftvton").rglob("*.webp"),
     ]
     expected = {str(path.relative_to(CHECKOUT)) for path in files}
     expected |= {f"siftvton/configs/{path.name}" for path in (CHECKOUT / "configs").glob("*.yaml")}

@@ -31,6 +31,8 @@ DOCUMENTS = {
 TRUTH, SCORES, LOSSES = "against_truth/toy.json", "scores_unpaired/metrics.json", "train/metrics.jsonl"
 ATTENTION, ATTENTION_TUNED = "attention/attention_error.json", "attention_tuned/attention_error.json"
 
+BASE_ATTENTION = Path(__file__).parent / "base_attention.webp"  # checkpoints/toy/README.md says how it was made
+
 MADE_BY = "run `make demo`, which writes it"
 REMADE_BY = "delete it and run `make demo` again"
 WIDEST, TALLEST = 1000, 8000  # largest size of a picture on the page, pixels; WebP allows at most 16383
@@ -123,6 +125,7 @@ def write_page(folder: str | Path) -> Path:
         summary=_summary(truth, folder),
         matches_per_pair=_matches_per_pair(folder / "matches"),
         pictures={key: _picture(folder / name) for key, name in PICTURES.items()},
+        base_attention=_picture(BASE_ATTENTION),
         validation=_picture(sheets[-1]) if sheets else None,
         documents={key: _blocks(_text(folder / name)) for key, name in DOCUMENTS.items()},
         charts=[

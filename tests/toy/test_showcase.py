@@ -88,7 +88,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_page_needs_no_other_file(folder: Path):
     page = Page(write_page(folder))
     sources = [image["src"] for image in page.all("img")]
-    assert len(sources) == 5
+    assert len(sources) == 6
     assert all(source.startswith("data:image/webp;base64,") for source in sources)
     assert not [tag for tag, _ in page.tags if tag in ("link", "script", "iframe", "object", "embed")]
     assert not [value for _, attributes in page.tags for value in attributes.values() if "http" in (value or "")]
@@ -167,7 +167,7 @@ def test_the_charts_go_from_the_largest_value_down_to_0(folder: Path):
 
 def test_a_run_without_validation_has_no_validation_picture(folder: Path):
     (folder / "train/validation/update-0000002.png").unlink()
-    assert len(Page(write_page(folder)).all("img")) == 4
+    assert len(Page(write_page(folder)).all("img")) == 5
 
 
 @pytest.mark.parametrize(
