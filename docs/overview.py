@@ -1,6 +1,9 @@
-"""The picture at the top of README.md, after `make demo`: python docs/overview.py
+"""The picture at the top of README.md, after `make demo`:
 
-It takes matches.jpg, reference.jpg and attention.jpg from this folder, and the first four test pairs from the demo.
+python scripts/visualize_reference.py --config configs/toy.yaml data.split=train matches=outputs/demo/matches
+python docs/overview.py
+
+It shows the first training pair with matches, attention.jpg of this folder, and the demo's first four results.
 """
 
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 DOCS = Path(__file__).parent
+FIGURE, ATTENTION = DOCS.parent / "outputs/figures/reference.png", DOCS / "attention.jpg"
 TOY, RESULTS = DOCS.parent / "data/toy/test", DOCS.parent / "outputs/demo/unpaired"
 PAIRS = ("00000_00 00004_00", "00001_00 00000_00", "00002_00 00007_00", "00003_00 00010_00")  # person, garment
 STEPS = {
@@ -21,9 +25,9 @@ SIZE, LEFT, ARROW = (1600, 940), 24, 34  # pixels
 DARK, BLUE, GREY = (30, 34, 40), (46, 94, 170), (110, 116, 124)
 
 
-def part(name: str, left: int, top: int, width: int, height: int, shown: int) -> Image.Image:
-    """A part of a picture in this folder, ``shown`` pixels high."""
-    cropped = Image.open(DOCS / name).crop((left, top, left + width, top + height))
+def part(path: Path, left: int, top: int, width: int, height: int, shown: int) -> Image.Image:
+    """A part of a picture, ``shown`` pixels high."""
+    cropped = Image.open(path).convert("RGB").crop((left, top, left + width, top + height))
     return cropped.resize((round(width * shown / height), shown), Image.Resampling.LANCZOS)
 
 
@@ -45,11 +49,11 @@ def main() -> None:
         if start > LEFT:
             draw.line((start - ARROW + 3, 62, start - 10, 62), BLUE, 4)
             draw.polygon([(start - 12, 53), (start - 2, 62), (start - 12, 71)], BLUE)
-    row([part("matches.jpg", 515, 0, 504, 333, 320)], LEFT, 124, "Matches between a photo and its garment")
-    cells = [part("reference.jpg", left, 18, 153, 204, 320) for left in (317, 477, 637, 797)]
+    row([part(FIGURE, 0, 22, 392, 256, 320)], LEFT, 124, "Matches between a photo and its garment")
+    cells = [part(FIGURE, left, 22, 192, 256, 320) for left in (396, 596, 796, 996)]
     row(cells, 560, 124, "Three cells of a photo, and where each should look on the garment")
     for top, of, name in ((508, 22, "without"), (725, 308, "with")):
-        seen = [part("attention.jpg", left, of, 192, 256, 170) for left in (0, 200, 400, 600)]
+        seen = [part(ATTENTION, left, of, 192, 256, 170) for left in (0, 200, 400, 600)]
         row(seen, LEFT, top, f"Attention of three points, trained {name} matches")
     for place, (person, garment) in enumerate(map(str.split, PAIRS)):
         paths = (TOY / f"image/{person}.jpg", TOY / f"cloth/{garment}.jpg", RESULTS / f"{person}_{garment}.png")
