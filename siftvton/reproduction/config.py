@@ -82,7 +82,8 @@ class Reproduce:
     )
     limit: int | None = option(
         None,
-        "for a taste: number of test pairs to sample, and of updates to train with what=train; null: all",
+        "number of test pairs to sample, and of updates to train with what=train, for a trial run without a verdict; "
+        "null: all",
         minimum=2,
         maximum=MANY,
     )
