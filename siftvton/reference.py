@@ -9,12 +9,13 @@ from siftvton.tables import markdown_table
 INTRODUCTION = """# Configuration reference
 
 Each command takes `--config FILE` and `key=value`. If a key holds a dictionary, give its entries one by one, e.g.
-`predictions.ours=outputs/infer`. `null` means no value. `make reference` writes this page; do not edit it."""
+`predictions.ours=outputs/infer`. `null` means no value. [Commands](commands.md) says what each command is for.
+`make reference` writes this page; do not edit it."""
 
 
 def page() -> str:
     """The text of the page: one section for each command, one row for each key."""
-    sections = [INTRODUCTION]
+    sections = [INTRODUCTION, " · ".join(f"[{name}](#{name})" for name in NAMES)]
     for name in NAMES:
         chosen = command(name)
         rows = []

@@ -1,4 +1,4 @@
-"""Train variants ("arms") over several seeds, measure them alike and write one table (toy world)."""
+"""Train variants ("arms") over several seeds, measure all in the same way and write one table (toy world)."""
 
 from siftvton.commands import Command
 from siftvton.experiment.config import Experiment

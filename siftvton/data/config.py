@@ -15,7 +15,7 @@ class Data:
     root: str = option(
         "data/vitonhd", "data folder with the pictures and the pair lists of a data set (data/README.md)", path=True
     )
-    layout: str = option(AUTO, "how the data folder is organised; auto: recognise this", choices=(AUTO, *LAYOUTS))
+    layout: str = option(AUTO, "how the data folder is organised; auto: recognise the layout", choices=(AUTO, *LAYOUTS))
     category: str = option(ALL, "category of garments to use; VITON-HD has only upper_body", choices=(ALL, *CATEGORIES))
     agnostic: str | None = option(
         None,
@@ -54,8 +54,8 @@ class PictureSize:
 class SplitData(PictureSize, Data):
     validation_pairs: int = option(
         1000,
-        "least number of pairs of train_pairs.txt to hold out for validation; unused if the authors' pair lists exist "
-        "(paper §4.1)",
+        "smallest number of pairs of train_pairs.txt to hold out for validation (paper §4.1); unused if the authors' "
+        "pair lists exist",
         minimum=0,
         maximum=MANY,
     )

@@ -8,7 +8,7 @@ from siftvton.options import LARGEST_SEED, WORKERS, option
 
 @dataclass
 class Experiment:
-    """Train variants ("arms") over several seeds, measure them alike and write one table (toy world)."""
+    """Train variants ("arms") over several seeds, measure all in the same way and write one table (toy world)."""
 
     settings: str = option(
         "configs/experiment.yaml", "YAML file with keys for the commands that train and measure the arms", path=True

@@ -46,26 +46,27 @@ class PhotoConfig:
 
     framing: str = option(
         "crop",
-        "how a photo with other proportions is framed; crop: cut off as much as possible without cutting the person; "
-        "pad: keep all of it and add space",
+        "how a photo with other proportions is framed; crop: cut off its edges, but not the person; pad: keep all of "
+        "it and add space",
         choices=("crop", "pad"),
     )
     height: int = option(
-        1024, "height in pixels of the largest prepared picture; smaller ones are not enlarged", minimum=64,
+        1024, "largest height of a prepared picture, in pixels; smaller pictures are not enlarged", minimum=64,
         maximum=LARGEST_SIDE,
     )  # fmt: skip
     width: int = option(
-        768, "width in pixels of the largest prepared picture; with height, it gives the proportions", minimum=48,
+        768, "largest width of a prepared picture, in pixels; height and width also give the proportions", minimum=48,
         maximum=LARGEST_SIDE,
     )  # fmt: skip
     category: str = option(
         CATEGORIES[0],
-        "what is dressed, for which the agnostic mask is drawn; unused with layout=dresscode, which has all of them",
+        "category of the garment to try on; the agnostic mask is drawn for it (prepare layout=dresscode ignores this "
+        "key)",
         choices=CATEGORIES,
     )
     parsing_labels: str = option(
         "auto",
-        "numbers of the labels in your parsing pictures; auto: recognise them where this is certain, else take CIHP's, "
+        "label set of your parsing pictures; auto: recognise it where this is certain, else assume CIHP's labels, "
         "which VITON-HD uses",
         choices=("auto", "cihp", "lip", "atr"),
     )

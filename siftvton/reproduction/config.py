@@ -27,11 +27,13 @@ class Figures:
 class Tolerances:
     """How far a score may be from its published figure, in either direction."""
 
-    ssim: float | None = option(None, "largest difference of SSIM; null: unknown", minimum=0, maximum=1)
-    lpips: float | None = option(None, "largest difference of LPIPS; null: unknown", minimum=0, maximum=10)
-    fid: float | None = option(None, "largest difference of FID; null: unknown", minimum=0, maximum=LARGEST_DISTANCE)
+    ssim: float | None = option(None, "largest allowed difference of SSIM; null: unknown", minimum=0, maximum=1)
+    lpips: float | None = option(None, "largest allowed difference of LPIPS; null: unknown", minimum=0, maximum=10)
+    fid: float | None = option(
+        None, "largest allowed difference of FID; null: unknown", minimum=0, maximum=LARGEST_DISTANCE
+    )
     kid: float | None = option(
-        None, "largest difference of KID × 1000; null: unknown", minimum=0, maximum=LARGEST_DISTANCE
+        None, "largest allowed difference of KID × 1000; null: unknown", minimum=0, maximum=LARGEST_DISTANCE
     )
 
 
@@ -47,10 +49,10 @@ class Target:
     )
     sha256: str | None = option(
         None,
-        "SHA-256 that the weights must have; null: the first run records what came, and later runs compare with that",
+        "SHA-256 that the weights must have; null: the first run records that of its weights, and later runs compare",
     )
     row: str = option("", "where the published figures are from: the document, its table and the row")
-    sampling: str = option("", "further keys of infer.py, with which the published figures were sampled")
+    sampling: str = option("", "further keys of infer.py with which the published results were sampled")
     note: str = option("", "known differences from the published protocol, for the report")
     published: Figures = field(default_factory=Figures)
     tolerance: Tolerances = field(default_factory=Tolerances)
@@ -82,7 +84,8 @@ class Reproduce:
     )
     limit: int | None = option(
         None,
-        "for a taste: number of test pairs to sample, and of updates to train with what=train; null: all",
+        "number of test pairs to sample, and of updates to train with what=train, for a trial run without a verdict; "
+        "null: all",
         minimum=2,
         maximum=MANY,
     )
@@ -92,4 +95,6 @@ class Reproduce:
     keys: dict[str, str] = option(
         {}, "further keys of a command: keys.<command>=<its keys>, e.g. keys.infer='batch_size=8'"
     )
-    output: str = option("outputs/reproduce", "folder for weights' records, results, scores and the verdict", path=True)
+    output: str = option(
+        "outputs/reproduce", "folder for the record of the weights, the results, the scores and the verdict", path=True
+    )

@@ -10,7 +10,7 @@ from siftvton.reproduction.config import Figures, Target
 
 ROUNDING = 1e-9  # relative; a difference of exactly the tolerance is within it
 WITHIN, WORSE, BETTER = "within tolerance", "outside, worse", "outside, better"
-TASTE, UNPUBLISHED, UNMEASURED, STAND_IN = "a taste", "no figure published", "not measured", "another network"
+TRIAL, UNPUBLISHED, UNMEASURED, STAND_IN = "trial run", "no figure published", "not measured", "another network"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _row(target: Target, report: Any, results: Any, measure: str, pairs: int) ->
     elif published is None or tolerance is None:
         verdict = UNPUBLISHED
     elif results["pictures"] < pairs:
-        verdict, remark = TASTE, f"{results['pictures']} of {pairs} pairs"
+        verdict, remark = TRIAL, f"{results['pictures']} of {pairs} pairs"
     elif (column["weights"] or {}).get("published") is False:
         verdict, remark = STAND_IN, f"{column['weights']['file']} is not the published network"
     elif abs(ours - published) > tolerance * (1 + ROUNDING):
@@ -112,9 +112,9 @@ def _row(target: Target, report: Any, results: Any, measure: str, pairs: int) ->
 def overall(rows: Sequence[Row]) -> str:
     """Return the verdict on all measures that have a published figure, as one sentence without its full stop."""
     judged = [row for row in rows if row.published is not None]
-    taste = next((row.remark for row in judged if row.verdict == TASTE), None)
-    if taste:
-        return f"no verdict: this is a taste of {taste}, and a taste is no verdict"
+    trial = next((row.remark for row in judged if row.verdict == TRIAL), None)
+    if trial:
+        return f"no verdict: only {trial} were scored"
     if not judged:
         return "no verdict: no figure is published"
 

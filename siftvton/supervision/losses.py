@@ -106,7 +106,7 @@ def _softmax_sums(
     cells = key.shape[2]
     query, by_cell = query.flatten(0, 1), key.flatten(0, 1)  #      (B·H, R, d), (B·H, N_k, d)
     by_channel = by_cell.transpose(1, 2)  #                         (B·H, d, N_k)
-    shared = query * share[:, None].expand(-1, heads, -1).reshape(-1, padded, 1)
+    shared = query * share[:, None].expand(-1, heads, -1).reshape(images * heads, padded, 1)
     shared = shared.transpose(1, 2).contiguous()  #                 (B·H, d, R)
     largest = query.new_zeros(images * heads, padded, 1)
     total = torch.ones_like(largest)

@@ -35,8 +35,8 @@ class SupervisionConfig:
     )
     place_weight: float = option(
         0.0,
-        "weight of the distance between the place on the garment that attention expects and the place of the match, "
-        "in heights of the garment picture; 0: no such loss",
+        "weight of the place loss: the distance from the attention-weighted mean place on the garment to the place of "
+        "the match, in heights of the garment picture; 0: no such loss",
         minimum=0,
         maximum=LARGEST_WEIGHT,
     )
@@ -49,15 +49,15 @@ class SupervisionConfig:
     )
     match_sigma: float = option(
         0.0,
-        "standard deviation of the Gaussian by which a match counts for the cells of the garment, pixels of the "
+        "standard deviation of the Gaussian that spreads a match over the cells of the garment, in pixels of the "
         "training pictures; 0: a match counts for one cell, as in the paper",
         minimum=0,
         maximum=LARGEST_SIDE,
     )
     match_reach: float = option(
         0.0,
-        "largest distance from a match at which other matches are interpolated between those that surround it, pixels "
-        "of the training pictures; 0: none are interpolated, as in the paper",
+        "interpolate further matches between those that were found, up to this distance from one, in pixels of the "
+        "training pictures; 0: none, as in the paper",
         minimum=0,
         maximum=LARGEST_SIDE,
     )
@@ -95,7 +95,7 @@ class OptimisationConfig:
     )
     optimizer: str = option(
         "adamw",
-        "optimiser; adamw8bit (an extra) stores its state in a quarter of the memory, and adafactor in less",
+        "optimiser; adamw8bit (extra `adamw8bit`) stores its state in a quarter of the memory, and adafactor in less",
         choices=("adamw", "adamw8bit", "adafactor"),
     )
     learning_rate: float = option(1e-4, "learning rate of the optimiser", minimum=0, maximum=100)
@@ -153,8 +153,8 @@ class OptimisationConfig:
     )
     trainable: str = option(
         "finetune",
-        "parts to train; finetune: those of the paper; all: everything but the VAE; lora (an extra): a small update of "
-        "the layers in lora_layers, written to <output>/model_lora in place of a whole model",
+        "parts to train; finetune: those of the paper; all: everything but the VAE; lora (extra `lora`): a small "
+        "update of the layers in lora_layers, written to <output>/model_lora instead of a whole model",
         choices=("finetune", "all", "lora"),
     )
     lora_rank: int = option(
@@ -164,8 +164,8 @@ class OptimisationConfig:
     lora_layers: str = option(
         "attention",
         "layers that get an update; attention: the attention projections in all parts that fine-tuning trains (garment "
-        "encoder, decoder, hooked layers), because they decide where the decoder reads the garment and what it takes "
-        "from there; hooked: those of the hooked cross-attention alone; linear: also the feed-forward layers",
+        "encoder, decoder, hooked layers); hooked: those of the hooked cross-attention alone; linear: those of "
+        "attention and the feed-forward layers",
         choices=("attention", "hooked", "linear"),
     )
     mixed_precision: str = option(
@@ -217,8 +217,8 @@ class OptimisationConfig:
     )
     profile_updates: int = option(
         0,
-        "number of updates to profile, after the first two of a start; PyTorch's profiler writes a trace for each "
-        "process to <output>/profile; 0: none",
+        "number of updates to profile; the first two updates after a start are left out; PyTorch's profiler writes a "
+        "trace for each process to <output>/profile; 0: none",
         minimum=0,
         maximum=1000,
     )

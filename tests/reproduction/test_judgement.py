@@ -12,7 +12,7 @@ from siftvton.reproduction.config import Figures, Reproduce, Target, Tolerances
 from siftvton.reproduction.judgement import (
     BETTER,
     STAND_IN,
-    TASTE,
+    TRIAL,
     UNMEASURED,
     UNPUBLISHED,
     WITHIN,
@@ -61,10 +61,10 @@ def test_a_score_is_judged_by_its_distance(measure: str, ours: float | None, ver
     assert row.ours == ours
 
 
-def test_fewer_pairs_than_published_are_a_taste():
+def test_fewer_pairs_than_published_are_a_trial_run():
     rows = judge(target(fid=9.0), {"metrics.json": report("fid", 9.0, pictures=9)}, "ours", pairs=10)
-    assert rows[0].verdict == TASTE
-    assert overall(rows) == "no verdict: this is a taste of 9 of 10 pairs, and a taste is no verdict"
+    assert rows[0].verdict == TRIAL
+    assert overall(rows) == "no verdict: only 9 of 10 pairs were scored"
 
 
 def test_another_network_than_the_published_one_gives_no_verdict():

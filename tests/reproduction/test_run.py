@@ -136,9 +136,9 @@ def test_scores_of_results_that_were_sampled_again_are_not_kept(run, calls, tmp_
     assert names(calls) == ["evaluate", "infer", "evaluate"]
 
 
-def test_a_taste_is_no_verdict_and_the_whole_run_continues_from_it(run, calls):
-    taste = f"**No verdict: this is a taste of 2 of {PAIRS} pairs, and a taste is no verdict.**"
-    assert taste in run("limit=2")
+def test_a_trial_run_gives_no_verdict_and_the_whole_run_continues_from_it(run, calls):
+    trial = f"**No verdict: only 2 of {PAIRS} pairs were scored.**"
+    assert trial in run("limit=2")
     calls.clear()
     assert "**Reproduced: SSIM within tolerance.**" in run()
     assert names(calls) == SCORED

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
-from siftvton.supervision import Cross, ReferenceAttention, regularise, supervise
+from siftvton.supervision import Cross, ReferenceAttention, regularise, supervise, supervise_places
 
 FRAME = (64, 48)
 LAYER = "up_blocks.1.attentions.0.transformer_blocks.0.attn2"
@@ -179,6 +179,17 @@ def test_an_image_without_a_match_has_no_loss(model, inputs):
         model(**inputs)
         assert recorder.loss()[0] == 0
         assert recorder.loss()[1] > 0
+
+
+@pytest.mark.parametrize("kind", [supervise, supervise_places])
+def test_a_batch_without_any_match_has_no_loss_and_no_gradient(model, inputs, kind: Callable):
+    excluded = reference(20, 5).where(torch.tensor([False, False]))
+    for without_matches in (reference(0, 0), excluded):
+        with kind(model, without_matches, [LAYER]) as recorder:
+            model(**inputs)
+            assert recorder.loss().tolist() == [0, 0]
+            recorder.loss().mean().backward()
+        assert not model.get_submodule(LAYER).to_k.weight.grad.any()
 
 
 def test_no_hook_is_left_after_the_block(model, inputs):
