@@ -268,7 +268,8 @@ def test_autoencoder_features_are_posterior_means_averaged_over_a_grid(autoencod
 
 
 def test_a_folder_without_an_autoencoder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"config\.json: no such file; use a folder that scripts/train_autoencoder"):
+    expected = rf"^autoencoder={tmp_path}: .*config\.json: no such file; use a folder that scripts/train_autoencoder"
+    with pytest.raises(InputError, match=expected):
         load_autoencoder(tmp_path, CPU)
 
 
