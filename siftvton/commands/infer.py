@@ -61,8 +61,8 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
         The number of pictures and their folder; empty in all processes but the main one.
 
     Raises:
-        UsageError: the output folder holds results of another configuration, or the size or the number of steps is
-            not allowed.
+        UsageError: the output folder holds inputs or results of another configuration, or the size or the number of
+            steps is not allowed.
         InputError: the checkpoint or the data cannot be read; or, once all other pairs are done, some pairs failed.
     """
     from accelerate.utils import gather_object
@@ -84,6 +84,7 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
         split = config.data.open().split(config.data.split)
         pairs = split.pairs(config.setting)[: config.limit]
         dataset = (dataset_type or TryOnDataset)(split, pairs, height, width)
+        _require_inputs_elsewhere(config, dataset)
         pipeline = load_changed(config.checkpoint, dtype_of(config.execution), config)
         note = upper_body_note(config.checkpoint, map(split.category, (pair.person for pair in pairs)))
         if note and state.is_main_process:
@@ -108,6 +109,28 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
         lines = [f"{pairs[index].result_id}: {reason}" for index, reason in failures]
         raise InputError(f"{len(failures)} of {len(pairs)} pairs failed:\n  " + "\n  ".join(lines))
     return f"{output}: {len(pairs)} pictures" if state.is_main_process else ""
+
+
+def _require_inputs_elsewhere(config: Infer, dataset: "TryOnDataset") -> None:
+    """Refuse an output folder with pictures of the data or with weights, because results would mix with them.
+
+    Raises:
+        UsageError: the output is the data's folder, or a folder with files that are read, or is in such a folder.
+    """
+    from siftvton.data.layouts.base import GARMENT
+    from siftvton.places import require_outside
+
+    output, root, split = Path(config.output), config.data.root, dataset.split
+    if output.resolve() == Path(root).resolve():
+        require_outside(output, [root], f"data.root={root}")
+    read = {(kind, pair.person) for pair in dataset.pairs for kind in dataset.person_kinds}
+    read |= {(GARMENT, pair.garment) for pair in dataset.pairs}
+    folders = {path.parent for kind, name in read for path in split.candidates(kind, name)}
+    require_outside(output, sorted(folders), f"data.root={root}")
+    for key in ("checkpoint", "autoencoder", "lora"):
+        weights = getattr(config, key)
+        if weights is not None and Path(weights).is_dir():
+            require_outside(output, [weights], f"{key}={weights}")
 
 
 def require_same_results(config: Infer, folder: Path, key: str = "output") -> str:

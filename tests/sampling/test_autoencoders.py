@@ -67,7 +67,8 @@ def test_the_message_names_the_key_the_path_and_what_to_do(pipeline: TryOnPipeli
     (tmp_path / "damaged" / "config.json").write_text("{")
     said = {
         tmp_path / "nowhere": "no such folder or file; checkpoints/README.md says where to get weights",
-        tmp_path / "model": f"is not the folder of an autoencoder, because it has no config.json; use {tmp_path}/model/vae",
+        tmp_path
+        / "model": f"is not the folder of an autoencoder, because it has no config.json; use {tmp_path}/model/vae",
         tmp_path: "is not the folder of an autoencoder, because it has no config.json; use one that diffusers wrote",
         tmp_path / "damaged": f"{tmp_path}/damaged/config.json: is not JSON .*; copy it again",
     }
