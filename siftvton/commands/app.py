@@ -95,9 +95,9 @@ def _weights(config: App) -> dict[str, Any]:
     from siftvton.sampling.changes import digests
 
     used: dict[str, Any] = {"checkpoint": config.checkpoint}
-    if config.autoencoder is not None:
+    if config.autoencoder:
         used["autoencoder"] = config.autoencoder
-    if config.lora is not None:
+    if config.lora:
         used |= {"lora": config.lora, "lora_weight": config.lora_weight}
     return used | digests(config.checkpoint, config)
 

@@ -129,7 +129,7 @@ def _require_inputs_elsewhere(config: Infer, dataset: "TryOnDataset") -> None:
     require_outside(output, sorted(folders), f"data.root={root}")
     for key in ("checkpoint", "autoencoder", "lora"):
         weights = getattr(config, key)
-        if weights is not None and Path(weights).is_dir():
+        if weights and Path(weights).is_dir():
             require_outside(output, [weights], f"{key}={weights}")
 
 

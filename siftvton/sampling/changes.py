@@ -29,13 +29,13 @@ def load_changed(source: str | Path, dtype: torch.dtype | None, changes: WeightC
     Raises:
         InputError: the checkpoint, the autoencoder or the updates are missing or damaged, or do not fit each other.
     """
-    in_float32 = changes.lora is not None and dtype is not None
+    in_float32 = bool(changes.lora) and dtype is not None
     pipeline = load(source, torch.float32 if in_float32 else dtype)
-    if changes.lora is not None:
+    if changes.lora:
         merge_update(pipeline, changes.lora, changes.lora_weight)
         if dtype is not None:
             pipeline.to(dtype)
-    if changes.autoencoder is not None:
+    if changes.autoencoder:
         own = pipeline.vae
         use_autoencoder(pipeline, changes.autoencoder, "autoencoder")
         if is_main_process() and not _are_equal(own, pipeline.vae):  # the key may come from a configuration file
@@ -56,10 +56,10 @@ def require_present(source: str | Path, changes: WeightChanges) -> None:
         InputError: weights are missing, or cannot be downloaded.
     """
     local(source)
-    if changes.autoencoder is not None:
+    if changes.autoencoder:
         with naming("autoencoder", changes.autoencoder):
             local(changes.autoencoder, PART)
-    if changes.lora is not None:
+    if changes.lora:
         require_regular(update_file(changes.lora))
 
 
@@ -70,9 +70,9 @@ def digests(source: str | Path, changes: WeightChanges) -> dict[str, str]:
         InputError: weights are missing or cannot be read.
     """
     found = {"weights_sha256": weights_digest(source)}
-    if changes.autoencoder is not None:
+    if changes.autoencoder:
         with naming("autoencoder", changes.autoencoder):
             found["autoencoder_sha256"] = autoencoder_digest(changes.autoencoder)
-    if changes.lora is not None:
+    if changes.lora:
         found["lora_sha256"] = sha256(require_regular(update_file(changes.lora)))
     return found
