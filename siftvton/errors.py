@@ -3,6 +3,8 @@
 import errno
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -23,6 +25,22 @@ class UsageError(InputError):
 
 class DivergedError(InputError):
     """A loss or a gradient became NaN or infinite in training. The command exits with 1."""
+
+
+@contextmanager
+def naming(key: str, value: object) -> Iterator[None]:
+    """Put a configuration key and its value before the message of an error, so that the user sees which key to change.
+
+    Raises:
+        InputError: as in the block, of the same class.
+    """
+    try:
+        yield
+    except InputError as error:
+        said = str(error)
+        if not said.startswith(f"{key}="):
+            said = f"{key}={said}" if said.startswith(f"{value}: ") else f"{key}={value}: {said}"
+        raise type(error)(said) from error
 
 
 REMEDIES = {

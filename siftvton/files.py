@@ -273,7 +273,7 @@ def decoded(path: str | Path, modes: tuple[str, ...], wanted: str) -> Image.Imag
         InputError: the file is missing, damaged, of another format or of another mode.
     """
     with open_file(path) as file, _pillow_errors(path):
-        image = Image.open(file, formats=PICTURE_FORMATS)
+        image = _opened(file, path)
         if image.format == "PNG":  # Pillow checks PNG check sums only in verify()
             image.verify()
             file.seek(0)
@@ -291,8 +291,33 @@ def picture_size(path: str | Path) -> tuple[int, int]:
         InputError: the file is missing or of another format, or its header is damaged.
     """
     with open_file(path) as file, _pillow_errors(path):
-        image = Image.open(file, formats=PICTURE_FORMATS)
+        image = _opened(file, path)
         return image.height, image.width
+
+
+def _opened(file: BinaryIO, path: str | Path) -> Image.Image:
+    """Open a picture; reads only its header.
+
+    Raises:
+        InputError: it has more pixels than Pillow decodes, twice ``Image.MAX_IMAGE_PIXELS``.
+    """
+    try:
+        return Image.open(file, formats=PICTURE_FORMATS)
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise InputError(
+            f"{path}: has {_stored_size(file)} pixels, and at most {limit:,} in total are allowed; make it smaller"
+        ) from error
+
+
+def _stored_size(file: BinaryIO) -> str:
+    """Return "width×height" from a picture's header, of any size."""
+    for name in PICTURE_FORMATS:
+        file.seek(0)
+        with suppress(SyntaxError):  # the file has another format
+            image = Image.OPEN[name][0](file, "")
+            return f"{image.width}×{image.height}"
+    return "too many"
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def in_processes(
         UsageError: a process was killed.
     """
     workers = min(workers, len(jobs))
-    with _ended_by_sigterm():
+    with ended_by_sigterm():
         if workers <= 1:
             yield from map(function, jobs)
             return
@@ -102,8 +102,8 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM raise ``SystemExit``, so that open resources are closed."""
+def ended_by_sigterm() -> Iterator[None]:
+    """Make SIGTERM print one line and raise ``SystemExit`` with code 143, so that open resources are closed."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return

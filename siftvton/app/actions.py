@@ -67,7 +67,7 @@ class Actions:
     """The actions of one page. What a visitor has chosen is in the visitor's session, not here."""
 
     def __init__(
-        self, tryon: TryOn, gallery: Gallery, limits: UploadLimits, weights: dict[str, str], files: Path,
+        self, tryon: TryOn, gallery: Gallery, limits: UploadLimits, weights: dict[str, Any], files: Path,
         kept: Path | None, category: str = CATEGORIES[0],
     ) -> None:  # fmt: skip
         """

@@ -35,9 +35,9 @@ from siftvton.prepare.mask import agnostic_picture
 from siftvton.prepare.models import Models
 from siftvton.prepare.person import PreparedPerson, prepare_person
 from siftvton.sampling.batch import generate
-from siftvton.sampling.config import ExecutionConfig, SamplingConfig
+from siftvton.sampling.changes import load_changed
+from siftvton.sampling.config import ExecutionConfig, SamplingConfig, WeightChanges
 from siftvton.sampling.execution import dtype_of, place, use_scheduler
-from siftvton.sampling.loading import load
 from siftvton.sampling.pipeline import TryOnPipeline
 
 TIMESTEPS = (50, 150, 250, 350, 450)  # noise levels at which attention is shown, up to the paper's η = 500
@@ -226,6 +226,7 @@ class TryOn:
         height: int = 512,
         width: int = 384,
         *,
+        changes: WeightChanges | None = None,
         sampling: SamplingConfig | None = None,
         execution: ExecutionConfig | None = None,
         photo: PhotoConfig | None = None,
@@ -236,18 +237,19 @@ class TryOn:
             checkpoint: a saved pipeline's folder, a published ``.ckpt`` or ``.safetensors`` file, or a Hugging Face
                 repository.
             height, width: the size of the pictures with which the network was trained.
+            changes: another autoencoder, and updates to add to the weights; None: the checkpoint as it is.
             sampling: how results are sampled, unless a call says otherwise; None: as in the paper.
             execution: where and how the network runs; None: in float32, on the GPU if there is one.
             photo, models: as in :class:`Preparation`.
 
         Raises:
-            InputError: the checkpoint cannot be read.
+            InputError: the checkpoint, the autoencoder or the updates cannot be read, or do not fit each other.
             UsageError: the size, the sampler or the device is not allowed.
         """
         execution = execution or ExecutionConfig()
         self.sampling = sampling or SamplingConfig()
         self.size = height, width
-        self.pipeline: TryOnPipeline = load(checkpoint, dtype_of(execution))
+        self.pipeline: TryOnPipeline = load_changed(checkpoint, dtype_of(execution), changes or WeightChanges())
         self.pipeline.require_size(height, width)
         use_scheduler(self.pipeline, self.sampling.scheduler)
         self.pipeline.set_progress_bar_config(disable=True)

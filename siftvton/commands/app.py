@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from siftvton.commands import Command
 from siftvton.data.config import PictureSize
 from siftvton.options import option
 from siftvton.prepare.config import ModelsConfig, PhotoConfig
-from siftvton.sampling.config import ExecutionConfig, SamplingConfig
+from siftvton.sampling.config import ExecutionConfig, SamplingConfig, WeightChanges
 
 RESULTS = "results"  # folder below the output
 
 
 @dataclass
-class App(SamplingConfig):
+class App(WeightChanges, SamplingConfig):
     """Open the try-on page in the browser: photo and garment in, result out."""
 
     checkpoint: str = option(
@@ -59,12 +60,12 @@ def app(config: App) -> str:
         from siftvton.app.tryon import TryOn
         from siftvton.app.uploads import UploadLimits
         from siftvton.data.layouts import AUTO, layout_of
-        from siftvton.sampling.loading import weights_digest
         from siftvton.settings import save_configuration
 
         tryon = TryOn(
             config.checkpoint,
             *config.data.size,
+            changes=config,
             sampling=config.alone(),
             execution=config.execution,
             photo=config.photo,
@@ -78,7 +79,7 @@ def app(config: App) -> str:
             tryon,
             gallery,
             UploadLimits(config.upload_megabytes, config.upload_megapixels),
-            {"checkpoint": config.checkpoint, "weights_sha256": weights_digest(config.checkpoint)},
+            _weights(config),
             temporary,
             output / RESULTS if config.keep else None,
             config.photo.category,
@@ -87,6 +88,18 @@ def app(config: App) -> str:
         save_configuration(config, output / "app.yaml")
         serve(page, config.host, port, config.upload_megabytes, config.open_browser)
     return ""
+
+
+def _weights(config: App) -> dict[str, Any]:
+    """Return what the downloaded settings say about the weights."""
+    from siftvton.sampling.changes import digests
+
+    used: dict[str, Any] = {"checkpoint": config.checkpoint}
+    if config.autoencoder:
+        used["autoencoder"] = config.autoencoder
+    if config.lora:
+        used |= {"lora": config.lora, "lora_weight": config.lora_weight}
+    return used | digests(config.checkpoint, config)
 
 
 def _about(config: App) -> str:

@@ -3,19 +3,16 @@
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from siftvton.commands import Command
 from siftvton.errors import UsageError
 from siftvton.locks import only_writer
 from siftvton.options import option
-
-if TYPE_CHECKING:
-    from siftvton.sampling.pipeline import TryOnPipeline
+from siftvton.sampling.config import WeightChanges
 
 
 @dataclass
-class ConvertCheckpoint:
+class ConvertCheckpoint(WeightChanges):
     """Convert a published checkpoint to a folder of safetensors, or weights back to the published form."""
 
     input: str = option(
@@ -24,13 +21,6 @@ class ConvertCheckpoint:
         "repository",
         path=True,
     )
-    lora: str | None = option(
-        None,
-        "folder of updates to merge into the weights, as train.trainable=lora writes it to <output>/model_lora; null: "
-        "none",
-        path=True,
-    )
-    lora_weight: float = option(1.0, "factor on the updates; unused if `lora` is null", minimum=-10, maximum=10)
     output: str = option(
         "checkpoints/sift-vton/model",
         "folder to write if to=diffusers; .ckpt or .safetensors file to write if to=published",
@@ -57,6 +47,7 @@ def convert_checkpoint(config: ConvertCheckpoint) -> str:
         InputError: ``input`` or ``like`` cannot be read, or they are not of the same model.
     """
     from siftvton.hub import local
+    from siftvton.sampling.changes import load_changed
     from siftvton.sampling.conversion import disk_errors, write_published
     from siftvton.sampling.loading import save
 
@@ -73,23 +64,12 @@ def convert_checkpoint(config: ConvertCheckpoint) -> str:
                 "like=null is not allowed for to=published; use like=<published checkpoint>, e.g. the one that "
                 "training started from"
             )
-        write_published(_merged(config), local(config.like), output)
+        write_published(load_changed(config.input, None, config), local(config.like), output)
     else:
-        pipeline = _merged(config)
+        pipeline = load_changed(config.input, None, config)
         with disk_errors(output):
             save(pipeline, output)
     return f"{output}: written"
-
-
-def _merged(config: ConvertCheckpoint) -> "TryOnPipeline":
-    """The pipeline of ``input`` in its own precision, with the updates of ``lora`` merged into it."""
-    from siftvton.sampling.loading import load
-    from siftvton.sampling.lora import merge_update
-
-    pipeline = load(config.input, None)
-    if config.lora:
-        merge_update(pipeline, config.lora, config.lora_weight)
-    return pipeline
 
 
 def lock(output: Path) -> AbstractContextManager[None]:

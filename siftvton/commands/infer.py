@@ -9,14 +9,14 @@ from siftvton.commands import Command
 from siftvton.data.config import HeldOutData
 from siftvton.errors import InputError, UsageError
 from siftvton.options import MANY, option
-from siftvton.sampling.config import ExecutionConfig, SamplingConfig
+from siftvton.sampling.config import ExecutionConfig, SamplingConfig, WeightChanges
 
 if TYPE_CHECKING:
     from siftvton.data.dataset import TryOnDataset
 
 
 @dataclass
-class Infer(SamplingConfig):
+class Infer(WeightChanges, SamplingConfig):
     """Try garments on persons (paper §4.1: PLMS, 50 steps, guidance 1.5)."""
 
     checkpoint: str = option(
@@ -24,20 +24,6 @@ class Infer(SamplingConfig):
         "weights to use: a saved pipeline's folder, a published .ckpt or .safetensors file, or a Hugging Face "
         "repository",
         path=True,
-    )
-    autoencoder: str | None = option(
-        None,
-        "folder or file of an autoencoder to use in place of that of the checkpoint, as model.autoencoder of train; "
-        "a tiny one (AutoencoderTiny) gives quick previews; null: that of the checkpoint",
-        path=True,
-    )
-    lora: str | None = option(
-        None,
-        "folder of updates to add to the weights, as train.trainable=lora writes it to <output>/model_lora; null: none",
-        path=True,
-    )
-    lora_weight: float = option(
-        1.0, "factor on the updates; 0: none of them; 1: as trained; unused if `lora` is null", minimum=-10, maximum=10
     )
     data: HeldOutData = field(default_factory=HeldOutData)
     setting: str = option(
@@ -75,20 +61,18 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
         The number of pictures and their folder; empty in all processes but the main one.
 
     Raises:
-        UsageError: the output folder holds results of another configuration, or the size or the number of steps is
-            not allowed.
+        UsageError: the output folder holds inputs or results of another configuration, or the size or the number of
+            steps is not allowed.
         InputError: the checkpoint or the data cannot be read; or, once all other pairs are done, some pairs failed.
     """
-    import torch
     from accelerate.utils import gather_object
 
     from siftvton.data.dataset import TryOnDataset
     from siftvton.devices import errors_shared, on_main, process_state
     from siftvton.files import write_text
-    from siftvton.sampling.autoencoders import use_autoencoder
+    from siftvton.sampling.changes import load_changed
     from siftvton.sampling.execution import dtype_of, place, use_scheduler
-    from siftvton.sampling.loading import load, upper_body_note
-    from siftvton.sampling.lora import merge_update
+    from siftvton.sampling.loading import upper_body_note
     from siftvton.sampling.results import Results, write_results
     from siftvton.settings import save_configuration
 
@@ -100,13 +84,8 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
         split = config.data.open().split(config.data.split)
         pairs = split.pairs(config.setting)[: config.limit]
         dataset = (dataset_type or TryOnDataset)(split, pairs, height, width)
-        dtype = dtype_of(config.execution)
-        pipeline = load(config.checkpoint, torch.float32 if config.lora else dtype)
-        if config.lora:
-            merge_update(pipeline, config.lora, config.lora_weight)
-            pipeline.to(dtype)
-        if config.autoencoder:
-            use_autoencoder(pipeline, config.autoencoder, "autoencoder")
+        _require_inputs_elsewhere(config, dataset)
+        pipeline = load_changed(config.checkpoint, dtype_of(config.execution), config)
         note = upper_body_note(config.checkpoint, map(split.category, (pair.person for pair in pairs)))
         if note and state.is_main_process:
             print(note)
@@ -132,6 +111,28 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
     return f"{output}: {len(pairs)} pictures" if state.is_main_process else ""
 
 
+def _require_inputs_elsewhere(config: Infer, dataset: "TryOnDataset") -> None:
+    """Refuse an output folder with pictures of the data or with weights, because results would mix with them.
+
+    Raises:
+        UsageError: the output is the data's folder, or a folder with files that are read, or is in such a folder.
+    """
+    from siftvton.data.layouts.base import GARMENT
+    from siftvton.places import require_outside
+
+    output, root, split = Path(config.output), config.data.root, dataset.split
+    if output.resolve() == Path(root).resolve():
+        require_outside(output, [root], f"data.root={root}")
+    read = {(kind, pair.person) for pair in dataset.pairs for kind in dataset.person_kinds}
+    read |= {(GARMENT, pair.garment) for pair in dataset.pairs}
+    folders = {path.parent for kind, name in read for path in split.candidates(kind, name)}
+    require_outside(output, sorted(folders), f"data.root={root}")
+    for key in ("checkpoint", "autoencoder", "lora"):
+        weights = getattr(config, key)
+        if weights and Path(weights).is_dir():
+            require_outside(output, [weights], f"{key}={weights}")
+
+
 def require_same_results(config: Infer, folder: Path, key: str = "output") -> str:
     """Return the digest of the weights; refuse a folder with results of other weights or another configuration.
 
@@ -143,18 +144,11 @@ def require_same_results(config: Infer, folder: Path, key: str = "output") -> st
     Raises:
         UsageError: the folder holds other results.
     """
-    from siftvton.files import read_bytes, sha256
-    from siftvton.sampling.autoencoders import autoencoder_digest
-    from siftvton.sampling.loading import weights_digest
-    from siftvton.sampling.lora import update_file
+    from siftvton.files import read_bytes
+    from siftvton.sampling.changes import digests
     from siftvton.settings import differences
-    from siftvton.weight_files import require_regular
 
-    digest = weights_digest(config.checkpoint)
-    if config.autoencoder:
-        digest += autoencoder_digest(config.autoencoder)
-    if config.lora:
-        digest += sha256(require_regular(update_file(config.lora)))
+    digest = "".join(digests(config.checkpoint, config).values())
     saved, weights = folder / SAVED, folder / WEIGHTS
     free = ("limit", "batch_size", "strict", "output", "data.layout", *(f"execution.{key}" for key in SAME_RESULT))
     changed = differences(config, saved) if saved.is_file() else []

@@ -60,6 +60,7 @@ def prepare(config: Prepare) -> str:
     """
     from siftvton.data.layouts import layout_of
     from siftvton.devices import device_of
+    from siftvton.places import require_outside
     from siftvton.prepare.finder import Finder
     from siftvton.prepare.folder import prepare_folder, remark_lines, write_pairs, write_sheets
     from siftvton.prepare.models import Models
@@ -72,6 +73,8 @@ def prepare(config: Prepare) -> str:
     if config.layout == "dresscode":
         return _dresscode(config)
     sources, output = open_sources(config.input, config.layout), Path(config.output)
+    read = {path.parent for item in (*sources.persons, *sources.garments) for path in item.files}
+    require_outside(output, sorted(read), f"input={config.input}")
     models = Models(config.models, device_of(config.device))
     if _claim(config, output, sources.folder, [sources.split, f"{sources.split}_pairs.txt"]) and any(
         vars(config.models).values()
@@ -111,6 +114,7 @@ def _dresscode(config: Prepare) -> str:
     """Draw the masks of DressCode's persons that have none yet; raises as :func:`prepare`."""
     from siftvton.data.layouts import CATEGORIES
     from siftvton.data.layouts.dresscode import DressCode
+    from siftvton.places import require_outside
     from siftvton.prepare.dresscode import jobs_of, make_all, write_sheets
     from siftvton.prepare.folder import named
     from siftvton.settings import save_configuration
@@ -120,6 +124,7 @@ def _dresscode(config: Prepare) -> str:
             f"input={config.input}: has no folder images in {', '.join(CATEGORIES)}; name DressCode's folder"
         )
     output = Path(config.output)
+    require_outside(output, [Path(config.input, category) for category in CATEGORIES], f"input={config.input}")
     _claim(config, output, Path(config.input, CATEGORIES[0]), CATEGORIES)
     output.mkdir(parents=True, exist_ok=True)
     jobs = jobs_of(DressCode(config.input), output)

@@ -5,9 +5,12 @@ from siftvton.training.config import Train
 
 
 def train(config: Train) -> None:
-    from siftvton.training import loop
+    from siftvton.pool import ended_by_sigterm
 
-    loop.train(config)
+    with ended_by_sigterm():  # until the training itself saves and stops at this signal
+        from siftvton.training import loop
+
+        loop.train(config)
 
 
 def summary(config: Train) -> str:

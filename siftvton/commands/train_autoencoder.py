@@ -5,9 +5,12 @@ from siftvton.training.config import TrainAutoencoder
 
 
 def train_autoencoder(config: TrainAutoencoder) -> None:
-    from siftvton.training import autoencoder
+    from siftvton.pool import ended_by_sigterm
 
-    autoencoder.train_autoencoder(config)
+    with ended_by_sigterm():  # until the training itself saves and stops at this signal
+        from siftvton.training import autoencoder
+
+        autoencoder.train_autoencoder(config)
 
 
 COMMAND = Command(TrainAutoencoder, train_autoencoder, "toy.yaml")

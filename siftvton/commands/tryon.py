@@ -9,7 +9,7 @@ from siftvton.data.config import PictureSize
 from siftvton.errors import InputError, UsageError
 from siftvton.options import option
 from siftvton.prepare.config import ModelsConfig, PhotoConfig
-from siftvton.sampling.config import ExecutionConfig, SamplingConfig
+from siftvton.sampling.config import ExecutionConfig, SamplingConfig, WeightChanges
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ IN_A_ROW = 6  # pictures on the sheet of results
 
 
 @dataclass
-class TryOnOne(SamplingConfig):
+class TryOnOne(WeightChanges, SamplingConfig):
     """Try one garment on one person, and put the result back into the photo."""
 
     checkpoint: str = option(
@@ -77,7 +77,7 @@ def tryon(config: TryOnOne) -> str:
     from siftvton.devices import device_of
     from siftvton.drawing import contact_sheet
     from siftvton.files import write_image
-    from siftvton.hub import local
+    from siftvton.sampling.changes import require_present
     from siftvton.sampling.loading import upper_body_note
     from siftvton.settings import save_configuration
 
@@ -86,7 +86,7 @@ def tryon(config: TryOnOne) -> str:
     output = Path(config.output)
     _require_inputs_elsewhere(config)
     if not config.preview:
-        local(config.checkpoint)  # missing weights are reported before minutes of preparation
+        require_present(config.checkpoint, config)  # missing weights are reported before minutes of preparation
     preparation = Preparation(config.photo, config.models, device_of(config.execution.device))
     person = preparation.person(
         config.person,
@@ -110,7 +110,9 @@ def tryon(config: TryOnOne) -> str:
         raise InputError("\n  ".join([str(error), *preparation.finder.missing.values()])) from error
     if note := upper_body_note(config.checkpoint, [config.photo.category]):
         print(note)
-    dresser = TryOn(config.checkpoint, *config.data.size, sampling=config.alone(), execution=config.execution)
+    dresser = TryOn(
+        config.checkpoint, *config.data.size, changes=config, sampling=config.alone(), execution=config.execution
+    )
     found: list[Result] = []
     lines = []
     for seed in range(config.seed, config.seed + config.results):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from siftvton.errors import InputError
+from siftvton.errors import InputError, naming
 from siftvton.evaluation.pictures import Pictures, PictureSet
 from siftvton.evaluation.shares import ALONE, Shares
 from siftvton.files import read_image
@@ -114,6 +114,7 @@ def load_autoencoder(folder: str | Path, device: torch.device) -> AutoencoderKL:
         InputError: the folder or one of its files is missing or wrong.
     """
     try:
-        return load_part(Path(folder), AutoencoderKL).to(device)
+        with naming("autoencoder", folder):
+            return load_part(Path(folder), AutoencoderKL).to(device)
     except InputError as error:
-        raise InputError(f"autoencoder={error}; use a folder that scripts/train_autoencoder.py wrote") from error
+        raise InputError(f"{error}; use a folder that scripts/train_autoencoder.py wrote") from error

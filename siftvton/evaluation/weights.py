@@ -202,14 +202,15 @@ _USE_ALEXNET = f"use {ALEXNET.name} from {ALEXNET.url}"
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    require_regular(path)
+    in_zip_format = zipfile.is_zipfile(require_regular(path))
     try:
-        if zipfile.is_zipfile(path):
-            state = read_tensors(path)
-        else:  # PyTorch's older format
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # PyTorch warns of pickles that it did not write
+            state = read_tensors(path) if in_zip_format else torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, OSError, *BROKEN) as error:
-        raise InputError(f"{path}: not a file of tensors ({shown(first_line(error))}); {_USE_ALEXNET}") from error
+        # For its older format, PyTorch advises to load the file without protection, so its words are not repeated.
+        reason = shown(first_line(error)) if in_zip_format else "PyTorch did not write it, or it holds other objects"
+        raise InputError(f"{path}: not a file of tensors ({reason}); {_USE_ALEXNET}") from error
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):

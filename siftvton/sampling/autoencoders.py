@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from siftvton.errors import InputError
+from siftvton.errors import InputError, naming
 from siftvton.files import sha256
 from siftvton.hub import PART, local
 from siftvton.model import build, published
@@ -43,6 +43,9 @@ def load_autoencoder(
     """
     path = local(source, PART)
     if path.is_dir():
+        if not (path / PART).exists():
+            found = path / "vae" if (path / "vae" / PART).is_file() else "one that diffusers wrote"
+            raise InputError(f"{source}: is not the folder of an autoencoder, because it has no {PART}; use {found}")
         return load_autoencoder_part(path, dtype)
     prefix = published.PREFIXES["vae"]
     tensors = read_checkpoint(path)
@@ -71,7 +74,8 @@ def use_autoencoder(pipeline: TryOnPipeline, source: str | Path, key: str) -> No
     Raises:
         InputError: the autoencoder cannot be read, or has another number of latent channels.
     """
-    autoencoder = load_autoencoder(source, pipeline.vae.dtype)
+    with naming(key, source):
+        autoencoder = load_autoencoder(source, pipeline.vae.dtype)
     found, required = autoencoder.config.latent_channels, pipeline.unet.config.latent_channels
     if found != required:
         raise InputError(

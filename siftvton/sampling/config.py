@@ -27,6 +27,26 @@ class ExecutionConfig:
 
 
 @dataclass
+class WeightChanges:
+    """What changes in the weights of a checkpoint after it is loaded."""
+
+    autoencoder: str | None = option(
+        None,
+        "folder or file of an autoencoder to use in place of that of the checkpoint, as model.autoencoder of train; "
+        "a tiny one (AutoencoderTiny) gives quick previews; null: that of the checkpoint",
+        path=True,
+    )
+    lora: str | None = option(
+        None,
+        "folder of updates to add to the weights, as train.trainable=lora writes it to <output>/model_lora; null: none",
+        path=True,
+    )
+    lora_weight: float = option(
+        1.0, "factor on the updates; 0: none of them; 1: as trained; unused if `lora` is null", minimum=-10, maximum=10
+    )
+
+
+@dataclass
 class SamplingConfig:
     """How results are sampled (paper §4.1: PLMS, 50 steps, guidance 1.5)."""
 

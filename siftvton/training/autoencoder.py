@@ -19,6 +19,7 @@ from siftvton.errors import UsageError
 from siftvton.files import write_image, write_json, written_whole
 from siftvton.model import build
 from siftvton.model.inputs import draw_latents
+from siftvton.places import require_kept
 from siftvton.pool import loader_workers
 from siftvton.sampling.loading import load_part
 from siftvton.settings import save_configuration
@@ -117,6 +118,8 @@ def train_autoencoder(config: TrainAutoencoder) -> None:
             f"{accelerator.num_processes} processes are not allowed; train the autoencoder in one, without a launcher"
         )
     output = Path(config.output)
+    if config.pretrained:
+        require_kept(config.pretrained, [output / "vae"], f"pretrained={config.pretrained}")
     vae = _untrained(config)
     _check_crop(config, 2 ** (len(vae.config.block_out_channels) - 1))
     items, held_out = _items(config, "train"), _items(config, "validation")

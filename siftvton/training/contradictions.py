@@ -1,6 +1,9 @@
 """Refuse settings of a training that contradict each other, before anything is loaded."""
 
+from pathlib import Path
+
 from siftvton.errors import UsageError
+from siftvton.places import require_kept
 from siftvton.training.config import OptimisationConfig, Train
 from siftvton.training.tracking import require_run_name
 
@@ -14,6 +17,9 @@ def refuse_contradictions(config: Train) -> None:
     _require_adam(config.train)
     _require_variant(config.train)
     require_run_name(config.train)
+    if pretrained := config.model.pretrained:
+        written = (Path(config.output, name) for name in ("model", "best"))
+        require_kept(pretrained, written, f"model.pretrained={pretrained}")
 
 
 def _require_adam(settings: OptimisationConfig) -> None:

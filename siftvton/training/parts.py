@@ -7,7 +7,7 @@ from siftvton.correspondence import Correspondences
 from siftvton.data.dataset import TryOnBatch, TryOnDataset, TryOnItem, collate
 from siftvton.data.pairs import Pair
 from siftvton.draws import seed_of
-from siftvton.errors import UsageError
+from siftvton.errors import UsageError, naming
 from siftvton.model import build
 from siftvton.model.inputs import Autoencoder
 from siftvton.model.network import TryOnNetwork
@@ -71,7 +71,8 @@ def model_parts(config: Train) -> tuple[Autoencoder, TryOnNetwork, PNDMScheduler
             "model.autoencoder=null is not allowed without model.pretrained; set model.autoencoder to the folder of a "
             "trained autoencoder (scripts/train_autoencoder.py makes one), or model.pretrained to weights to start from"
         )
-    vae = load_autoencoder(config.model.autoencoder)
+    with naming("model.autoencoder", config.model.autoencoder):
+        vae = load_autoencoder(config.model.autoencoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(config.train.seed, "weights"))
         network = TryOnNetwork(**build.network_parts(config.model, vae.config.latent_channels))

@@ -6,8 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
+from examples import tiny_autoencoder
 
 from siftvton.app.tryon import Garment, Person, TryOn
+from siftvton.commands.app import App, app
+from siftvton.commands.convert_checkpoint import ConvertCheckpoint, convert_checkpoint
 from siftvton.commands.infer import Infer, infer
 from siftvton.commands.tryon import TryOnOne, tryon
 from siftvton.correspondence.regions import PART_COLOURS
@@ -18,7 +22,8 @@ from siftvton.errors import InputError, UsageError
 from siftvton.files import read_image, write_image
 from siftvton.prepare.config import ModelsConfig
 from siftvton.sampling.config import ExecutionConfig, SamplingConfig
-from siftvton.sampling.loading import save
+from siftvton.sampling.loading import load, save
+from siftvton.sampling.lora import save_update
 
 HEIGHT, WIDTH = 64, 48
 TORSO = 2  # a part of DensePose
@@ -189,6 +194,53 @@ def test_several_results_have_their_seeds_in_their_names(tmp_path: Path, checkpo
     assert (tmp_path / "out" / "results.png").is_file()
 
 
+@pytest.fixture
+def changes(checkpoint: Path, tmp_path: Path) -> dict:
+    """Keys that name a tiny autoencoder and the updates of one layer."""
+    layer = "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn1.to_v"
+    outputs, inputs = load(checkpoint).unet.get_submodule(layer.removeprefix("unet.")).weight.shape
+    draw = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(shape, generator=draw) for shape in ((2, inputs), (outputs, 2)))
+    save_update({f"{layer}.lora_A.weight": first, f"{layer}.lora_B.weight": second}, 2, 4, tmp_path / "update")
+    tiny_autoencoder().save_pretrained(tmp_path / "tiny")
+    return {"autoencoder": str(tmp_path / "tiny"), "lora": str(tmp_path / "update"), "lora_weight": 0.5}
+
+
+def test_an_autoencoder_and_updates_give_the_pictures_of_the_converted_weights(
+    tmp_path: Path, checkpoint: Path, changes: dict, capsys: pytest.CaptureFixture
+):
+    paths = write_sides(tmp_path / "in", (HEIGHT, WIDTH), (12, 16, 36, 48))
+    merged = tmp_path / "merged"
+    convert_checkpoint(ConvertCheckpoint(input=str(checkpoint), output=str(merged), **changes))
+    tryon(configuration(paths, merged, tmp_path / "expected"))
+    capsys.readouterr()
+    tryon(configuration(paths, checkpoint, tmp_path / "changed", **changes))
+    assert f"note: autoencoder={tmp_path / 'tiny'} is used in place of the autoencoder of" in capsys.readouterr().out
+    pictures = {name: read_image(tmp_path / name / "person_garment.png") for name in ("expected", "changed")}
+    assert np.array_equal(pictures["expected"], pictures["changed"])
+    for key in ("autoencoder", "lora"):
+        tryon(configuration(paths, checkpoint, tmp_path / key, **{**changes, key: None}))
+        assert not np.array_equal(read_image(tmp_path / key / "person_garment.png"), pictures["changed"])
+
+
+def test_the_page_uses_the_autoencoder_and_the_updates_and_records_them(
+    tmp_path: Path, checkpoint: Path, changes: dict, monkeypatch: pytest.MonkeyPatch
+):
+    served = []
+    monkeypatch.setattr("siftvton.app.page.page_of", lambda actions, about: actions)
+    monkeypatch.setattr("siftvton.app.server.serve", lambda actions, *_: served.append(actions))
+    data = PictureSize(HEIGHT, WIDTH)
+    app(App(checkpoint=str(checkpoint), data=data, execution=ON_CPU, output=str(tmp_path / "out"), **changes))
+    actions = served[0]
+    pipeline, merged = actions.tryon.pipeline, tmp_path / "merged"
+    convert_checkpoint(ConvertCheckpoint(input=str(checkpoint), output=str(merged), **changes))
+    assert isinstance(pipeline.vae, AutoencoderTiny)
+    expected = load(merged).unet.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in pipeline.unet.state_dict().items())
+    assert actions.weights.items() >= changes.items()
+    assert len({actions.weights[f"{kind}_sha256"] for kind in ("weights", "autoencoder", "lora")}) == 3
+
+
 def test_a_preview_prepares_and_needs_no_network(tmp_path: Path):
     paths = write_sides(tmp_path / "in", (HEIGHT, WIDTH), (12, 16, 36, 48))
     tryon(configuration(paths, tmp_path / "no-such-model", tmp_path / "out", preview=True))
@@ -220,4 +272,8 @@ def test_missing_weights_are_reported_before_the_preparation(tmp_path: Path):
     paths = write_sides(tmp_path / "in", (HEIGHT, WIDTH), (12, 16, 36, 48))
     with pytest.raises(InputError, match="no-such-model: no such"):
         tryon(configuration(paths, tmp_path / "no-such-model", tmp_path / "out"))
+    (tmp_path / "model").mkdir()
+    for key in ("autoencoder", "lora"):
+        with pytest.raises(InputError, match=f"^{key}=nowhere: "):
+            tryon(configuration(paths, tmp_path / "model", tmp_path / "out", **{key: "nowhere"}))
     assert not (tmp_path / "out").exists()

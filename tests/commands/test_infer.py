@@ -83,6 +83,21 @@ def test_names_settings_and_sheet(configuration):
     assert sheet.shape[1] > 3 * 192
 
 
+@pytest.mark.parametrize("place", ["data", "data/test/cloth", "data/test/image/results", "model", "model/results"])
+def test_an_output_among_the_inputs_is_refused_and_nothing_is_written(configuration, tmp_path: Path, place: str):
+    before = sorted(tmp_path.rglob("*"))
+    key = "data.root" if place.startswith("data") else "checkpoint"
+    with pytest.raises(
+        UsageError, match=rf"^output=.*{place}: results would mix with the files of {key}=.*; use another"
+    ):
+        infer(configuration(place))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_output_may_be_a_folder_of_its_own_in_the_data_folder(configuration):
+    assert infer(configuration("data/results", limit=1)).endswith("data/results: 1 pictures")
+
+
 def test_jpeg_has_opencvs_default_quality(configuration):
     infer(configuration("png", limit=1))
     config = configuration("jpg", limit=1, format="jpg")

@@ -415,6 +415,16 @@ def test_an_output_with_other_data_is_refused_and_left_alone(run: Callable[..., 
         run(input=str(tmp_path / "mine"))
 
 
+@pytest.mark.parametrize("place", ["image", "cloth/prepared"])
+def test_an_output_among_the_photos_is_refused(run: Callable[..., str], photos: Path, place: str):
+    before = contents(photos)
+    with pytest.raises(
+        UsageError, match=rf"^output=.*{place}: results would mix with the files of input=.*; use another"
+    ):
+        run(output=str(photos / place))
+    assert contents(photos) == before
+
+
 def test_the_output_may_be_in_the_input(run: Callable[..., str], photos: Path):
     run(output=str(photos))
     assert "4 of them by an earlier run" in run(output=str(photos))

@@ -242,6 +242,22 @@ def test_a_pickle_with_code_is_refused_and_does_not_run(tmp_path):
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.parametrize("content", ["a picture", "text", "objects"])
+def test_a_file_that_is_no_alexnet_is_refused_in_our_own_words(tmp_path, content):
+    path = tmp_path / "alexnet.pth"
+    if content == "a picture":
+        write_image(path.with_suffix(".png"), picture("x"))
+        path.with_suffix(".png").rename(path)
+    elif content == "text":
+        path.write_text("not weights")
+    else:
+        path.write_bytes(pickle.dumps({"features.0.weight": Path("x")}))
+    reason = r"PyTorch did not write it, or it holds other objects"
+    expected = rf"^{path}: not a file of tensors \({reason}\); use {weights.ALEXNET.name} from https://\S+$"
+    with pytest.raises(InputError, match=expected):
+        weights.load_lpips(path, CPU)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_an_alexnet_that_is_not_finite_is_refused(tmp_path, value):
     state = alexnet_state()
@@ -268,7 +284,8 @@ def test_autoencoder_features_are_posterior_means_averaged_over_a_grid(autoencod
 
 
 def test_a_folder_without_an_autoencoder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"config\.json: no such file; use a folder that scripts/train_autoencoder"):
+    expected = rf"^autoencoder={tmp_path}: .*config\.json: no such file; use a folder that scripts/train_autoencoder"
+    with pytest.raises(InputError, match=expected):
         load_autoencoder(tmp_path, CPU)
 
 

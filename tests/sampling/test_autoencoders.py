@@ -60,6 +60,23 @@ def test_a_checkpoint_of_something_else_is_refused_in_one_line(published, tmp_pa
         load_autoencoder("nowhere")
 
 
+@pytest.mark.parametrize("key", ["autoencoder", "model.autoencoder"])
+def test_the_message_names_the_key_the_path_and_what_to_do(pipeline: TryOnPipeline, tmp_path: Path, key: str):
+    save(pipeline, tmp_path / "model")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "config.json").write_text("{")
+    said = {
+        tmp_path / "nowhere": "no such folder or file; checkpoints/README.md says where to get weights",
+        tmp_path
+        / "model": f"is not the folder of an autoencoder, because it has no config.json; use {tmp_path}/model/vae",
+        tmp_path: "is not the folder of an autoencoder, because it has no config.json; use one that diffusers wrote",
+        tmp_path / "damaged": f"{tmp_path}/damaged/config.json: is not JSON .*; copy it again",
+    }
+    for path, expected in said.items():
+        with pytest.raises(InputError, match=f"^{key}={path}: {expected}$"):
+            use_autoencoder(pipeline, path, key)
+
+
 def test_the_latents_of_a_tiny_autoencoder_are_scaled_already_and_have_no_deviation():
     vae, pictures = tiny_autoencoder(), batch_pictures(2)["image"]
     latents = vae.encode(pictures).latents

@@ -132,6 +132,12 @@ def test_training_can_start_from_another_autoencoder(root: Path, tmp_path: Path)
     assert max((first[name] - second[name]).abs().max() for name in first) < 0.01
 
 
+def test_an_autoencoder_that_the_run_would_replace_is_refused_to_start_from(root: Path, tmp_path: Path):
+    own = tmp_path / "run" / "vae"
+    with pytest.raises(UsageError, match=r"^pretrained=.*vae: training would replace this folder; use another output$"):
+        train_autoencoder(autoencoder_configuration(root, tmp_path / "run", pretrained=str(own)))
+
+
 def test_sizes_that_do_not_fit_are_named(root: Path, tmp_path: Path):
     with pytest.raises(UsageError, match=r"channels=\[7\] norm_groups=8"):
         train_autoencoder(autoencoder_configuration(root, tmp_path / "run", channels=[7]))

@@ -38,3 +38,13 @@ def test_settings_that_contradict_each_other_are_refused(configuration, settings
     with pytest.raises(UsageError, match=message):
         train(config)
     assert not Path(config.output).exists()
+
+
+@pytest.mark.parametrize("name", ["model", "best"])
+def test_weights_that_the_run_would_replace_are_refused_to_start_from(configuration, name: str):
+    config = configuration()
+    config.model.pretrained = str(Path(config.output, name))
+    with pytest.raises(
+        UsageError, match=rf"^model\.pretrained=.*{name}: training would replace this folder; use another"
+    ):
+        train(config)

@@ -272,6 +272,9 @@ def test_mistakes_are_named(configuration):
     config.model.autoencoder = None
     with pytest.raises(UsageError, match=r"model\.autoencoder=null"):
         train(config)
+    config.model.autoencoder = "nowhere"
+    with pytest.raises(InputError, match=r"^model\.autoencoder=nowhere: no such folder or file; "):
+        train(config)
     config = configuration()
     config.data.height = 60
     with pytest.raises(UsageError, match="multiples of 16"):

@@ -12,10 +12,13 @@ import pytest
 import torch
 from runs import metrics, run, same_weights, validations
 
+from siftvton.commands.train import train
+from siftvton.commands.train_autoencoder import train_autoencoder
 from siftvton.data.layouts.base import IMAGE
 from siftvton.errors import InputError
 from siftvton.settings import save_configuration
 from siftvton.training import guards, validation
+from siftvton.training.config import TrainAutoencoder
 from siftvton.training.guards import stop_on_signals
 
 
@@ -48,9 +51,26 @@ def test_a_signal_to_all_processes_saves_and_the_same_command_continues(configur
     assert same_weights(resumed, straight)
 
 
+@pytest.mark.parametrize(
+    ("command", "step", "settings"),
+    [(train, "loop.model_parts", None), (train_autoencoder, "autoencoder._untrained", TrainAutoencoder())],
+)
+def test_a_signal_during_the_loading_ends_with_one_line(configuration, monkeypatch, capsys, command, step, settings):
+    monkeypatch.setattr(f"siftvton.training.{step}", lambda _: signal.raise_signal(signal.SIGTERM))
+    config = settings or configuration()
+    with pytest.raises(SystemExit) as stopped:
+        command(config)
+    assert stopped.value.code == 143
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].endswith(": stopped by SIGTERM; the same command continues from here")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path):
     program = """
 import signal, sys, time
+from siftvton.training.config import TrainAutoencoder
 from siftvton.training.guards import stop_on_signals
 with stop_on_signals() as request:
     signal.raise_signal(signal.SIGTERM)
