@@ -47,6 +47,7 @@ quality: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# What is measured again before a release, about 17 minutes. Each file in benchmarks/ says what it measures.
 bench: .venv/installed
 	$(BIN)/python benchmarks/toy_matches.py 40
 	$(BIN)/python benchmarks/preprocessing.py
@@ -54,6 +55,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/supervision.py memory
 	$(BIN)/python benchmarks/guided_step.py
 	$(BIN)/python benchmarks/guided_step.py memory
+	$(BIN)/python benchmarks/training_step.py --size toy --rounds 3
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

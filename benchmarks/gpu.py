@@ -14,7 +14,6 @@ row. Peaks are those of PyTorch's allocator on a GPU, and the bytes of all tenso
 table and `gpu.json` are written to the output folder after every row.
 """
 
-import argparse
 import gc
 import os
 import time
@@ -26,17 +25,18 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from arguments import parser_of
 from diffusers import DPMSolverMultistepScheduler, PNDMScheduler, UniPCMultistepScheduler
 from diffusers.utils import logging
-from memory import SIZES, Case, Meter, Size, Training, batch_of, one_line, rows_in_time, weights_of
+from memory import GUIDANCE, SIZES, Case, Meter, Size, Training, batch_of, one_line, rows_in_time, weights_of
 from preprocessing import ours
 from results import table
 from training_step import dense_match_loss
 
 from siftvton.devices import set_up_gpu
-from siftvton.draws import torch_generator
 from siftvton.files import write_json, write_text
 from siftvton.model import build
+from siftvton.sampling.batch import generate
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.execution import place, use_scheduler
 from siftvton.sampling.pipeline import TryOnPipeline
@@ -174,11 +174,9 @@ def measured_pictures(
     """Measure a batch, after a first one of two steps."""
     use_scheduler(pipeline, scheduler)
     batch = batch_of(images, pictures, device, None)
-    names = ("image", "agnostic", "densepose", "garment", "garment_224", "keep_mask")
-    given = {name: getattr(batch, name) for name in names}
 
     def sample(steps: int) -> None:
-        pipeline(**given, generators=[torch_generator(index) for index in range(images)], steps=steps)
+        generate(pipeline, batch, seed=0, steps=steps, guidance=GUIDANCE)
 
     meter = Meter(device, weights_of(pipeline))
     first = meter.run(lambda: sample(2))
@@ -232,7 +230,7 @@ def plan(scale: Scale, device: torch.device, parts: Sequence[str]) -> Iterator[t
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--size", default="full", choices=tuple(SCALES))
     parser.add_argument("--only", nargs="+", default=PARTS, choices=PARTS, help="parts to measure")
     parser.add_argument("--seconds", type=float, default=270.0, help="no row begins after this time")

@@ -5,13 +5,10 @@ python benchmarks/guided_step.py savings       the same, adding one saving after
 python benchmarks/guided_step.py memory        peak memory of both, each in a new process
 
 A step is the garment encoder, the conditional and the unconditional pass; 512×384, batch 1, float32, random weights.
-It needs about 8 GB.
+It needs about 8 GB, and two to three minutes each for time and memory on two cores. The tables are printed, and the
+ratios go to `outputs/bench.json`.
 """
 
-import argparse
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,7 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import plain
 import torch
-from results import record
+from arguments import parser_of
+from processes import peak, peak_apart
+from results import record, spread
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -139,37 +138,34 @@ def _print_table(
     print(f"\n{ROUNDS} rounds, {torch.get_num_threads()} threads; ratio to plain: median [quartiles] over the rounds")
     print("\n| form | s | ratio | CPU ratio | GFLOP | largest difference / deviation |\n|---|---:|---:|---:|---:|---:|")
     for name in wall:
-        ratio = np.percentile(np.array(wall[name]) / np.array(wall[PLAIN]), [50, 25, 75])
+        ratio = np.array(wall[name]) / np.array(wall[PLAIN])
         cpu_ratio = np.median(np.array(cpu[name]) / np.array(cpu[PLAIN]))
         print(
-            f"| {name} | {np.median(wall[name]):.2f} | {ratio[0]:.3f} [{ratio[1]:.3f} to {ratio[2]:.3f}] | "
+            f"| {name} | {np.median(wall[name]):.2f} | {spread(ratio)} | "
             f"{cpu_ratio:.3f} | {flops[name] / 1e9:.0f} | {differences[name]:.1e} |"
         )
 
 
 @torch.no_grad()
 def peak_of(form: Form) -> None:
-    """Run one step and print the peak memory of this process, in KiB."""
+    """Run one step and print the peak memory of this process, in GiB."""
     with Step(unused=not form.nothing_unused).running(form) as run:
         run()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(peak())
 
 
 def compare_memory() -> None:
     """Print the peak memory of the plain form and of ours, and their ratio."""
     peaks = []
     for name in (PLAIN, OURS):
-        done = subprocess.run(
-            [sys.executable, __file__, "peak", "--form", name], check=True, capture_output=True, text=True
-        )
-        peaks.append(int(done.stdout.split()[-1]) / 2**20)
+        peaks.append(peak_apart(__file__, "peak", "--form", name))
         print(f"{name}: {peaks[-1]:.2f} GiB")
     print(f"ratio {peaks[1] / peaks[0]:.3f}")
     record(guided_step_ours_over_plain_memory=peaks[1] / peaks[0])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("what", nargs="?", default="time", choices=("time", "savings", "memory", "peak"))
     parser.add_argument("--form", choices=tuple(FORMS), help="for `peak`")
     arguments = parser.parse_args()

@@ -1,18 +1,21 @@
 """Matchers on the toy world, after the published filters: what they find, how much is right, and what it costs.
 
-``python benchmarks/matchers.py <toy world> 60`` reads 60 training pairs, the same number for each kind of print, and
-prints a table in Markdown. The world must have exact maps (``scripts/make_toy_data.py exact_map=true``). A match is
-right if the exact map takes the person's point to within 4 px of the garment's point. Coverage is the share of the
-garment's cells in the photo, of 16 × 16 px, in which a right match lies.
+python scripts/make_toy_data.py train_pairs=100 exact_map=true     a world with exact maps
+python benchmarks/matchers.py data/toy 42                          42 training pairs, the same number for each print
+
+A pair takes about three seconds on one core. It prints a table in Markdown and writes no files. A match is right if the
+exact map takes the person's point to within 4 px of the garment's point. Coverage is the share of the garment's cells
+in the photo, of 16 × 16 px, that hold a right match.
 """
 
-import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from arguments import count, parser_of, start
+from toy_truth import TOLERANCE, distances, interval_text, share_text
 from tqdm import tqdm
 
 from siftvton.correspondence.asift import Asift, root
@@ -22,16 +25,19 @@ from siftvton.correspondence.matchers import Matcher
 from siftvton.correspondence.matching import match_regions, regions_in_frame
 from siftvton.correspondence.regions import Region
 from siftvton.correspondence.sift import Detected, Sift, detect, match_detected, match_painted
+from siftvton.data.layouts import layout_of
+from siftvton.data.layouts.base import AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_PARSING, IMAGE, Split
+from siftvton.data.pairs import Pair
 from siftvton.data.sides import read_densepose
-from siftvton.draws import numpy_generator
-from siftvton.files import read_grey, read_image, read_json, read_labels
+from siftvton.errors import InputError
+from siftvton.files import read_grey, read_image, read_labels
 from siftvton.tables import markdown_table
 from siftvton.toy.exact_maps import read_map
-from siftvton.toy.world.garments import PRINTS, sample_garment
+from siftvton.toy.world.garments import PRINTS
 from siftvton.toy.world.write import EXACT_MAP
+from siftvton.toy.worlds import number_of, world_of
 
-SPLIT = "train"
-TOLERANCES = 4.0, 16.0  # px on the garment; the first decides whether a match is right
+NEAR = 16.0  # px on the garment
 CELL = 16  # px
 LOW_CONTRAST = 0.01  # SIFT's contrast threshold; OpenCV's default is 0.04
 Found = tuple[int, int, int, float, float]  # kept matches, right ones, within 16 px, coverage, seconds
@@ -98,26 +104,36 @@ CANDIDATES: dict[str, Matcher] = {
 }
 
 
-def pairs_of_each_print(folder: Path, seed: int, pairs: int) -> Iterator[tuple[str, str]]:
-    """A print and the id of a pair whose garment has it, for the first pairs of each print, in turn."""
-    ids = sorted(path.stem for path in (folder / EXACT_MAP).glob("*.npz"))
-    of_print: dict[str, list[str]] = {kind: [] for kind in PRINTS}
-    for name in ids:
-        of_print[sample_garment(seed, SPLIT, int(name.partition("_")[0])).print].append(name)
-    for number in range(pairs):
-        kind = PRINTS[number % len(PRINTS)]
-        yield kind, of_print[kind][number // len(PRINTS)]
+def pairs_of_each_print(split: Split, number: int) -> list[tuple[str, Pair]]:
+    """A print and a training pair whose garment has it, for the first pairs of each print, in turn.
+
+    Raises:
+        InputError: the world has too few pairs.
+    """
+    world = world_of(split)
+    of_print: dict[str, list[Pair]] = {kind: [] for kind in PRINTS}
+    for pair in split.matched_pairs():
+        of_print[world.garment(number_of(pair.garment_id)).print].append(pair)
+    for place, kind in enumerate(PRINTS):
+        needed = (number - place + len(PRINTS) - 1) // len(PRINTS)
+        if len(of_print[kind]) < needed:
+            raise InputError(
+                f"{world.note}: the world has {len(of_print[kind])} training pairs with the print {kind}, but {needed} "
+                "are needed; use fewer pairs, or make a larger world"
+            )
+    kinds = [PRINTS[index % len(PRINTS)] for index in range(number)]
+    return [(kind, of_print[kind][index // len(PRINTS)]) for index, kind in enumerate(kinds)]
 
 
-def measure(folder: Path, name: str) -> dict[str, Found]:
+def measure(split: Split, pair: Pair) -> dict[str, Found]:
     """What each candidate finds in one pair."""
-    exact = read_map(folder / EXACT_MAP / f"{name}.npz")
-    person, garment = (read_image(folder / kind / f"{name}.jpg") for kind in ("image", "cloth"))
+    exact = read_map(split.folder / EXACT_MAP / f"{pair.person_id}.npz")
+    person, garment = read_image(split.require(IMAGE, pair.person)), read_image(split.require(GARMENT, pair.garment))
     areas = regions_in_frame(
         person.shape[:2],
-        densepose=read_densepose(folder / "image-densepose" / f"{name}.jpg"),
-        agnostic_mask=read_grey(folder / "agnostic-mask" / f"{name}_mask.png"),
-        parsing=read_labels(folder / "cloth_parse-bytedance" / f"{name}.png"),
+        densepose=read_densepose(split.require(DENSEPOSE, pair.person)),
+        agnostic_mask=read_grey(split.require(AGNOSTIC_MASK, pair.person)),
+        parsing=read_labels(split.require(GARMENT_PARSING, pair.garment)),
     )
     results = {}
     for title, matcher in CANDIDATES.items():
@@ -125,30 +141,22 @@ def measure(folder: Path, name: str) -> dict[str, Found]:
         kept = [each.kept for each in match_regions(person, garment, areas, PRESETS["published"], matcher=matcher)]
         seconds = time.process_time() - start
         xy, there = (np.concatenate([getattr(each, side).xy for each in kept]) for side in ("person", "garment"))
-        column, row = np.rint(xy).astype(int).T
-        error = np.linalg.norm(exact[row, column] - there, axis=1)  # NaN where the photo shows no garment
-        right, near = (error <= tolerance for tolerance in TOLERANCES)
-        covered = coverage(exact, row[right], column[right])
+        error = distances(exact, xy, there)
+        right, near = error <= TOLERANCE, error <= NEAR
+        covered = coverage(exact, xy[right])
         results[title] = len(xy), int(right.sum()), int(near.sum()), covered, seconds
     return results
 
 
-def coverage(exact: np.ndarray, row: np.ndarray, column: np.ndarray) -> float:
-    """The share of the cells that show mostly garment in which one of the pixels lies."""
+def coverage(exact: np.ndarray, person: np.ndarray) -> float:
+    """The share of the cells that show mostly garment in which one of the person's points (N, 2) is, px."""
     height, width = (size // CELL for size in exact.shape[:2])
     shown = np.isfinite(exact[: height * CELL, : width * CELL]).all(axis=2)
     cells = shown.reshape(height, CELL, width, CELL).mean(axis=(1, 3)) > 0.5
     hit = np.zeros_like(cells)
+    column, row = np.rint(person).astype(int).T
     hit[np.minimum(row // CELL, height - 1), np.minimum(column // CELL, width - 1)] = True
     return float((hit & cells).sum() / cells.sum())
-
-
-def interval(found: np.ndarray) -> str:
-    """The 95 % bootstrap interval, over pairs, of the share of right matches; ``found`` is (pairs, 5)."""
-    drawn = numpy_generator("bootstrap", len(found)).integers(0, len(found), (2000, len(found)))
-    kept, right = found[drawn, :2].sum(axis=1).T
-    low, high = np.percentile(right[kept > 0] / kept[kept > 0], (2.5, 97.5))
-    return f"{low:.1%} – {high:.1%}"
 
 
 def table(results: Sequence[tuple[str, dict[str, Found]]]) -> list[str]:
@@ -159,25 +167,23 @@ def table(results: Sequence[tuple[str, dict[str, Found]]]) -> list[str]:
         for title in CANDIDATES:
             found = np.array([each[title] for print_, each in results if kind in ("all", print_)])
             kept, right, near, covered, seconds = found.mean(axis=0)
-            shares = [f"{right / kept:.1%}", interval(found), f"{near / kept:.1%}"] if kept else ["–", "–", "–"]
+            interval = interval_text(found[:, :2], "bootstrap", len(found))
+            shares = [share_text(right, kept), interval, share_text(near, kept)]
             with_any = f"{(found[:, 0] > 0).mean():.0%}"
             numbers = [str(len(found)), f"{kept:.1f}", *shares, f"{covered:.1%}", with_any, f"{seconds:.2f}"]
             rows.append([kind, title, *numbers])
     return markdown_table([*titles, "pairs with a match", "seconds per pair"], rows, text_columns=2)
 
 
-def main(root_folder: Path, pairs: int) -> None:
-    seed = read_json(root_folder / "world.json")["seed"]
-    folder = root_folder / SPLIT
-    chosen = list(pairs_of_each_print(folder, seed, pairs))
-    results = [(kind, measure(folder, name)) for kind, name in tqdm(chosen, unit="pair")]
+def main(root: Path, pairs: int) -> None:
+    split = layout_of("auto", root).split("train")
+    results = [(kind, measure(split, pair)) for kind, pair in tqdm(pairs_of_each_print(split, pairs), unit="pair")]
     print(*table(results), sep="\n")
 
 
 if __name__ == "__main__":
     cv2.setNumThreads(1)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("root", type=Path, help="folder of the toy world")
-    parser.add_argument("pairs", type=int, nargs="?", default=60, help="number of training pairs; default: 60")
-    given = parser.parse_args()
-    main(given.root, given.pairs)
+    parser.add_argument("pairs", type=count, nargs="?", default=60, help="number of training pairs; default: 60")
+    start(main, parser)

@@ -10,7 +10,6 @@ each picture) and without the workspaces of libraries. A GB is 10⁹ bytes. The 
 in the output folder.
 """
 
-import argparse
 import gc
 import math
 import time
@@ -23,23 +22,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from arguments import parser_of
 from counting import CudaAutocast, LiveBytes
 from diffusers.utils import logging
+from results import table
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from siftvton.correspondence import Correspondences
 from siftvton.data.dataset import TryOnBatch
 from siftvton.data.pairs import Pair
-from siftvton.draws import numpy_generator, torch_generator
+from siftvton.draws import numpy_generator
 from siftvton.files import write_json, write_text
 from siftvton.model import build
 from siftvton.model.config import ModelConfig
 from siftvton.model.inputs import Noised, noised
 from siftvton.model.network import TryOnNetwork
+from siftvton.sampling.batch import generate
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision.losses import noise_error
-from siftvton.tables import markdown_table
 from siftvton.training.config import OptimisationConfig, SupervisionConfig
 from siftvton.training.frozen import convertible
 from siftvton.training.lora import adapt, layer_names
@@ -51,6 +52,7 @@ GB = 1e9
 MATCHES = 45  # in each picture, as on VITON-HD
 BATCHES = (1, 8)  # of every case
 SAMPLED = (torch.bfloat16, torch.float32)
+GUIDANCE = 1.5  # of sampling, as in the paper
 META = torch.device("meta")
 HALF = torch.bfloat16
 
@@ -345,11 +347,9 @@ def measure_sampling(size: Size, device: torch.device, dtype: torch.dtype) -> It
         pipeline = TryOnPipeline(**size.parts(), scheduler=build.scheduler()).to(dtype)
     pipeline.set_progress_bar_config(disable=True)
     batch = batch_of(1, size.pictures, device, None)
-    names = ("image", "agnostic", "densepose", "garment", "garment_224", "keep_mask")
-    given = {name: getattr(batch, name) for name in names}
 
     def sample() -> None:
-        pipeline(**given, generators=[torch_generator(0)], steps=5)
+        generate(pipeline, batch, seed=0, steps=5, guidance=GUIDANCE)
 
     if device.type == "cuda":
         sample()
@@ -408,15 +408,8 @@ def _sampling(dtype: torch.dtype) -> str:
     return f"sampling, {str(dtype).removeprefix('torch.')}"
 
 
-def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> list[str]:
-    def cell(value: Any) -> str:
-        return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-    return markdown_table(columns, [[cell(row.get(column, "")) for column in columns] for row in rows])
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--size", default="full", choices=tuple(SIZES))
     parser.add_argument("--output", default="outputs/memory", help="folder for memory.md and memory.json")
     parser.add_argument("--measure-only", action="store_true", help="leave out the arithmetic")
@@ -443,7 +436,7 @@ def main() -> None:
             write_json(output / "memory.json", results)  # what is done stays if the process is ended
     text = [f"{name}, PyTorch {torch.__version__}; GB"]
     for what in runs:
-        text += ["", what, "", *_table(results[what], columns[what])]
+        text += ["", what, "", table({name: name for name in columns[what]}, results[what], number=".2f")]
     write_text(output / "memory.md", "\n".join(text) + "\n")
     print("\n" + "\n".join(text))
 

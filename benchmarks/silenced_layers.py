@@ -1,8 +1,9 @@
 """Which hooked layer does what? Copies of a checkpoint in which one layer gets nothing from the garment.
 
-``python benchmarks/silenced_layers.py checkpoint=checkpoints/toy output=outputs/silenced`` writes one folder for each
-hooked layer. ``scripts/infer.py checkpoint=outputs/silenced/1`` samples without the first of them, and
-``scripts/evaluate_toy.py`` scores the results.
+python benchmarks/silenced_layers.py checkpoint=checkpoints/toy output=outputs/silenced      seconds for each layer
+python scripts/infer.py checkpoint=outputs/silenced/1 data.root=data/toy                     without the first layer
+
+The output folder gets one checkpoint for each hooked layer. `scripts/evaluate_toy.py` scores the results.
 """
 
 from pathlib import Path

@@ -5,13 +5,10 @@ python benchmarks/supervision.py losses          time of one hooked layer with e
 python benchmarks/supervision.py memory          peak memory of the layer and the toy step, each in a new process
 
 Forward and backward pass, float32, on the CPU. The layer has 3,072 queries and keys, 8 heads of width 40 and batch 2.
-The toy step uses the shipped network with batch 8 and includes the step of the optimiser.
+The toy step uses the shipped network with batch 8 and includes the step of the optimiser. Each takes a few minutes on
+two cores. The tables are printed, and the ratios of the first and the last go to `outputs/bench.json`.
 """
 
-import argparse
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -20,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import plain
 import torch
+from arguments import parser_of
 from diffusers.models.attention_processor import Attention
-from results import record
+from processes import peak, peak_apart
+from results import record, spread
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -132,14 +131,15 @@ def compare_references() -> None:
             start = time.perf_counter()
             build()
             times[name].append((time.perf_counter() - start) / images)
-    ratio = np.percentile(np.array(times["dense"]) / np.array(times["sparse"]), [50, 25, 75])
+    ratio = np.array(times["dense"]) / np.array(times["sparse"])
     sizes = {"dense": dense() / images, "sparse": sparse() / images}
     print(f"reference attention, 100 matches, three grids, for each image of a batch of {images}:")
     for name, size in sizes.items():
         print(f"{name}: {np.median(times[name]) * 1e3:.3f} ms, {size / 2**10:.1f} KiB")
-    print(f"time ratio {ratio[0]:.0f} [{ratio[1]:.0f} to {ratio[2]:.0f}]")
+    print(f"time ratio {spread(ratio, 0)}")
     record(
-        dense_over_sparse_reference_time=ratio[0], dense_over_sparse_reference_bytes=sizes["dense"] / sizes["sparse"]
+        dense_over_sparse_reference_time=float(np.median(ratio)),
+        dense_over_sparse_reference_bytes=sizes["dense"] / sizes["sparse"],
     )
 
 
@@ -163,14 +163,14 @@ def compare_time() -> None:
                 wall[form].append(time.perf_counter() - start)
                 cpu[form].append(time.process_time() - start_cpu)
         for form in FORMS:
-            ratio = np.percentile(np.array(wall[form]) / np.array(wall["without"]), [50, 25, 75])
+            ratio = np.array(wall[form]) / np.array(wall["without"])
             print(
-                f"| {case} | {form} | {np.median(wall[form]) * 1e3:.0f} | {ratio[0]:.3f} [{ratio[1]:.3f} to "
-                f"{ratio[2]:.3f}] | {np.median(np.array(cpu[form]) / np.array(cpu['without'])):.3f} | "
+                f"| {case} | {form} | {np.median(wall[form]) * 1e3:.0f} | {spread(ratio)} | "
+                f"{np.median(np.array(cpu[form]) / np.array(cpu['without'])):.3f} | "
                 f"{flops[form] / 1e9:.2f} |"
             )
             if case.startswith("toy") and form == "ours":
-                record(supervised_over_unsupervised_time=ratio[0])
+                record(supervised_over_unsupervised_time=float(np.median(ratio)))
 
 
 def loss_recorders(model: nn.Module) -> dict[str, Callable[[], AbstractContextManager[Recorder | None]]]:
@@ -212,8 +212,8 @@ def compare_losses() -> None:
             times[name].append(time.process_time() - start)
     print("| loss | CPU ms | ratio to no loss |\n|---|---:|---:|")
     for name, seconds in times.items():
-        ratio = np.percentile(np.array(seconds[1:]) / np.array(times["no loss"][1:]), [50, 25, 75])
-        print(f"| {name} | {np.median(seconds[1:]) * 1e3:.0f} | {ratio[0]:.3f} [{ratio[1]:.3f} to {ratio[2]:.3f}] |")
+        ratio = np.array(seconds[1:]) / np.array(times["no loss"][1:])
+        print(f"| {name} | {np.median(seconds[1:]) * 1e3:.0f} | {spread(ratio)} |")
 
 
 def compare_memory() -> None:
@@ -223,17 +223,17 @@ def compare_memory() -> None:
         toy = case.startswith("toy")
         peaks: dict[str, float] = {}
         for form in FORMS:
-            command = [sys.executable, __file__, "peak", "--case", case, "--form", form]
             # The peaks of identical processes differ by about 1 %, so the recorded value is the median of three.
-            done = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(3 if toy else 1)]
-            peaks[form] = np.median([int(each.stdout.split()[-1]) for each in done]) / 2**10
-            print(f"| {case} | {form} | {peaks[form]:.0f} | {peaks[form] / peaks['without']:.3f} |")
+            rounds = range(3 if toy else 1)
+            found = [peak_apart(__file__, "peak", "--case", case, "--form", form) for _ in rounds]
+            peaks[form] = float(np.median(found))
+            print(f"| {case} | {form} | {peaks[form] * 2**10:.0f} | {peaks[form] / peaks['without']:.3f} |")
         if toy:
             record(supervised_over_unsupervised_memory=peaks["ours"] / peaks["without"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("what", nargs="?", default="time", choices=("time", "losses", "memory", "peak"))
     parser.add_argument("--case", choices=tuple(CASES), help="for `peak`")
     parser.add_argument("--form", choices=FORMS, help="for `peak`")
@@ -243,7 +243,7 @@ def main() -> None:
         step = make(count)
         for _ in range(3):
             step(arguments.form)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        print(peak())
     elif arguments.what == "memory":
         compare_memory()
     elif arguments.what == "losses":

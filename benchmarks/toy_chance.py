@@ -1,13 +1,14 @@
 """What a try-on would score by chance in the toy world: the person in a random garment of the same category.
 
-``python benchmarks/toy_chance.py data/toy_dresscode 60`` uses the first 60 unpaired test pairs. For each category it
-prints how often the mean colour of the random garment is right, as ``scripts/evaluate_toy.py`` counts it. A random
-print is closest to the right one in 1 of n cases, if it is compared with the right one and n - 1 others.
+python benchmarks/toy_chance.py data/toy_dresscode 60      the first 60 unpaired test pairs, in about 15 seconds
+
+For each category it prints how often the mean colour of the random garment is right, as `scripts/evaluate_toy.py`
+counts it. A random print is closest to the right one in 1 of n cases, if it is compared with the right one and n - 1
+others. It writes no files.
 """
 
-import argparse
-
 import numpy as np
+from arguments import count, parser_of, start
 from tqdm import tqdm
 
 from siftvton.data.layouts import layout_of
@@ -42,7 +43,7 @@ def main(root: str, limit: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("root", help="folder of the toy world")
-    parser.add_argument("limit", type=int, help="number of test pairs")
-    main(**vars(parser.parse_args()))
+    parser.add_argument("limit", type=count, help="number of test pairs")
+    start(main, parser)

@@ -1,21 +1,24 @@
 """SIFT on the toy world: how many matches each stage keeps and how many of them are right, by preset and search.
 
-A match is right if the exact map takes the person's point to within 4 px of the garment's point. Pictures are
-compressed as JPEG, like the files of the toy world. ``python benchmarks/toy_matches.py 300`` renders 300 pairs and
-prints tables in Markdown.
+python benchmarks/toy_matches.py          200 pairs, about two minutes on one core
+python benchmarks/toy_matches.py 300      300 pairs
+
+Pairs are rendered at 512×384 and compressed as JPEG, like the files of the toy world. A match is right if the exact map
+takes the person's point to within 4 px of the garment's point. It prints tables in Markdown and writes no files.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from arguments import count, parser_of, start
+from toy_truth import TOLERANCE, distances, interval_text, share_text
 from tqdm import tqdm
 
 from siftvton.correspondence.filters import PRESETS, Preset
 from siftvton.correspondence.matching import RegionMatches, match_regions, regions_in_frame
-from siftvton.draws import numpy_generator
+from siftvton.tables import markdown_table
 from siftvton.toy.world.garments import PRINTS, sample_garment
 from siftvton.toy.world.persons import sample_person
 from siftvton.toy.world.render import Rendering, render
@@ -23,7 +26,6 @@ from siftvton.toy.world.render import Rendering, render
 SEED, SPLIT = 0, "train"
 FRAME = (512, 384)
 REGIONS = ("separate", "joint")
-TOLERANCE = 4.0  # px on the garment, in a picture of 512×384
 
 
 def through_jpeg(picture: np.ndarray) -> np.ndarray:
@@ -46,10 +48,8 @@ def matched(rendering: Rendering, preset: Preset, joint: bool, category: str = "
 
 def is_right(rendering: Rendering, person: np.ndarray, garment: np.ndarray) -> np.ndarray:
     """Whether the exact map agrees with matches of person and garment points (N, 2), in px; (N,) bool."""
-    column, row = np.rint(person).astype(int).T
-    exact = rendering.person_to_garment[row, column]
     tolerance = TOLERANCE * len(rendering.photo) / FRAME[0]
-    return np.linalg.norm(exact - garment, axis=1) <= tolerance  # False for NaN, where no garment is visible
+    return distances(rendering.person_to_garment, person, garment) <= tolerance  # False for NaN: no garment is visible
 
 
 def stage_counts(rendering: Rendering, found: Sequence[RegionMatches], preset: Preset) -> np.ndarray:
@@ -67,42 +67,38 @@ def stage_counts(rendering: Rendering, found: Sequence[RegionMatches], preset: P
     return counts
 
 
-def interval(counts: np.ndarray) -> tuple[float, float]:
-    """The 95 % bootstrap interval, over pairs, of the share of right matches; ``counts`` is (pairs, 2)."""
-    drawn = numpy_generator(SEED, "bootstrap").integers(0, len(counts), (2000, len(counts)))
-    left, right = counts[drawn].sum(1).T
-    low, high = np.percentile(right / np.maximum(left, 1), (2.5, 97.5))
-    return float(low), float(high)
-
-
 def table(counts: np.ndarray, preset: Preset) -> list[str]:
     """A Markdown table with one row for each stage; ``counts`` is (pairs, stages, 2)."""
     total = counts.sum(0)
-    rows = ["| stage | matches | share of the ratio test | right | 95 % interval |", "|---|---|---|---|---|"]
+    rows = []
     for index, stage in enumerate(preset.stages):
         left, right = total[index]
-        low, high = interval(counts[:, index])
-        rows.append(
-            f"| {stage} | {left} | {left / total[0, 0]:.1%} | {right / max(left, 1):.1%} | {low:.1%} – {high:.1%} |"
-        )
-    return rows
+        shares = share_text(left, total[0, 0]), share_text(right, left)
+        rows.append([stage, str(left), *shares, interval_text(counts[:, index], SEED, "bootstrap")])
+    return markdown_table(["stage", "matches", "share of the ratio test", "right", "95 % interval"], rows)
 
 
 def per_print(counts: np.ndarray, kinds: Sequence[str]) -> list[str]:
-    """A Markdown table with one row for each kind of print; ``kinds`` are those of the pairs."""
+    """A Markdown table with one row for each kind of print that the pairs have; ``kinds`` are those of the pairs."""
+    titles = ["print", "pairs", "with a match", "matches per pair", "right after the ratio test", "right at the end"]
     rows = [
-        "| print | pairs | with a match | matches per pair | right after the ratio test | right at the end |",
-        "|---|---|---|---|---|---|",
+        [kind, *pair_cells(counts if kind == "all" else counts[np.array(kinds) == kind])]
+        for kind in (*PRINTS, "all")
+        if kind in (*kinds, "all")
     ]
-    for kind in (*PRINTS, "all"):
-        of_kind = counts if kind == "all" else counts[np.array(kinds) == kind]
-        first, last = of_kind[:, 0].sum(0), of_kind[:, -1].sum(0)
-        with_any, mean = (of_kind[:, -1, 0] > 0).mean(), of_kind[:, -1, 0].mean()
-        rows.append(
-            f"| {kind} | {len(of_kind)} | {with_any:.0%} | {mean:.1f} | {first[1] / max(first[0], 1):.1%} "
-            f"| {last[1] / max(last[0], 1):.1%} |"
-        )
-    return rows
+    return markdown_table(titles, rows)
+
+
+def pair_cells(counts: np.ndarray) -> list[str]:
+    """The number of pairs, the share with a match, matches per pair, and the shares that are right at both ends.
+
+    Args:
+        counts: (pairs, stages, 2), at least one pair.
+    """
+    first, last = counts[:, 0].sum(0), counts[:, -1].sum(0)
+    with_any, mean = (counts[:, -1, 0] > 0).mean(), counts[:, -1, 0].mean()
+    right = share_text(first[1], first[0]), share_text(last[1], last[0])
+    return [str(len(counts)), f"{with_any:.0%}", f"{mean:.1f}", *right]
 
 
 def main(pairs: int) -> None:
@@ -127,4 +123,6 @@ def main(pairs: int) -> None:
 
 if __name__ == "__main__":
     cv2.setNumThreads(1)
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    parser = parser_of(__doc__)
+    parser.add_argument("pairs", type=count, nargs="?", default=200, help="number of pairs; default: 200")
+    start(main, parser)

@@ -1,8 +1,8 @@
 """A full-size training update on a CPU: the published dataflow compared with ours in several settings.
 
-python benchmarks/training_step.py                      all settings, 7 rounds, about 90 minutes on two cores
+python benchmarks/training_step.py                          all settings, 7 rounds, about 90 minutes on two cores
 python benchmarks/training_step.py --settings ours bf16     the published dataflow and these settings alone
-python benchmarks/training_step.py --size toy           the same code at toy size, in about three minutes
+python benchmarks/training_step.py --size toy --rounds 3    the same code at toy size, in two to three minutes
 
 An update is everything between two batches: four encodings of the autoencoder, CLIP, the networks, the loss of 45
 matches, the backward pass and the optimiser; 512×384, batch 1, random weights, float32 unless a setting says bf16.
@@ -14,7 +14,6 @@ The published dataflow is that of `plain.py` with PyTorch's fused attention in p
 checkpointed, AdamW runs as a loop over the parameters, and the queries and keys over the context token are trained too.
 """
 
-import argparse
 import json
 import math
 import os
@@ -32,7 +31,10 @@ from unittest.mock import patch
 import numpy as np
 import plain
 import torch
+from arguments import count, parser_of
 from memory import META, SIZES, Size, batch_of
+from processes import peak
+from results import spread
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -214,9 +216,9 @@ def measure(setting: Setting, size: Size) -> dict[str, float]:
     second = update.run()
     wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     after = resource.getrusage(resource.RUSAGE_SELF)
-    faults, peak = after.ru_minflt - before.ru_minflt, after.ru_maxrss / 2**20
+    faults, most = after.ru_minflt - before.ru_minflt, peak()
     return {**second, "loss": first["loss"], "sift": first["sift"], "wall": wall, "cpu": cpu, "faults": faults,
-            "peak": peak}  # fmt: skip
+            "peak": most}  # fmt: skip
 
 
 def measure_apart(name: str, size: str) -> dict[str, float]:
@@ -225,11 +227,6 @@ def measure_apart(name: str, size: str) -> dict[str, float]:
     command = [sys.executable, __file__, "--one", name, "--size", size]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _spread(values: np.ndarray, digits: int) -> str:
-    middle, low, high = np.percentile(values, [50, 25, 75])
-    return f"{middle:.{digits}f} [{low:.{digits}f} to {high:.{digits}f}]"
 
 
 def table(found: dict[str, list[dict[str, float]]]) -> str:
@@ -241,8 +238,8 @@ def table(found: dict[str, list[dict[str, float]]]) -> str:
     rows = [
         (
             name,
-            _spread(each["wall"], 2),
-            _spread(each["wall"] / base["wall"], 3),
+            spread(each["wall"], 2),
+            spread(each["wall"] / base["wall"]),
             f"{np.median(each['cpu']):.2f}",
             f"{np.median(each['cpu'] / base['cpu']):.3f}",
             *(f"{np.median(each[phase]):.2f}" for phase in PHASES),
@@ -258,8 +255,8 @@ def table(found: dict[str, list[dict[str, float]]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = parser_of(__doc__)
+    parser.add_argument("--rounds", type=count, default=7)
     parser.add_argument("--size", choices=tuple(SIZES), default="full")
     parser.add_argument("--settings", nargs="+", choices=tuple(SETTINGS)[1:], default=tuple(SETTINGS)[1:])
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"))

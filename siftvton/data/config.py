@@ -9,6 +9,8 @@ from siftvton.options import LARGEST_SEED, LARGEST_SIDE, MANY, option
 if TYPE_CHECKING:
     from siftvton.data.layouts.base import Layout
 
+MATCHES_TEXT = "folder of match files; null: <root>/train/sift_matching, for DressCode <root>/sift_matching"
+
 
 @dataclass
 class Data:
@@ -109,9 +111,7 @@ class TrainData(MatchesFrame, PictureData):
         minimum=1,
         maximum=MANY,
     )
-    matches: str | None = option(
-        None, "folder of match files; null: <root>/train/sift_matching, for DressCode <root>/sift_matching", path=True
-    )
+    matches: str | None = option(None, MATCHES_TEXT, path=True)
     cache_latents: str | None = option(
         None,
         "folder in which each training pair is kept with its latents, so that its files are decoded and encoded only "
@@ -125,6 +125,4 @@ class CheckedData(MatchesFrame, SplitData):
     split: str = option(
         "all", "split of the data to use; all: train and test", choices=("all", "train", "validation", "test")
     )
-    matches: str | None = option(
-        None, "folder of match files; null: <root>/train/sift_matching, for DressCode <root>/sift_matching", path=True
-    )
+    matches: str | None = option(None, MATCHES_TEXT, path=True)

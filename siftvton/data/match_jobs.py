@@ -149,6 +149,7 @@ def is_done(job: Job, counts: Counts | None) -> bool:
 
 
 def kept_of(counts: Counts) -> int:
+    """Return the number of matches that passed every filter, in all regions together."""
     return sum(left["minimum"] for left in counts.values())
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from siftvton.correspondence import Correspondences, Frame, read_matches
+from siftvton.data.dataset import resized
 from siftvton.data.layouts.base import AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARMENT, GARMENT_MASK, IMAGE, Split
 from siftvton.data.layouts.polarity import MID_GREY, is_white
 from siftvton.data.match_folder import matches_path
@@ -61,7 +61,7 @@ class _Base:
         self.split, self.name, self.frame = split, name, frame
         self.picture, self.caption = np.full((*frame, 3), MID_GREY, np.uint8), Path(name).stem
         try:
-            self.picture = self._resized(read_image(split.require(kind, name)))
+            self.picture = resized(read_image(split.require(kind, name)), frame)
         except InputError:
             self.caption = f"{self.caption} ({kind} missing or broken)"
 
@@ -76,12 +76,9 @@ class _Base:
             path = self.split.find(kind, self.name)
             if path is None:
                 return self.picture, f"{self.caption}: no {kind}"
-            return overlay(self.picture, self._resized(read(path))), f"{self.caption}: {kind}"
+            return overlay(self.picture, resized(read(path), self.frame)), f"{self.caption}: {kind}"
         except InputError:
             return self.picture, f"{self.caption}: {kind} broken"
-
-    def _resized(self, picture: np.ndarray) -> np.ndarray:
-        return cv2.resize(picture, (self.frame[1], self.frame[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def _matched(photo: np.ndarray, garment: np.ndarray, path: Path, frame: Frame) -> tuple[np.ndarray, str]:

@@ -176,6 +176,7 @@ def proportions_differ(picture: np.ndarray, height: int, width: int) -> bool:
 
 
 def size_text(picture: np.ndarray) -> str:
+    """Return height × width of a picture or a mask, pixels, for messages."""
     return f"{picture.shape[0]} × {picture.shape[1]}"
 
 

@@ -13,16 +13,17 @@ import numpy as np
 from siftvton.errors import InputError
 from siftvton.prepare.joints import Joints
 from siftvton.prepare.labels import CIHP
-from siftvton.prepare.mask import (
-    KEPT,
+from siftvton.prepare.mask import KEPT, AgnosticMask
+from siftvton.prepare.shapes import (
+    ARM,
+    LEG,
     SIDES,
-    AgnosticMask,
     Body,
     Canvas,
     body_of,
-    bones,
-    hands,
-    paint_arms,
+    ends,
+    left_out,
+    paint_limbs,
     paint_neck,
     paint_torso,
 )
@@ -37,6 +38,7 @@ KEPT_LABELS = {
     "dresses": [CIHP[name] for name in HEAD],
 }
 LOWER_GARMENTS = [CIHP[name] for name in ("skirt", "trousers", "dress")]
+LIMBS = {"upper_body": (ARM,), "lower_body": (LEG,), "dresses": (ARM, LEG)}  # those that a category's mask covers
 # Usual distances of an upright person, used if a photo of a lower body ends below the shoulders.
 BREADTH_OF_HIPS = 1.6  # the distance between the shoulders over that between the hips
 TORSO_OF_BREADTH = 1.5  # the height from the hips to the shoulders over the distance between the shoulders
@@ -64,19 +66,16 @@ def category_mask(
     estimated = lower and not joints.has("right_shoulder", "left_shoulder")
     body = body_of(with_shoulders(joints) if estimated else joints, size)
     canvas = Canvas(size)
-    if not lower:
-        paint_torso(canvas, body)
-        paint_neck(canvas, body)
-        paint_arms(canvas, body)
-    if category != "upper_body":
-        paint_legs(canvas, body)
     if lower:
         paint_garment_box(canvas, parsing)
+    else:
+        paint_torso(canvas, body)
+        paint_neck(canvas, body)
+    for limb in LIMBS[category]:
+        paint_limbs(canvas, body, limb)
     painted = canvas.painted() & ~np.isin(parsing, KEPT_LABELS[category])
-    if not lower:
-        painted &= ~hands(body, parsing)
-    if category != "upper_body":
-        painted &= ~shoes(body, parsing)
+    for limb in LIMBS[category]:
+        painted &= ~ends(body, parsing, limb)
     if lower and bag is not None:
         painted &= ~bag
     if not painted.any():
@@ -99,17 +98,6 @@ def with_shoulders(joints: Joints) -> Joints:
     return Joints({**joints.points, **shoulders})
 
 
-def paint_legs(canvas: Canvas, body: Body) -> None:
-    """Paint the hips, and each leg as far as its joints were found."""
-    joints, r = body.joints, body.r
-    canvas.line(joints["right_hip"], joints["left_hip"], 12 * r)
-    for side in SIDES:
-        canvas.ellipse(joints[f"{side}_hip"], 10 * r, 6 * r)
-        for before, joint in bones(joints, f"{side}_hip", f"{side}_knee", f"{side}_ankle"):
-            canvas.line(joints[before], joints[joint], 20 * r)
-            canvas.ellipse(joints[joint], 10 * r, 6 * r)
-
-
 def paint_garment_box(canvas: Canvas, parsing: np.ndarray) -> None:
     """Paint the box around what the parsing calls a skirt, trousers or a dress; nothing if there is none."""
     rows, columns = np.nonzero(np.isin(parsing, LOWER_GARMENTS))
@@ -117,37 +105,8 @@ def paint_garment_box(canvas: Canvas, parsing: np.ndarray) -> None:
         canvas.rectangle(columns.min(), rows.min(), columns.max(), rows.max())
 
 
-def shoes(body: Body, parsing: np.ndarray) -> np.ndarray:
-    """Return the shoes, (height, width) bool: what the parsing calls a shoe, outside the shape of that leg."""
-    found = np.zeros(body.size, bool)
-    for side in SIDES:
-        found |= (parsing == CIHP[f"{side}_shoe"]) & ~leg(body, side)
-    return found
-
-
-def leg(body: Body, side: str) -> np.ndarray:
-    """Return the shape of a leg down to the ankle, (height, width) bool; narrower than the painted leg."""
-    joints, r = body.joints, body.r
-    canvas = Canvas(body.size)
-    last = f"{side}_hip"
-    canvas.ellipse(joints[last], 10 * r, 6 * r)
-    for before, joint in bones(joints, last, f"{side}_knee", f"{side}_ankle"):
-        canvas.line(joints[before], joints[joint], 10 * r)
-        if joint == f"{side}_knee":
-            canvas.ellipse(joints[joint], 10 * r, 6 * r)
-        last = joint
-    canvas.ellipse(joints[last], 4 * r, 4 * r)
-    return canvas.painted()
-
-
 def _remarks(category: str, body: Body, estimated: bool) -> Iterator[str]:
     if estimated:
         yield "the shoulders were not found, so the mask's widths follow from the distance between the hips"
-    limbs = {"upper_body": ("arm",), "lower_body": ("leg",), "dresses": ("arm", "leg")}[category]
-    for limb in limbs:
-        middle, end = {"arm": ("elbow", "wrist"), "leg": ("knee", "ankle")}[limb]
-        for side in SIDES:
-            if not body.joints.has(f"{side}_{middle}"):
-                yield f"the {side} {middle} was not found, so the mask leaves out the {side} {limb}"
-            elif not body.joints.has(f"{side}_{end}"):
-                yield f"the {side} {end} was not found, so the mask of the {side} {limb} ends at the {middle}"
+    for limb in LIMBS[category]:
+        yield from left_out(body.joints, limb)

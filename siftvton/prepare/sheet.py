@@ -12,8 +12,8 @@ from siftvton.drawing import contact_sheet, with_densepose, with_mask
 from siftvton.prepare.garment import PreparedGarment
 from siftvton.prepare.joints import Joints
 from siftvton.prepare.labels import CIHP_COLOURS
-from siftvton.prepare.mask import bones
 from siftvton.prepare.person import PreparedPerson
+from siftvton.prepare.shapes import bones
 
 # The limbs; right and left are the person's own, and have colours of their own, so that exchanged sides are seen.
 MIDDLE, RIGHT, LEFT = (255, 200, 0), (230, 40, 40), (40, 90, 255)  # red first

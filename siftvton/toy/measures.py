@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from siftvton.data.dataset import TryOnDataset, TryOnItem, as_picture
+from siftvton.data.dataset import TryOnDataset, TryOnItem, as_picture, resized
 from siftvton.data.layouts.base import GARMENT, Split
 from siftvton.data.pairs import Pair
 from siftvton.drawing import contact_sheet
@@ -258,25 +258,20 @@ def _item(case: Case) -> TryOnItem:
 def _truth(case: Case, garment: Clothing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The right photo, (height, width, 3); where the garment is visible, and where its print is, (height, width)."""
     rendering = _rendering(case, garment)
-    truth = _resized(rendering.photo, case.size)
+    truth = resized(rendering.photo, case.size)
     plain = _photo(case, replace(garment, print="plain"))
     differs = np.abs(truth.astype(int) - plain).max(axis=2) >= PRINT_LEVELS
     near = np.ones((2 * PRINT_MARGIN + 1,) * 2, np.uint8)
-    worn = _resized(rendering.worn_mask.astype(np.uint8) * 255, case.size) > 127
+    worn = resized(rendering.worn_mask.astype(np.uint8) * 255, case.size) > 127
     return truth, worn, (cv2.dilate(differs.astype(np.uint8), near) > 0) & worn
 
 
 def _photo(case: Case, garment: Clothing) -> np.ndarray:
-    return _resized(_rendering(case, garment).photo, case.size)
+    return resized(_rendering(case, garment).photo, case.size)
 
 
 def _rendering(case: Case, garment: Clothing) -> Rendering:
     return case.world.rendering(number_of(case.pair.person_id), garment)
-
-
-def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a rendering in the same way as the dataset resizes the world's files."""
-    return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def error_and_similarity(result: np.ndarray, other: np.ndarray, where: np.ndarray) -> tuple[float, float]:

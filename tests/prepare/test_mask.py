@@ -9,7 +9,8 @@ import pytest
 from siftvton.errors import InputError
 from siftvton.prepare.joints import Joints
 from siftvton.prepare.labels import CIHP
-from siftvton.prepare.mask import Canvas, agnostic_mask, agnostic_picture, body_of, upper_body
+from siftvton.prepare.mask import agnostic_mask, agnostic_picture
+from siftvton.prepare.shapes import Canvas, body_of, upper_body
 
 SIZE = (1024, 768)
 SIDES = ("right", "left")

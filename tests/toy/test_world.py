@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from siftvton.correspondence.regions import BODY_PARTS, densepose_labels
+from siftvton.data.layouts.polarity import MID_GREY
 from siftvton.toy.world.flat import render_garment
 from siftvton.toy.world.frame import to_pixels, to_world
 from siftvton.toy.world.garments import PRINTS, SLEEVES, Garment, sample_garment
 from siftvton.toy.world.persons import Arm, Person, sample_person
-from siftvton.toy.world.render import GREY, Rendering, render
+from siftvton.toy.world.render import Rendering, render
 
 SMALL = (256, 192)
 ARMS_DOWN = (Arm(14, 8), Arm(14, 8))
@@ -164,7 +165,7 @@ def test_the_agnostic_mask_covers_every_garment_and_does_not_reveal_it() -> None
 
 def test_the_agnostic_image_is_the_photo_with_grey_in_the_mask(renderings: list[Rendering]) -> None:
     for rendering in renderings[:4]:
-        assert (rendering.agnostic[rendering.agnostic_mask] == GREY).all()
+        assert (rendering.agnostic[rendering.agnostic_mask] == MID_GREY).all()
         kept = ~rendering.agnostic_mask
         np.testing.assert_array_equal(rendering.agnostic[kept], rendering.photo[kept])
 

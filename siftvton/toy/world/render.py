@@ -7,6 +7,7 @@ import numpy as np
 
 from siftvton.correspondence.regions import PART_COLOURS
 from siftvton.draws import numpy_generator
+from siftvton.prepare.mask import agnostic_picture
 from siftvton.toy.world import figure
 from siftvton.toy.world.body import LONGEST_SHARE, Body, Torso, body_of
 from siftvton.toy.world.flat import FlatGarment, render_garment
@@ -27,7 +28,6 @@ from siftvton.toy.world.wear import (
 )
 
 MASK_MARGIN = 9.0  # world pixels by which the agnostic mask is larger than the loosest garment
-GREY = 128
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def rendering_of(scene: Scene, person: Person, flat: FlatGarment, label: int, to
         photo=photo,
         densepose_labels=scene.densepose,
         densepose=PART_COLOURS[scene.densepose],
-        agnostic=np.where(to_paint[..., None], np.uint8(GREY), photo),
+        agnostic=agnostic_picture(photo, to_paint),
         agnostic_mask=to_paint,
         parsing=scene.parsing,
         worn_mask=worn,
