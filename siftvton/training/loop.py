@@ -281,7 +281,8 @@ class _Run:
 
     def _save_checkpoint(self) -> None:
         keep = self.config.train.keep_checkpoints
-        checkpoints.save(self.accelerator, self.output, self.progress, keep, self.identity.id, self.learned)
+        with self.learner.frozen.in_full_precision():  # a run can continue on a machine that stores them in float32
+            checkpoints.save(self.accelerator, self.output, self.progress, keep, self.identity.id, self.learned)
 
     def end(self) -> None:
         """Write and upload the model, or say that the run was stopped."""
