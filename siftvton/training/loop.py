@@ -197,7 +197,7 @@ class _Run:
                 if self.accelerator.num_processes == 1:
                     raise
                 self.failure = error
-        return empty_batch(self.config).to(self.accelerator.device)
+        return empty_batch(self.config, self.vae).to(self.accelerator.device)
 
     def micro_step(self, batch: TryOnBatch) -> None:
         """Run forward and backward pass on a micro-batch; update the weights after the last one of an update."""
