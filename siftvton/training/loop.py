@@ -95,6 +95,8 @@ class _Run:
             categories = map(self.dataset.split.category, (pair.person for pair in self.dataset.pairs))
             if config.model.pretrained and (note := upper_body_note(config.model.pretrained, categories)):
                 accelerator.print(note)
+            if config.supervision.atv_weight:
+                self.inner.variation_layer()  # refuses a network without it
             fitting = pipeline_of(self.inner, self.vae, self.noise_schedule)
             fitting.require_size(config.data.height, config.data.width)
             fitting.require_steps(settings.validation_steps, "train.validation_steps")
