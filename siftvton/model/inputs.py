@@ -81,7 +81,7 @@ def _drawn(encoded: Tensor, vae: Autoencoder, generators: Sequence[Generator]) -
 def draw_noise(like: Tensor, generators: Sequence[Generator]) -> Tensor:
     """Standard normal noise with the shape and device of ``like``, in float32; each image has its own CPU generator."""
     assert len(like) == len(generators)
-    return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like.device)
+    return sent(torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]), like.device)
 
 
 def _noise_shift(channels: int, deviation: float, generator: Generator) -> Tensor:
@@ -197,7 +197,7 @@ def noised_at(
         noise = draw_noise(latent, generators)
         if noise_offset:
             shifts = [_noise_shift(latent.shape[1], noise_offset, generator) for generator in generators]
-            noise = noise + torch.stack(shifts).to(noise.device)  #                   (B, 4, 1, 1)
+            noise = noise + sent(torch.stack(shifts), noise.device)  #                (B, 4, 1, 1)
     noisy = scheduler.add_noise(latent, noise, timestep)
     keep_mask = keep_mask_at(batch.keep_mask, latent.shape[-2:])  #                   (B, 1, h, w)
     target = noise

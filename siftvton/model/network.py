@@ -48,7 +48,11 @@ class SupervisedNetwork(nn.Module, ABC):
 
     @abstractmethod
     def variation_layer(self) -> str:
-        """Name of the hooked cross-attention that attention total variation regularises."""
+        """Name of the hooked cross-attention that attention total variation regularises.
+
+        Raises:
+            UsageError: the network has no such layer.
+        """
 
     @abstractmethod
     def enable_gradient_checkpointing(self) -> None:

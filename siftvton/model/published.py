@@ -276,7 +276,7 @@ def _is_value(name: str, part: str) -> bool:
 
 def _our_tensor(name: str, part: str, tensor: Tensor) -> Tensor:
     """The part of a published tensor that is ours; a copy, since safetensors loads nothing into a part of a tensor."""
-    return tensor[-(len(tensor) // 3) :].clone() if _is_value(name, part) else tensor
+    return tensor[-(len(tensor) // 3) :].clone() if _is_value(name, part) and tensor.dim() else tensor
 
 
 def listed(problems: Mapping[str, list[str]]) -> str:

@@ -10,6 +10,7 @@ from diffusers.models.unets.unet_2d_blocks import CrossAttnUpBlock2D, UNetMidBlo
 from torch import Tensor, nn
 from torch.nn import functional
 
+from siftvton.errors import UsageError
 from siftvton.model.encoder import Encoder, time_width
 from siftvton.model.few_cells import convolve_few_cells
 from siftvton.model.garment_attention import GarmentAttention
@@ -155,5 +156,15 @@ class TryOnUNet(ModelMixin, ConfigMixin):
         return strides
 
     def variation_layer(self) -> str:
-        """Name of the middle hooked cross-attention at latent stride 2, which ATV regularises."""
-        return self.hooked_layers("middle")[-2]
+        """Name of the middle hooked cross-attention at latent stride 2, which ATV regularises.
+
+        Raises:
+            UsageError: no hooked layer has this stride.
+        """
+        layers = self.hooked_strides("middle").get(2)
+        if layers is None:
+            raise UsageError(
+                f"supervision.atv_weight requires attention at latent stride 2, but a network with channels="
+                f"{list(self.config.channels)} has none; use three levels or more, or set supervision.atv_weight=0"
+            )
+        return layers[0]

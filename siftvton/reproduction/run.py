@@ -149,10 +149,10 @@ def _call(stage: Stage, call: Call) -> None:
     Raises:
         _Stopped: it was a training that stopped early.
     """
-    model = stage.folder / "model"
-    before = _stamp(model)
+    results = [stage.folder / name for name in ("model", "model_lora")]  # one is written when a training ends
+    before = [_stamp(result) for result in results]
     call(stage.command, stage.keys)
-    if stage.command == "train" and _stamp(model) == before:  # it is written at the end of a training, and only there
+    if stage.command == "train" and [_stamp(result) for result in results] == before:
         raise _Stopped
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from siftvton.errors import InputError
-from siftvton.files import written_whole
+from siftvton.files import json_value, written_whole
 from siftvton.finite import first_not_finite
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.weight_files import read_safetensors, require_floats, shown
@@ -84,8 +84,8 @@ def merge_update(pipeline: TryOnPipeline, source: str | Path, weight: float = 1.
         first, second = tensors[name + FIRST], tensors[name + SECOND]
         if not isinstance(layer, nn.Linear):
             raise InputError(f"{path}: {shown(name)} is not a linear layer of this network; use the weights it adapts")
-        rank, size = len(first), layer.weight.shape
-        if first.shape != (rank, size[1]) or second.shape != (size[0], rank):
+        rank, size = first.shape[0] if first.dim() else 0, layer.weight.shape
+        if not rank or first.shape != (rank, size[1]) or second.shape != (size[0], rank):
             raise InputError(
                 f"{path}: {shown(name)} has the shapes {list(first.shape)} and {list(second.shape)}, which do not fit "
                 f"the layer's {list(size)}; use the weights it adapts"
@@ -107,9 +107,9 @@ def _settings(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         text = (file.metadata() or {}).get(LORA_ADAPTER_METADATA_KEY, "{}")
     try:
-        settings = json.loads(text)
+        settings = json_value(text)
         return {name: float(value) for name, value in settings.items() if name.endswith(".lora_alpha")}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: its header {LORA_ADAPTER_METADATA_KEY} is malformed; copy the file again") from error
 
 

@@ -2,9 +2,9 @@
 
 Autocast computes linear layers and convolutions in half precision, so it converts their weights at every use. Frozen
 weights are therefore stored in half precision from the start: the results are the same bits, and the copies go away.
-The exact weights stay in main memory and are used when a model is written. Frozen weights of normalisation layers stay
-in float32, because autocast uses them in float32. So does the autoencoder: it is small, and validation uses it without
-autocast. If latents are cached, only validation needs the autoencoder on the GPU.
+The exact weights stay in main memory and are used when a checkpoint or a model is written. Frozen weights of
+normalisation layers stay in float32, because autocast uses them in float32. So does the autoencoder: it is small, and
+validation uses it without autocast. If latents are cached, only validation needs the autoencoder on the GPU.
 
 CLIP's output is not cached: at full size its forward pass is 3 % of a training step's operations.
 """

@@ -95,6 +95,8 @@ class _Run:
             categories = map(self.dataset.split.category, (pair.person for pair in self.dataset.pairs))
             if config.model.pretrained and (note := upper_body_note(config.model.pretrained, categories)):
                 accelerator.print(note)
+            if config.supervision.atv_weight:
+                self.inner.variation_layer()  # refuses a network without it
             fitting = pipeline_of(self.inner, self.vae, self.noise_schedule)
             fitting.require_size(config.data.height, config.data.width)
             fitting.require_steps(settings.validation_steps, "train.validation_steps")
@@ -197,7 +199,7 @@ class _Run:
                 if self.accelerator.num_processes == 1:
                     raise
                 self.failure = error
-        return empty_batch(self.config).to(self.accelerator.device)
+        return empty_batch(self.config, self.vae).to(self.accelerator.device)
 
     def micro_step(self, batch: TryOnBatch) -> None:
         """Run forward and backward pass on a micro-batch; update the weights after the last one of an update."""
@@ -281,7 +283,8 @@ class _Run:
 
     def _save_checkpoint(self) -> None:
         keep = self.config.train.keep_checkpoints
-        checkpoints.save(self.accelerator, self.output, self.progress, keep, self.identity.id, self.learned)
+        with self.learner.frozen.in_full_precision():  # a run can continue on a machine that stores them in float32
+            checkpoints.save(self.accelerator, self.output, self.progress, keep, self.identity.id, self.learned)
 
     def end(self) -> None:
         """Write and upload the model, or say that the run was stopped."""

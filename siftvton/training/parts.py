@@ -9,7 +9,7 @@ from siftvton.data.pairs import Pair
 from siftvton.draws import seed_of
 from siftvton.errors import UsageError, naming
 from siftvton.model import build
-from siftvton.model.inputs import Autoencoder
+from siftvton.model.inputs import ENCODED, Autoencoder
 from siftvton.model.network import TryOnNetwork
 from siftvton.sampling.autoencoders import load_autoencoder, use_autoencoder
 from siftvton.sampling.loading import load
@@ -79,10 +79,12 @@ def model_parts(config: Train) -> tuple[Autoencoder, TryOnNetwork, PNDMScheduler
     return vae, network, build.scheduler(config.model.prediction_type)
 
 
-def empty_batch(config: Train) -> TryOnBatch:
-    """A micro-batch of grey pictures without matches."""
+def empty_batch(config: Train, vae: Autoencoder) -> TryOnBatch:
+    """A micro-batch of grey pictures without matches; with latents if latents are cached, so that none is encoded."""
     count, (height, width) = config.train.batch_size, (config.data.height, config.data.width)
     grey = torch.zeros(3, height, width)
+    stride = 2 ** (len(vae.config.block_out_channels) - 1)
+    latents = torch.zeros(len(ENCODED) + 1, vae.config.latent_channels, height // stride, width // stride)
     item = TryOnItem(
         image=grey,
         agnostic=grey,
@@ -93,5 +95,6 @@ def empty_batch(config: Train) -> TryOnBatch:
         matches=Correspondences.empty((height, width)),
         pair=Pair("", ""),
         key=(0, 0),
+        latents=latents if config.data.cache_latents else None,
     )
     return collate([item] * count)

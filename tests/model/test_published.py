@@ -100,6 +100,9 @@ def test_the_context_blocks_take_the_value_third_of_the_published_projection():
     assert value.untyped_storage().nbytes() == value.nbytes, "a part of a larger tensor cannot be resumed from"
     back = to_published(ours, like=tensors)
     assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+    single = {**tensors, "cond_stage_model.mapper.resblocks.0.attn.c_qkv.weight": torch.tensor(1.0)}
+    with pytest.raises(ValueError, match=r"of another shape: cond_stage_model.*c_qkv\.weight \[\], expected \[8, 8\]"):
+        from_published(single, expected)
 
 
 def test_a_missing_a_misshapen_and_an_unknown_tensor_are_named(tiny, parts):

@@ -52,7 +52,8 @@ def run(
             results = PAIRS if config.limit is None else config.limit
             write_text(output / f"{name}.yaml", "")
             if name == "train":
-                write_text(output / "model" / "weights", "")
+                lora = values.get("train.trainable") == "lora"
+                write_text(output / ("model_lora" if lora else "model") / "weights", "")
             if name == "infer":
                 for number in range(results):
                     write_text(output / f"{number}.png", "")
@@ -176,6 +177,11 @@ def test_given_weights_are_judged_without_training(run, calls, tmp_path: Path):
     text = run("what=train", f"trained.checkpoint={tmp_path / 'weights.ckpt'}")
     assert names(calls) == ["check_data", *SCORED]
     assert "# Reproduction of train" in text
+
+
+def test_a_training_of_updates_alone_is_named_and_not_taken_for_a_stopped_one(run):
+    with pytest.raises(InputError, match=r"train: holds no whole model; use train\.trainable=finetune or all"):
+        run("what=train", "keys.train=train.trainable=lora")
 
 
 def test_a_training_that_leaves_no_whole_model_is_named(run, tmp_path: Path):

@@ -12,7 +12,7 @@ from siftvton.errors import InputError, UsageError
 from siftvton.files import read_image, write_image
 from siftvton.model.inputs import noised
 from siftvton.training.encoded import EncodedDataset, LatentDraws
-from siftvton.training.parts import model_parts, training_set
+from siftvton.training.parts import empty_batch, model_parts, training_set
 
 NO_DRAWS = LatentDraws(seed=0, dropout=0, steps=1000, scaling_factor=1)
 
@@ -110,3 +110,12 @@ def test_a_file_that_is_removed_while_training_is_named(encoded, tmp_path: Path)
 def test_the_flow_loss_refuses_items_without_photos(encoded):
     with pytest.raises(UsageError, match=r"not allowed with supervision\.flow_weight above 0"):
         training_set(encoded("run", supervision={"flow_weight": 0.1}))
+
+
+def test_the_empty_batch_after_an_error_needs_no_autoencoder(encoded, monkeypatch: pytest.MonkeyPatch):
+    """On a GPU, the autoencoder is then in main memory."""
+    config = encoded("run")
+    vae, _, schedule = model_parts(config)
+    monkeypatch.setattr(vae, "encode", lambda *_: pytest.fail("encoded"))
+    inputs = noised(vae, schedule, empty_batch(config, vae), seed=0, dropout=0)
+    assert inputs.sample.shape[1:] == (13, 16, 12)

@@ -4,9 +4,12 @@ import copy
 
 import pytest
 import torch
+from runs import run, weights
+from safetensors.torch import load_file
 
 from siftvton.model.network import TryOnNetwork
 from siftvton.sampling.loading import load, save
+from siftvton.training import learner
 from siftvton.training.frozen import Frozen, halve_frozen, lay_out_autoencoder, place_frozen
 from siftvton.training.state import select_trainable
 
@@ -82,3 +85,30 @@ def test_in_bf16_on_a_cpu_the_autoencoder_has_its_channels_last_and_is_written_a
     save(pipeline, tmp_path / "model")
     written = load(tmp_path / "model", None).vae.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in written.items())
+
+
+def test_a_run_that_stored_them_in_half_precision_continues_elsewhere_with_exact_weights(
+    pipeline, configuration, monkeypatch: pytest.MonkeyPatch, tmp_path
+):
+    """As on a GPU in bf16, and then on a CPU or by FSDP."""
+    save(pipeline, tmp_path / "base")
+
+    def config(updates: int):
+        built = configuration(updates=updates, trainable="finetune", mixed_precision="bf16")
+        built.model.pretrained, built.model.autoencoder = str(tmp_path / "base"), None
+        return built
+
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            learner, "place_frozen", lambda vae, network, *_: Frozen(halve_frozen(network, torch.bfloat16), vae)
+        )
+        output = run(config(updates=2))
+    stored = load_file(output / "checkpoints" / "update-0000002" / "model.safetensors")
+    assert all(value.dtype == torch.float32 for value in stored.values())
+    run(config(updates=3))
+    written = weights(output)
+    assert all(
+        torch.equal(value, written[f"unet.{name}"])
+        for name, value in pipeline.unet.state_dict().items()
+        if name.startswith(("mid_block", "encoder.down_blocks"))
+    )

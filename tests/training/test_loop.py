@@ -283,6 +283,10 @@ def test_mistakes_are_named(configuration):
     config.model.heads = 3
     with pytest.raises(UsageError, match=r"model\.channels="):
         train(config)
+    config = configuration(supervision={"atv_weight": 0.001})
+    config.model.channels = [16, 32]
+    with pytest.raises(UsageError, match=r"atv_weight requires attention at latent stride 2.*channels=\[16, 32\]"):
+        train(config)
     with pytest.raises(UsageError, match=r"train\.tracker=nobody"):
         train(configuration(tracker="nobody"))
     config = configuration()

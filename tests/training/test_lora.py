@@ -159,6 +159,8 @@ BAD = {
     "other names": ({"weight": (2, 4)}, "does not hold pairs"),
     "other shapes": ({f"{TO_Q}.lora_A.weight": (2, 5), f"{TO_Q}.lora_B.weight": (32, 2)}, "do not fit the layer's"),
     "other ranks": ({f"{TO_Q}.lora_A.weight": (2, 32), f"{TO_Q}.lora_B.weight": (32, 3)}, "do not fit the layer's"),
+    "no rank": ({f"{TO_Q}.lora_A.weight": (0, 32), f"{TO_Q}.lora_B.weight": (32, 0)}, "do not fit the layer's"),
+    "single numbers": ({f"{TO_Q}.lora_A.weight": (), f"{TO_Q}.lora_B.weight": ()}, "do not fit the layer's"),
     "nothing": ({}, "does not hold pairs"),
 }
 
@@ -174,8 +176,9 @@ def test_updates_that_do_not_fit_are_refused_in_one_line(pipeline, tmp_path: Pat
     assert all(torch.equal(value, before[name]) for name, value in pipeline.unet.state_dict().items())
 
 
-def test_a_header_that_is_malformed_is_refused(pipeline, tmp_path: Path):
+@pytest.mark.parametrize("header", ["[1", '{"unet.lora_alpha": NaN}', '{"unet.lora_alpha": null}'])
+def test_a_header_that_is_malformed_is_refused(pipeline, tmp_path: Path, header: str):
     tensors = {"unet.a.lora_A.weight": torch.ones(2, 4), "unet.a.lora_B.weight": torch.ones(4, 2)}
-    save_file(tensors, tmp_path / FILE, metadata={"lora_adapter_metadata": "[1"})
+    save_file(tensors, tmp_path / FILE, metadata={"lora_adapter_metadata": header})
     with pytest.raises(InputError, match="header lora_adapter_metadata is malformed"):
         merge_update(pipeline, tmp_path)

@@ -36,12 +36,15 @@ BY_MASK = {aten.index, aten.index_put, aten.index_put_}  # these wait if an inde
 
 
 class Stalls(TorchDispatchMode):
-    """Records the operations that would wait for a GPU, and counts tensors that leave or enter the device "meta"."""
+    """Records the operations that would wait for a GPU, and counts tensors that leave or enter the device "meta".
+
+    ``entered_waiting`` of those that enter make the CPU wait for the copy.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.waiting: list[str] = []
-        self.left = self.entered = 0
+        self.left = self.entered = self.entered_waiting = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
@@ -52,7 +55,9 @@ class Stalls(TorchDispatchMode):
         if function.overloadpacket in (aten._to_copy, aten.copy_):
             source = given[-1].device.type
             self.left += source == "meta" != result.device.type
-            self.entered += source == "cpu" and result.device.type == "meta"
+            enters = source == "cpu" and result.device.type == "meta"
+            self.entered += enters
+            self.entered_waiting += enters and not (kwargs or {}).get("non_blocking")
         return result
 
 
@@ -105,6 +110,22 @@ def test_two_transfers_bring_the_references_of_all_layers(
     assert stalls.waiting == []
     assert stalls.left == 0
     assert stalls.entered == 2
+
+
+def test_the_draws_of_a_batch_are_sent_without_waiting(pipeline: TryOnPipeline):
+    batch = TryOnBatch(
+        **batch_pictures(1),
+        worn_mask=None,
+        matches=[random_matches(9, (32, 48))],
+        pair=[Pair("a.jpg", "a.jpg")],
+        key=[(0, 0)],
+    ).to("meta")
+    vae, arguments = pipeline.vae.to("meta"), {"seed": 0, "dropout": 0.0, "noise_offset": 0.1}
+    noised(vae, pipeline.scheduler, batch, **arguments)  # the first call also brings the noise schedule
+    with Stalls() as stalls:
+        noised(vae, pipeline.scheduler, batch, **arguments)
+    assert stalls.entered == 8  # timestep, dropout, four latents' draws, noise and its shift
+    assert stalls.entered_waiting == 0
 
 
 class Literals(TorchFunctionMode):
