@@ -125,7 +125,7 @@ class _Run:
     def data(self) -> RunData:
         """The data that updates depend on."""
         held_out = self.config.data.open().split("validation").listed()
-        return identity.data_of(self.dataset, held_out, self.vae, self.noise_schedule)
+        return identity.data_of(self.dataset, held_out, self.vae, self.noise_schedule, self.learner.frozen_digest)
 
     def begin(self) -> None:
         """Start logs, trackers and the progress bar, and make up for a validation that a stop left out."""
