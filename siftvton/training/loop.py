@@ -107,7 +107,7 @@ class _Run:
             steps, scale = self.noise_schedule.config.num_train_timesteps, self.vae.config.scaling_factor
             draws = LatentDraws(settings.seed, settings.dropout, steps, scale, settings.noise_offset)
             self.items = encoded = EncodedDataset(self.dataset, Path(config.data.cache_latents), draws)
-            on_main(lambda: encoded.claim(self.vae))
+            on_main(lambda: encoded.claim(self.vae, settings.mixed_precision))
             with errors_shared():
                 encoded.encode(self.vae, accelerator, settings.batch_size, settings.workers)
         self.learner = Learner(config, accelerator, self.vae, self.inner)
