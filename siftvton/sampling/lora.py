@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from siftvton.errors import InputError
-from siftvton.files import json_value, written_whole
+from siftvton.files import json_value, write_json, written_whole
 from siftvton.finite import first_not_finite
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.weight_files import read_safetensors, require_floats, shown
@@ -24,8 +24,17 @@ from siftvton.weight_files import read_safetensors, require_floats, shown
 FIRST, SECOND = ".lora_A.weight", ".lora_B.weight"
 
 
-def save_update(tensors: Mapping[str, Tensor], rank: int, alpha: int, folder: str | Path) -> None:
+def save_update(
+    tensors: Mapping[str, Tensor],
+    rank: int,
+    alpha: int,
+    folder: str | Path,
+    notes: Mapping[str, object] | None = None,
+) -> None:
     """Write updates as a folder, completely or not at all.
+
+    Args:
+        notes: JSON files to write into the folder: name -> content.
 
     Raises:
         InputError: a tensor holds NaN or infinite values; nothing is written.
@@ -42,6 +51,8 @@ def save_update(tensors: Mapping[str, Tensor], rank: int, alpha: int, folder: st
             beside / LORA_WEIGHT_NAME_SAFE,
             metadata={"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(settings, indent=2, sort_keys=True)},
         )
+        for name, content in (notes or {}).items():
+            write_json(beside / name, content)
 
 
 def update_file(source: str | Path) -> Path:
