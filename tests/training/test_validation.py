@@ -116,6 +116,14 @@ def test_a_damaged_record_of_the_best_weights_is_named(tmp_path: Path):
     assert (tmp_path / "best").exists()
 
 
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_one_validation_pair_chooses_no_best_weights_and_the_run_says_so(configuration, capsys, pictures: int):
+    output = run(configuration(updates=1, validate_every=1, validation_pictures=pictures))
+    said = f"note: one validation pair gives no unpaired score, so {output / 'best'} is not written; set"
+    assert (said in capsys.readouterr().out) == (pictures == 1)
+    assert (output / "best").exists() == (pictures == 2)
+
+
 def test_a_missing_network_for_scores_is_named(configuration):
     with pytest.raises(InputError, match=r"nowhere\.pt"):
         train(configuration(validate_every=2, inception="nowhere.pt"))
