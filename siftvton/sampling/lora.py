@@ -5,6 +5,7 @@ The file is ``pytorch_lora_weights.safetensors`` with tensors ``<part>.<layer>.l
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -119,8 +120,11 @@ def _settings(path: Path) -> dict[str, Any]:
         text = (file.metadata() or {}).get(LORA_ADAPTER_METADATA_KEY, "{}")
     try:
         settings = json_value(text)
-        return {name: float(value) for name, value in settings.items() if name.endswith(".lora_alpha")}
-    except (ValueError, TypeError, AttributeError) as error:
+        alphas = {name: float(value) for name, value in settings.items() if name.endswith(".lora_alpha")}
+        if not all(map(math.isfinite, alphas.values())):  # from 1e999, or a text such as "inf"
+            raise ValueError("α is NaN or infinite")
+        return alphas
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: its header {LORA_ADAPTER_METADATA_KEY} is malformed; copy the file again") from error
 
 

@@ -193,9 +193,12 @@ def test_updates_that_do_not_fit_are_refused_in_one_line(pipeline, tmp_path: Pat
     assert all(torch.equal(value, before[name]) for name, value in pipeline.unet.state_dict().items())
 
 
-@pytest.mark.parametrize("header", ["[1", '{"unet.lora_alpha": NaN}', '{"unet.lora_alpha": null}'])
+@pytest.mark.parametrize(
+    "header",
+    ["[1", *(f'{{"unet.lora_alpha": {value}}}' for value in ("NaN", "null", "1e999", '"inf"', "1" + "0" * 400))],
+)
 def test_a_header_that_is_malformed_is_refused(pipeline, tmp_path: Path, header: str):
-    tensors = {"unet.a.lora_A.weight": torch.ones(2, 4), "unet.a.lora_B.weight": torch.ones(4, 2)}
+    tensors = {f"{TO_Q}.lora_A.weight": torch.ones(2, 32), f"{TO_Q}.lora_B.weight": torch.ones(32, 2)}
     save_file(tensors, tmp_path / FILE, metadata={"lora_adapter_metadata": header})
     with pytest.raises(InputError, match="header lora_adapter_metadata is malformed"):
         merge_update(pipeline, tmp_path)
