@@ -216,12 +216,19 @@ def fill(part: nn.Module, tensors: Mapping[str, Tensor], source: Path, dtype: to
     part.eval()
 
 
-def save(pipeline: TryOnPipeline, folder: str | Path, dtype: torch.dtype | None = None, variant: bool = False) -> None:
+def save(
+    pipeline: TryOnPipeline,
+    folder: str | Path,
+    dtype: torch.dtype | None = None,
+    variant: bool = False,
+    notes: Mapping[str, object] | None = None,
+) -> None:
     """Write a pipeline as a folder that :func:`load` reads, completely or not at all.
 
     Args:
         dtype: data type of the weights in the files; None: that of the pipeline.
         variant: use the file names of ``VARIANTS[dtype]``, so that a folder can hold the weights in several data types.
+        notes: JSON files to write into the folder: name -> content.
 
     Raises:
         InputError: a weight is NaN or infinite, or too large for ``dtype``; nothing is written.
@@ -243,6 +250,8 @@ def save(pipeline: TryOnPipeline, folder: str | Path, dtype: torch.dtype | None 
             config = read_json(path)
             config.pop("_name_or_path", None)
             write_json(path, config)
+        for name, content in (notes or {}).items():
+            write_json(beside / name, content)
 
 
 def _converted(part: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -5,6 +5,7 @@ The file is ``pytorch_lora_weights.safetensors`` with tensors ``<part>.<layer>.l
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from siftvton.errors import InputError
-from siftvton.files import json_value, written_whole
+from siftvton.files import json_value, write_json, written_whole
 from siftvton.finite import first_not_finite
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.weight_files import read_safetensors, require_floats, shown
@@ -24,8 +25,17 @@ from siftvton.weight_files import read_safetensors, require_floats, shown
 FIRST, SECOND = ".lora_A.weight", ".lora_B.weight"
 
 
-def save_update(tensors: Mapping[str, Tensor], rank: int, alpha: int, folder: str | Path) -> None:
+def save_update(
+    tensors: Mapping[str, Tensor],
+    rank: int,
+    alpha: int,
+    folder: str | Path,
+    notes: Mapping[str, object] | None = None,
+) -> None:
     """Write updates as a folder, completely or not at all.
+
+    Args:
+        notes: JSON files to write into the folder: name -> content.
 
     Raises:
         InputError: a tensor holds NaN or infinite values; nothing is written.
@@ -42,6 +52,8 @@ def save_update(tensors: Mapping[str, Tensor], rank: int, alpha: int, folder: st
             beside / LORA_WEIGHT_NAME_SAFE,
             metadata={"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(settings, indent=2, sort_keys=True)},
         )
+        for name, content in (notes or {}).items():
+            write_json(beside / name, content)
 
 
 def update_file(source: str | Path) -> Path:
@@ -108,8 +120,11 @@ def _settings(path: Path) -> dict[str, Any]:
         text = (file.metadata() or {}).get(LORA_ADAPTER_METADATA_KEY, "{}")
     try:
         settings = json_value(text)
-        return {name: float(value) for name, value in settings.items() if name.endswith(".lora_alpha")}
-    except (ValueError, TypeError, AttributeError) as error:
+        alphas = {name: float(value) for name, value in settings.items() if name.endswith(".lora_alpha")}
+        if not all(map(math.isfinite, alphas.values())):  # from 1e999, or a text such as "inf"
+            raise ValueError("α is NaN or infinite")
+        return alphas
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: its header {LORA_ADAPTER_METADATA_KEY} is malformed; copy the file again") from error
 
 

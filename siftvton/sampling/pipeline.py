@@ -129,6 +129,8 @@ class TryOnPipeline(DiffusionPipeline):
     ) -> Tensor:
         """Dress the persons of a batch.
 
+        Calls of one pipeline must not overlap, because its parts keep the image context during a call.
+
         Args:
             image, agnostic, densepose, garment: (B, 3, H, W) in [−1, 1].
             garment_224: (B, 3, 224, 224) in [−1, 1].

@@ -108,24 +108,31 @@ class EncodedDataset(Dataset[TryOnItem]):
         """The file of a pair."""
         return self.folder / f"{pair.result_id}.safetensors"
 
-    def claim(self, vae: Autoencoder) -> None:
+    def claim(self, vae: Autoencoder, mixed_precision: str) -> None:
         """Record what the folder's items depend on. Only the main process calls this.
 
+        A record of an earlier version lacks the number format; such a folder is used as it is.
+
+        Args:
+            mixed_precision: the number format that autocast encodes with: ``no``, ``fp16`` or ``bf16``.
+
         Raises:
-            UsageError: the folder holds items of another size, autoencoder or version.
+            UsageError: the folder holds items of another size, autoencoder, number format or version.
             InputError: the record cannot be read or written.
         """
         record = {
             "size": list(self.dataset.size),
             "autoencoder": tensors_digest(vae.state_dict().items()),
+            "train.mixed_precision": mixed_precision,
         }
         path = self.folder / RECORD
-        if is_file(path) and read_json(path) != record:
+        if not is_file(path):
+            write_json(path, record)
+        elif differing := _differing(read_json(path), record):
             raise UsageError(
-                f"data.cache_latents={self.folder}: holds items of another size, autoencoder or version of siftvton; "
-                "use another folder, or delete this one"
+                f"data.cache_latents={self.folder}: holds items of another {' and '.join(differing)}; use another "
+                "folder, or delete this one"
             )
-        write_json(path, record)
 
     def encode(self, vae: Autoencoder, accelerator: Accelerator, batch_size: int, workers: int) -> None:
         """Write this process's share of the files that are missing or older than their pictures.
@@ -181,6 +188,14 @@ class EncodedDataset(Dataset[TryOnItem]):
                 return (stored.metadata() or {}).get("sizes")
         except InputError:
             return None  # it is written again
+
+
+def _differing(stored: Any, record: dict[str, Any]) -> list[str]:
+    """The entries in which a stored record differs from the present one."""
+    older = record.keys() - {"train.mixed_precision"}
+    if not isinstance(stored, dict) or stored.keys() not in (older, record.keys()):
+        return ["version of siftvton"]
+    return [name for name, value in stored.items() if value != record[name]]
 
 
 def _with_worn_masks(dataset: TryOnDataset) -> TryOnDataset:

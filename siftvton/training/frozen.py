@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from siftvton.model.inputs import Autoencoder
+from siftvton.model.single_token import unused_parameters
+from siftvton.training.identity import tensors_digest
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -85,6 +87,17 @@ def place_frozen(
         vae.to("cpu")
     exact = halve_frozen(network, HALF[mixed_precision]) if mixed_precision in HALF else {}
     return Frozen(exact, vae, device if cached else None)
+
+
+def frozen_digest(network: nn.Module) -> str | None:
+    """SHA-256 of the frozen parameters that have an effect; None if there are none."""
+    unused = unused_parameters(network)
+    frozen = [
+        (name, parameter)
+        for name, parameter in network.named_parameters()
+        if not parameter.requires_grad and name not in unused
+    ]
+    return tensors_digest(frozen) if frozen else None
 
 
 def halve_frozen(network: nn.Module, dtype: torch.dtype) -> dict[nn.Parameter, Tensor]:

@@ -2,9 +2,10 @@
 
 ``<output>/run.json`` holds a random identity, which every checkpoint repeats. It also records everything except the
 configuration that updates depend on: the pairs in their order, the content of their match files, the frozen
-autoencoder and the noise schedule. Pictures are compared only by their sizes in bytes, because reading all of them
-takes minutes. If the size of a picture has changed, it is reported and used, because a broken file may have been
-repaired. If the sizes of most pictures have changed, the data count as other data. The data can move to another folder.
+autoencoder, the frozen weights of a pretrained network, and the noise schedule. Pictures are compared only by their
+sizes in bytes, because reading all of them takes minutes. If the size of a picture has changed, it is reported and
+used, because a broken file may have been repaired. If the sizes of most pictures have changed, the data count as other
+data. The data can move to another folder.
 """
 
 import hashlib
@@ -45,6 +46,8 @@ class RunData:
         matches: the digest of each training pair's match file; empty if the run reads no matches.
         pictures: for each kind, the size in bytes of each training pair's file.
         autoencoder, noise_schedule: digests; None if the run has none.
+        frozen_weights: digest of the network's frozen weights; None if the run has none, or if an earlier version
+            started it.
     """
 
     pairs: list[str]
@@ -53,6 +56,7 @@ class RunData:
     pictures: dict[str, list[int]]
     autoencoder: str | None = None
     noise_schedule: str | None = None
+    frozen_weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,11 +111,13 @@ def data_of(
     validation: Iterable[Pair],
     vae: Autoencoder | None = None,
     schedule: PNDMScheduler | None = None,
+    frozen_weights: str | None = None,
 ) -> RunData:
     """The data that the updates of a run on this data set depend on.
 
     Args:
         validation: the held-out pairs.
+        frozen_weights: digest of the network's frozen weights, if the run has any.
 
     Raises:
         InputError: a file is missing or cannot be read.
@@ -135,6 +141,7 @@ def data_of(
         pictures,
         None if vae is None else tensors_digest(vae.state_dict().items()),
         None if schedule is None else _noise_digest(schedule),
+        frozen_weights,
     )
 
 
@@ -212,9 +219,9 @@ def _compare(output: Path, before: RunData, now: RunData) -> None:
     changes = []
     for entry in fields(RunData):
         old, new = getattr(before, entry.name), getattr(now, entry.name)
-        if old == new or entry.name == "pictures":
+        if old == new or entry.name == "pictures" or (entry.name == "frozen_weights" and old is None):
             continue
-        what = entry.name.replace("_", " ")
+        what = "frozen weights of model.pretrained" if entry.name == "frozen_weights" else entry.name.replace("_", " ")
         if entry.name == "matches" and len(old) == len(new) == len(names):
             what = (
                 f"matches of {_some([name for name, one, other in zip(names, old, new, strict=True) if one != other])}"

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from siftvton.pool import loader_workers
 from siftvton.sampling.loading import save, upper_body_note
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.settings import save_configuration
-from siftvton.training import checkpoints, identity, lora, records, sharding
+from siftvton.training import best, checkpoints, identity, lora, records, sharding
 from siftvton.training.arithmetic import updates_of
 from siftvton.training.config import Train
 from siftvton.training.contradictions import refuse_contradictions
@@ -107,7 +107,7 @@ class _Run:
             steps, scale = self.noise_schedule.config.num_train_timesteps, self.vae.config.scaling_factor
             draws = LatentDraws(settings.seed, settings.dropout, steps, scale, settings.noise_offset)
             self.items = encoded = EncodedDataset(self.dataset, Path(config.data.cache_latents), draws)
-            on_main(lambda: encoded.claim(self.vae))
+            on_main(lambda: encoded.claim(self.vae, settings.mixed_precision))
             with errors_shared():
                 encoded.encode(self.vae, accelerator, settings.batch_size, settings.workers)
         self.learner = Learner(config, accelerator, self.vae, self.inner)
@@ -125,7 +125,7 @@ class _Run:
     def data(self) -> RunData:
         """The data that updates depend on."""
         held_out = self.config.data.open().split("validation").listed()
-        return identity.data_of(self.dataset, held_out, self.vae, self.noise_schedule)
+        return identity.data_of(self.dataset, held_out, self.vae, self.noise_schedule, self.learner.frozen_digest)
 
     def begin(self) -> None:
         """Start logs, trackers and the progress bar, and make up for a validation that a stop left out."""
@@ -147,6 +147,7 @@ class _Run:
         update, settings = self.progress.update, self.config.train
         with writing(self.output):
             save_configuration(self.config, self.output / "train.yaml")
+        best.drop_later(self._folder("best"), update)
         records.cut(self.output / records.METRICS, update)
         validations = records.cut(self.output / records.VALIDATION, update)
         scores = [entry["unpaired"] for entry in validations if entry.get("unpaired") is not None]
@@ -302,8 +303,8 @@ class _Run:
                 on_main(lambda: hub.push(model, repository))
         self.accelerator.end_training()
 
-    def _write_pipeline(self, folder: Path) -> None:
-        """Write the present network after a check that its weights are finite.
+    def _write_pipeline(self, folder: Path, notes: Mapping[str, object] | None = None) -> None:
+        """Write the present network, and notes as JSON files, after a check that its weights are finite.
 
         Raises:
             DivergedError: a weight is NaN or infinite. InputError: ``folder`` cannot be written.
@@ -315,11 +316,11 @@ class _Run:
             raise DivergedError(f"{folder}: was not written, because {bad[0]} is NaN or infinite")
         with writing(folder):
             if self.learner.lora:
-                lora.save_updates(self.inner, self.config.train, folder)
+                lora.save_updates(self.inner, self.config.train, folder, notes)
             else:
                 with self.learner.frozen.in_full_precision():
                     settings = self.config.train
-                    save(pipeline, folder, getattr(torch, settings.save_dtype), settings.save_variant)
+                    save(pipeline, folder, getattr(torch, settings.save_dtype), settings.save_variant, notes)
 
     def _folder(self, name: str) -> Path:
         """The folder of the model called ``name``; updates alone have a folder of another name."""
@@ -397,5 +398,5 @@ class _Run:
         """Write ``<output>/best`` if the unpaired score is the lowest so far."""
         unpaired = scores.get("unpaired", math.inf)
         if unpaired < (math.inf if self.progress.best is None else self.progress.best):
-            self._write_pipeline(self._folder("best"))
+            self._write_pipeline(self._folder("best"), best.note(self.progress.update))
             self.progress.best = unpaired

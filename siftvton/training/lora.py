@@ -4,7 +4,7 @@ A layer with weight W then computes W + α/r · B·A, with A (r, inputs) and B (
 gradients and the optimiser's state take almost no memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,15 +98,16 @@ def updates_of(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def save_updates(network: nn.Module, settings: Any, folder: Path) -> None:
+def save_updates(network: nn.Module, settings: Any, folder: Path, notes: Mapping[str, object] | None = None) -> None:
     """Write the updates alone, completely or not at all.
 
     Args:
         settings: the section ``train`` of the configuration.
+        notes: JSON files to write into the folder: name -> content.
     """
     dtype = getattr(torch, settings.save_dtype)
     tensors = {name: tensor.to(dtype) for name, tensor in updates_of(network).items()}
-    save_update(tensors, settings.lora_rank, settings.lora_alpha, folder)
+    save_update(tensors, settings.lora_rank, settings.lora_alpha, folder, notes)
 
 
 def small_checkpoints(accelerator: Accelerator) -> None:

@@ -64,6 +64,11 @@ class Validation:
         self.split = data.open().split("validation")
         listed = self.split.listed()
         self.pairs = listed[: settings.validation_pictures] if settings.validate_every else []
+        if len(self.pairs) == 1:
+            accelerator.print(
+                f"note: one validation pair gives no unpaired score, so {Path(config.output) / 'best'} is not written; "
+                "set data.validation_pairs and train.validation_pictures to 2 or more"
+            )
         self._dataset("unpaired").require_files()
         self._dataset("paired").require_files()
         self.inception = self.lpips = None

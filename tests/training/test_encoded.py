@@ -9,7 +9,7 @@ from runs import metrics, run, same_weights
 
 from siftvton.data.dataset import collate
 from siftvton.errors import InputError, UsageError
-from siftvton.files import read_image, write_image
+from siftvton.files import read_image, read_json, write_image, write_json
 from siftvton.model.inputs import noised
 from siftvton.training.encoded import EncodedDataset, LatentDraws
 from siftvton.training.parts import empty_batch, model_parts, training_set
@@ -92,10 +92,39 @@ def test_an_item_is_the_data_sets_with_the_latents_that_training_would_draw(enco
 def test_a_folder_of_another_size_or_with_augmentation_is_refused(encoded, tmp_path: Path):
     run(encoded("run", updates=1))
     config = encoded("other", updates=1)
-    with pytest.raises(UsageError, match="holds items of another size, autoencoder or version"):
+    with pytest.raises(UsageError, match="holds items of another size; use another folder"):
         run(replace(config, data=replace(config.data, height=32, width=32)))
     with pytest.raises(UsageError, match=r"data\.cache_latents is not allowed with data\.augment=true"):
         run(replace(config, data=replace(config.data, augment=True)))
+
+
+def test_a_folder_of_another_number_format_is_refused(encoded, tmp_path: Path):
+    config = encoded("half", updates=1, mixed_precision="bf16")
+    vae, _, _ = model_parts(config)
+    items = EncodedDataset(training_set(config), tmp_path / "encoded", NO_DRAWS)
+    items.claim(vae, "bf16")
+    items.claim(vae, "bf16")
+    with pytest.raises(UsageError, match=r"holds items of another train\.mixed_precision; use another folder"):
+        run(encoded("exact", updates=1))
+    write_json(items.folder / "encoded.json", {"kinds": []})
+    with pytest.raises(UsageError, match=r"holds items of another version of siftvton; use another folder"):
+        items.claim(vae, "bf16")
+
+
+def test_a_folder_of_an_earlier_version_is_used_as_it_is(encoded, tmp_path: Path):
+    config = encoded("run")
+    vae, _, _ = model_parts(config)
+    items = EncodedDataset(training_set(config), tmp_path / "encoded", NO_DRAWS)
+    items.claim(vae, "bf16")
+    path = items.folder / "encoded.json"
+    record = read_json(path)
+    del record["train.mixed_precision"]
+    write_json(path, record)
+    items.claim(vae, "no")
+    assert read_json(path) == record
+    write_json(path, {**record, "size": [32, 32], "autoencoder": ""})
+    with pytest.raises(UsageError, match="holds items of another size and autoencoder; use another folder"):
+        items.claim(vae, "no")
 
 
 def test_a_file_that_is_removed_while_training_is_named(encoded, tmp_path: Path):

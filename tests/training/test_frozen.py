@@ -8,9 +8,10 @@ from runs import run, weights
 from safetensors.torch import load_file
 
 from siftvton.model.network import TryOnNetwork
+from siftvton.model.single_token import unused_parameters
 from siftvton.sampling.loading import load, save
 from siftvton.training import learner
-from siftvton.training.frozen import Frozen, halve_frozen, lay_out_autoencoder, place_frozen
+from siftvton.training.frozen import Frozen, frozen_digest, halve_frozen, lay_out_autoencoder, place_frozen
 from siftvton.training.state import select_trainable
 
 CPU = torch.device("cpu")
@@ -53,6 +54,18 @@ def test_what_is_written_is_exact(pipeline, network: TryOnNetwork, tmp_path):
     assert pipeline.unet.mid_block.resnets[0].conv1.weight.dtype == torch.bfloat16
     written = load(tmp_path / "model", None).unet.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in written.items())
+
+
+def test_the_digest_covers_frozen_weights_that_have_an_effect(network: TryOnNetwork):
+    before = frozen_digest(network)
+    parameters = dict(network.named_parameters())
+    changed = {}
+    for name in ("unet.conv_out.weight", *unused_parameters(network), "unet.mid_block.resnets.0.conv1.weight"):
+        parameters[name].data.add_(1)
+        changed[name] = frozen_digest(network) != before
+    assert [name for name, differs in changed.items() if differs] == ["unet.mid_block.resnets.0.conv1.weight"]
+    select_trainable(network, "all")
+    assert frozen_digest(network) is None, "a checkpoint holds all weights"
 
 
 def test_nothing_changes_on_a_cpu(pipeline, network: TryOnNetwork):

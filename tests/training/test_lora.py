@@ -1,6 +1,7 @@
 """Low-rank adaptation: supervised as the merged network is, small on disk, and used by sampling."""
 
 import copy
+import json
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from siftvton.commands.convert_checkpoint import ConvertCheckpoint, convert_chec
 from siftvton.correspondence import Correspondences
 from siftvton.errors import InputError, UsageError
 from siftvton.model.network import TryOnNetwork
-from siftvton.sampling.loading import load
+from siftvton.sampling.loading import load, save
 from siftvton.sampling.lora import merge_update, save_update
 from siftvton.supervision import ReferenceAttention, supervise
 from siftvton.training.lora import adapt, layer_names, updates_of
@@ -116,6 +117,22 @@ def test_a_stopped_run_continues_bit_for_bit_from_small_checkpoints(lora_run, ba
     assert all(".lora_" in name for name in stored)
 
 
+def test_a_run_does_not_continue_on_other_weights_in_the_same_place(lora_run, base: Path):
+    output = lora_run("run", updates=1)
+    changed = load(base)
+    with torch.no_grad():
+        changed.unet.mid_block.resnets[0].conv1.weight.add_(1)
+    save(changed, base)
+    with pytest.raises(UsageError, match=r"other data \(frozen weights of model\.pretrained\); restore"):
+        lora_run("run", updates=2)
+    record = output / "run.json"
+    content = json.loads(record.read_text())
+    del content["data"]["frozen_weights"]  # as an earlier version wrote it
+    record.write_text(json.dumps(content))
+    lora_run("run", updates=2)
+    assert [entry["update"] for entry in metrics(output)] == [1, 2]
+
+
 def test_updates_are_merged_on_request(lora_run, base: Path, tmp_path: Path):
     output = lora_run("run", updates=2, validate_every=2)
     assert (output / "best_lora" / FILE).is_file()
@@ -176,9 +193,12 @@ def test_updates_that_do_not_fit_are_refused_in_one_line(pipeline, tmp_path: Pat
     assert all(torch.equal(value, before[name]) for name, value in pipeline.unet.state_dict().items())
 
 
-@pytest.mark.parametrize("header", ["[1", '{"unet.lora_alpha": NaN}', '{"unet.lora_alpha": null}'])
+@pytest.mark.parametrize(
+    "header",
+    ["[1", *(f'{{"unet.lora_alpha": {value}}}' for value in ("NaN", "null", "1e999", '"inf"', "1" + "0" * 400))],
+)
 def test_a_header_that_is_malformed_is_refused(pipeline, tmp_path: Path, header: str):
-    tensors = {"unet.a.lora_A.weight": torch.ones(2, 4), "unet.a.lora_B.weight": torch.ones(4, 2)}
+    tensors = {f"{TO_Q}.lora_A.weight": torch.ones(2, 32), f"{TO_Q}.lora_B.weight": torch.ones(32, 2)}
     save_file(tensors, tmp_path / FILE, metadata={"lora_adapter_metadata": header})
     with pytest.raises(InputError, match="header lora_adapter_metadata is malformed"):
         merge_update(pipeline, tmp_path)

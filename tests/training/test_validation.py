@@ -13,7 +13,7 @@ from siftvton.data.dataset import TryOnDataset
 from siftvton.data.layouts.base import IMAGE
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.errors import InputError, UsageError
-from siftvton.training import validation
+from siftvton.training import best, validation
 from siftvton.training.loop import train
 from siftvton.training.validation import Validation
 
@@ -76,6 +76,52 @@ def test_a_resumed_run_validates_and_chooses_like_an_uninterrupted_run(configura
     assert validations(resumed) == validations(straight)
     ours, theirs = weights(resumed, "best"), weights(straight, "best")
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def test_best_weights_of_updates_that_are_repeated_are_removed(
+    configuration, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    """After a start from an earlier checkpoint, or a crash between a validation and the next checkpoint."""
+    plain, scores = Validation.run, {2: 4.0, 4: 3.0}
+
+    def scored(self, pipeline, sheet: Path) -> dict[str, float]:
+        return plain(self, pipeline, sheet) | {"unpaired": scores[int(sheet.stem[-1])]}
+
+    monkeypatch.setattr(Validation, "run", scored)
+    config = configuration(updates=4, validate_every=2)
+    output = run(config)
+    (output / ".best.old").mkdir()  # left by a process that was killed while it removed the folder
+    config.resume, scores[4] = "update-0000002", 5.0
+    capsys.readouterr()
+    run(config)
+    assert f"{output / 'best'}: was removed, because it held the weights of update 4, and" in capsys.readouterr().out
+    assert not (output / "best").exists()
+    assert not (output / ".best.old").exists()
+
+
+def test_best_weights_of_earlier_updates_stay(configuration, capsys: pytest.CaptureFixture):
+    output = run(configuration(updates=2, validate_every=2))
+    before = weights(output, "best")
+    run(configuration(updates=3))
+    assert "was removed" not in capsys.readouterr().out
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(output, "best").items())
+
+
+def test_a_damaged_record_of_the_best_weights_is_named(tmp_path: Path):
+    (tmp_path / "best").mkdir()
+    best.drop_later(tmp_path / "best", 0)
+    (tmp_path / "best" / "update.json").write_text('{"update": "x"}')
+    with pytest.raises(InputError, match=r"update\.json: does not state an update; delete .*best, which"):
+        best.drop_later(tmp_path / "best", 0)
+    assert (tmp_path / "best").exists()
+
+
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_one_validation_pair_chooses_no_best_weights_and_the_run_says_so(configuration, capsys, pictures: int):
+    output = run(configuration(updates=1, validate_every=1, validation_pictures=pictures))
+    said = f"note: one validation pair gives no unpaired score, so {output / 'best'} is not written; set"
+    assert (said in capsys.readouterr().out) == (pictures == 1)
+    assert (output / "best").exists() == (pictures == 2)
 
 
 def test_a_missing_network_for_scores_is_named(configuration):
