@@ -76,7 +76,7 @@ counted(results, "generate", lambda given: given[1])
 counted(metrics, "structural_similarity", lambda given: given[0])
 counted(features, "get_batch_features", lambda given: given[0])
 said = [infer(cli.load(Infer, sys.argv[1], [])), *(evaluate(cli.load(Evaluate, path, [])) for path in sys.argv[2:])]
-print([bool(text) for text in said])
+os.write(1, f"{[bool(text) for text in said]}\\n".encode())  # at once, so that lines of two processes do not mix
 """
 
 
