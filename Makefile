@@ -47,7 +47,7 @@ quality: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# What is measured again before a release, about 17 minutes. Each file in benchmarks/ says what it measures.
+# What is measured again before a release, about 17 minutes (estimated). Each file in benchmarks/ says what it measures.
 bench: .venv/installed
 	$(BIN)/python benchmarks/toy_matches.py 40
 	$(BIN)/python benchmarks/preprocessing.py

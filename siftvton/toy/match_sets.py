@@ -1,6 +1,5 @@
 """Variants of the toy training pairs' matches: exact, partly wrong, or for fewer pairs."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from siftvton.toy.world.write import EXACT_MAP
 FRAME: Frame = (512, 384)
 EXACT_GRID = (32, 24)  # rows and columns of cells; the middle of each gets an exact match if it shows the garment
 WRONG = 0.1  # share of the matches that the set `wrong` moves to a wrong place
+TENTH = 0.1  # share of the pairs that keep their matches in the set `tenth`
 
 
 def write_match_sets(root: str, published: Path, output: Path) -> None:
@@ -24,7 +24,7 @@ def write_match_sets(root: str, published: Path, output: Path) -> None:
     Args:
         root: the toy world, with its exact maps.
         published: the folder of SIFT matches to start from.
-        output: where the folders ``exact``, ``wrong``, ``half`` and ``tenth`` go; ``data.matches`` may name each.
+        output: where the folders ``exact``, ``wrong`` and ``tenth`` go; ``data.matches`` may name each.
     """
     split = VitonHD(root).split("train")
     persons = [pair.person_id for pair in split.matched_pairs()]
@@ -41,14 +41,11 @@ def write_match_sets(root: str, published: Path, output: Path) -> None:
         garment[misled] = elsewhere[draw.integers(len(elsewhere), size=misled.sum())]
         return Correspondences(found[person].person, garment, FRAME)
 
-    def share(part: float) -> Callable[[str], Correspondences]:
-        def of_some(person: str) -> Correspondences:
-            kept = numpy_generator(person, "share").random() < part
-            return found[person] if kept else Correspondences.empty(FRAME)
+    def tenth(person: str) -> Correspondences:
+        kept = numpy_generator(person, "share").random() < TENTH
+        return found[person] if kept else Correspondences.empty(FRAME)
 
-        return of_some
-
-    sets = {"exact": exact, "wrong": wrong, "half": share(0.5), "tenth": share(0.1)}
+    sets = {"exact": exact, "wrong": wrong, "tenth": tenth}
     for name, matches_of in sets.items():
         paths = {person: matches_path(output / name, f"{person}.jpg") for person in persons}
         missing = {person: path for person, path in paths.items() if not path.is_file()}

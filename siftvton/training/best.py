@@ -43,5 +43,5 @@ def drop_later(folder: Path, update: int) -> None:
         shutil.rmtree(removed)
     print(
         f"{folder}: was removed, because it held the weights of update {found}, and the run continues from update "
-        f"{update}; the next validation with the lowest unpaired score so far writes it again"
+        f"{update}; a validation with the lowest unpaired score so far writes it again"
     )

@@ -44,13 +44,11 @@ def test_a_tenth_of_the_wrong_set_is_moved_elsewhere(sets: Path) -> None:
         assert 0.03 < (wrong.garment != right.garment).any(axis=1).mean() < 0.2
 
 
-@pytest.mark.parametrize(("name", "kept"), [("half", [True, False, True]), ("tenth", [False, False, True])])
-def test_a_share_of_the_pairs_keeps_all_matches(sets: Path, name: str, kept: list[bool]) -> None:
+def test_a_tenth_of_the_pairs_keeps_all_matches(sets: Path) -> None:
     """Each person has a draw of their own: 0.42, 0.73 and 0.05 here."""
-    whole = [len(matches) for matches in of(sets, "sift")]
-    assert [len(matches) for matches in of(sets, f"sets/{name}")] == [
-        count * keeps for count, keeps in zip(whole, kept, strict=True)
-    ]
+    last = len(of(sets, "sift")[-1])
+    assert last > 0
+    assert [len(matches) for matches in of(sets, "sets/tenth")] == [0, 0, last]
 
 
 def test_existing_files_are_kept(sets: Path) -> None:

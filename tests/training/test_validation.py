@@ -107,6 +107,16 @@ def test_best_weights_of_earlier_updates_stay(configuration, capsys: pytest.Capt
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(output, "best").items())
 
 
+def test_best_weights_behind_a_link_are_removed_and_the_link_stays(tmp_path: Path):
+    place = tmp_path / "disk" / "best"
+    place.mkdir(parents=True)
+    (place / "update.json").write_text('{"update": 9}')
+    (tmp_path / "best").symlink_to(place)
+    best.drop_later(tmp_path / "best", 5)
+    assert not place.exists()
+    assert (tmp_path / "best").is_symlink()
+
+
 def test_a_damaged_record_of_the_best_weights_is_named(tmp_path: Path):
     (tmp_path / "best").mkdir()
     best.drop_later(tmp_path / "best", 0)
