@@ -20,8 +20,9 @@ REGIONS = (*BODY_PARTS, WHOLE)
 def recorded(path: Path, jobs: Sequence[Job]) -> dict[str, Counts]:
     """Read the counts of each pair from the lines of ``path``: person id -> counts.
 
-    A damaged line is ignored. So is the line of a pair that was matched with other side pictures than exist now. Such
-    pairs are matched again.
+    A damaged line is ignored. So is the line of a pair that was matched with other pictures than exist now: a side
+    picture has come or gone, or a file has another size. Such pairs are matched again. Lines of earlier versions lack
+    the sizes and are used as they are.
 
     Raises:
         InputError: ``path`` cannot be read.
@@ -34,8 +35,11 @@ def recorded(path: Path, jobs: Sequence[Job]) -> dict[str, Counts]:
         try:
             entry = json.loads(line)
             job = known[entry["pair"]]
-            if entry["sides"] == job.sides and _are_counts(entry["regions"], job):
+            same = entry["sides"] == job.sides and entry.get("sizes", job.sizes) == job.sizes
+            if same and _are_counts(entry["regions"], job):
                 records[job.person_id] = entry["regions"]
+            else:
+                records.pop(job.person_id, None)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return records

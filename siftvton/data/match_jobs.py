@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -64,6 +65,11 @@ class Job:
         """Names of the side pictures that exist."""
         return [side for side in SIDES if getattr(self, side) is not None]
 
+    @cached_property
+    def sizes(self) -> dict[str, int | None]:
+        """Size in bytes of each picture that decides the matches, by its name; None for a missing file."""
+        return {name: _size_of(getattr(self, name)) for name in ("person", "garment", *self.sides)}
+
     def path(self, kind: str) -> Path:
         """Return the path of the picture of a kind from :mod:`siftvton.data.layouts.base`."""
         path: Path | None = {
@@ -77,6 +83,13 @@ class Job:
         }[kind]
         assert path is not None, f"the pair has no {kind}"
         return path
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -165,7 +178,7 @@ def match_all(
         InputError: a pair failed and ``strict`` is set, or a file cannot be written.
     """
     counts, failures = {}, {}
-    sides = {job.person_id: job.sides for job in jobs}
+    of_person = {job.person_id: job for job in jobs}
     if is_file(record) and not read_bytes(record).endswith(b"\n"):
         _append(record, "\n")  # ends a line that was cut short when an earlier run was stopped
     # Closing the outcomes ends the processes, also if `strict` stops early.
@@ -173,7 +186,8 @@ def match_all(
         for outcome in tqdm(outcomes, total=len(jobs), desc="matching", unit="pair", disable=not jobs):
             if outcome.counts is not None:
                 counts[outcome.person_id] = outcome.counts
-                line = {"pair": outcome.person_id, "sides": sides[outcome.person_id], "regions": outcome.counts}
+                job = of_person[outcome.person_id]
+                line = {"pair": job.person_id, "sides": job.sides, "sizes": job.sizes, "regions": outcome.counts}
                 _append(record, json.dumps(line) + "\n")
             elif strict:
                 raise InputError(outcome.failure)

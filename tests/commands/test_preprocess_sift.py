@@ -308,6 +308,39 @@ def test_what_does_not_change_the_matches_may_differ(root: Path, output: Path) -
     assert (output / "previews" / "a_00.jpg").is_file()
 
 
+def test_a_pair_whose_pictures_have_changed_is_matched_again(
+    root: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the matches of other data with the same names, which counted as done."""
+    path = root / "train" / "cloth" / "b_00.jpg"
+    first = path.read_bytes()
+    preprocess_sift(configuration(root, output))
+    matches = (output / "b_00_sift_matches.json").read_text()
+    write_image(path, read_image(path)[:, ::-1])
+    assert path.stat().st_size != len(first)
+    done = counted(monkeypatch)
+    preprocess_sift(configuration(root, output))
+    assert done == ["b_00"]
+    assert (output / "b_00_sift_matches.json").read_text() != matches
+    path.write_bytes(first)  # its earlier line in the counts is not that of the present file
+    preprocess_sift(configuration(root, output))
+    assert done == ["b_00", "b_00"]
+    assert (output / "b_00_sift_matches.json").read_text() == matches
+    preprocess_sift(configuration(root, output))
+    assert done == ["b_00", "b_00"]
+
+
+def test_counts_of_an_earlier_version_are_used(root: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preprocess_sift(configuration(root, output))
+    record = output / "counts.jsonl"
+    entries = [json.loads(line) for line in record.read_text().splitlines()]
+    assert all(entry.pop("sizes") for entry in entries)
+    record.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    done = counted(monkeypatch)
+    preprocess_sift(configuration(root, output))
+    assert done == []
+
+
 def test_match_files_of_others_are_not_overwritten(root: Path, output: Path) -> None:
     output.mkdir()
     (output / "a_00_sift_matches.json").write_text("[]")
