@@ -2,6 +2,7 @@
 
 import ast
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,19 @@ def test_correspondence_and_supervision_know_nothing_of_our_model_data_and_confi
         if room(name) in ("correspondence", "supervision"):
             own = {each for each in imports(path) if room(each) in ("correspondence", "supervision")}
             assert imports(path) - own <= tools, name
+
+
+def test_the_document_names_the_packages_that_each_package_uses():
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `siftvton/(\w+)` \|.*\| (.*) \|$", text, re.MULTILINE))
+    assert list(rows) == [each for each in ORDER if each in rows or (PACKAGE / each).is_dir()]
+    for package, uses in rows.items():
+        named = set(re.findall(r"`(\w+)`", uses))
+        if uses == "all" or uses.endswith("and all above"):
+            named |= set(list(rows)[: list(rows).index(package)])
+        used = {room(each) for name, path in MODULES.items() if room(name) == package for each in imports(path)}
+        assert (used & set(rows)) - {package} <= named, package
+        assert uses == "all" or uses.endswith("and all above") or named <= used, package
 
 
 def test_every_module_can_be_imported_first():
