@@ -1,7 +1,7 @@
 """Try garments on persons: ``python scripts/infer.py --config configs/vitonhd.yaml key=value …``"""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ class Infer(WeightChanges, SamplingConfig):
 
 
 SAME_RESULT = ("device", "compile", "channels_last", "vae_slicing", "offload")  # keys that change results by rounding
+UNKNOWN_DTYPE = "execution.dtype: auto -> "  # results of earlier versions do not say which format it was
 SAVED = "infer.yaml"  # file in the output folder: the configuration of the results
 WEIGHTS = "weights.sha256"  # file in the output folder: the digest of the weights that made the results
 
@@ -79,13 +80,17 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
     state = process_state()
     output, (height, width) = Path(config.output), config.data.size
     results = Results(output, config.format, config.data.size)
+    with errors_shared():
+        dtype = dtype_of(config.execution)
+    # The number format that `auto` stands for here is part of the configuration of the results.
+    config = replace(config, execution=replace(config.execution, dtype=str(dtype).removeprefix("torch.")))
     digest = on_main(lambda: require_same_results(config, output))
     with errors_shared():
         split = config.data.open().split(config.data.split)
         pairs = split.pairs(config.setting)[: config.limit]
         dataset = (dataset_type or TryOnDataset)(split, pairs, height, width)
         _require_inputs_elsewhere(config, dataset)
-        pipeline = load_changed(config.checkpoint, dtype_of(config.execution), config)
+        pipeline = load_changed(config.checkpoint, dtype, config)
         note = upper_body_note(config.checkpoint, map(split.category, (pair.person for pair in pairs)))
         if note and state.is_main_process:
             print(note)
@@ -152,7 +157,7 @@ def require_same_results(config: Infer, folder: Path, key: str = "output") -> st
     saved, weights = folder / SAVED, folder / WEIGHTS
     free = ("limit", "batch_size", "strict", "output", "data.layout", *(f"execution.{key}" for key in SAME_RESULT))
     changed = differences(config, saved) if saved.is_file() else []
-    changed = [line for line in changed if line.partition(":")[0] not in free]
+    changed = [line for line in changed if line.partition(":")[0] not in free and not line.startswith(UNKNOWN_DTYPE)]
     if weights.is_file() and read_bytes(weights) != digest.encode():
         changed.append(f"checkpoint={config.checkpoint}: other weights")
     if changed:

@@ -21,6 +21,7 @@ from siftvton.data.pairs import Pair
 from siftvton.draws import numpy_generator, torch_generator
 from siftvton.errors import InputError, UsageError
 from siftvton.files import read_grey, read_image, write_image
+from siftvton.sampling import execution
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.loading import load, save
 from siftvton.sampling.lora import merge_update, save_update
@@ -118,6 +119,22 @@ def test_a_second_start_makes_only_what_is_missing(configuration):
     assert (
         np.abs(results(config)["b_c.png"].astype(int) - first["b_c.png"]).max() <= 1
     )  # sampled in another batch: equal up to rounding
+
+
+def test_results_in_another_number_format_are_refused(configuration, monkeypatch: pytest.MonkeyPatch):
+    """Guards a folder that was begun on a GPU in bfloat16 and continued on a CPU in float32."""
+    config = configuration(limit=1)
+    assert config.execution.dtype == "auto"
+    infer(config)
+    infer(config)
+    with monkeypatch.context() as patched:
+        patched.setattr(execution, "dtype_of", lambda _config: torch.bfloat16)
+        with pytest.raises(UsageError, match=r"another configuration \(execution.dtype: float32 -> bfloat16\)"):
+            infer(config)
+    saved = Path(config.output) / "infer.yaml"
+    saved.write_text(saved.read_text().replace("dtype: float32", "dtype: auto"))  # as an earlier version wrote it
+    infer(config)
+    assert "dtype: float32" in saved.read_text()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
