@@ -200,7 +200,7 @@ def measure(
         times = []
         for timestep in timesteps:
             inputs = at_timestep(pipeline, batch, timestep, seed)
-            values, grids = layer_errors(network, batch.to(pipeline.device), inputs, known, layers)
+            values, grids = layer_errors(network, batch.to(pipeline._execution_device), inputs, known, layers)
             times.append(values)
         errors.append(torch.stack(times).mean(dim=0))
     return torch.cat(errors, dim=1), grids

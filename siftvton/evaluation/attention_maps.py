@@ -1,6 +1,7 @@
 """Attention maps: where on the garment a point of the photo looks (the paper's Fig. 4)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -59,19 +60,25 @@ def mean_maps(
 ) -> np.ndarray:
     """:func:`attention_maps`, averaged also over the timesteps to which the photo is noised (in the paper: t < η)."""
     network = pipeline.network()
-    on_device = batch.to(pipeline.device)
+    on_device = batch.to(pipeline._execution_device)  # with offloading, the pipeline's own device is the CPU
     maps = [
         attention_maps(network, on_device, at_timestep(pipeline, batch, time, seed), points, layers)
         for time in timesteps
     ]
+    pipeline.maybe_free_model_hooks()
     return np.mean(maps, axis=0)
 
 
 def at_timestep(pipeline: TryOnPipeline, batch: TryOnBatch, timestep: int, seed: int) -> Noised:
-    """The network's inputs for photos noised to one timestep; the noise depends on seed, pair and timestep alone."""
+    """The network's inputs for photos noised to one timestep, in the number format of the network's weights.
+
+    The noise depends on seed, pair and timestep alone.
+    """
     generators = [torch_generator(seed, pair.person_id, pair.garment_id, timestep) for pair in batch.pair]
     times, conditioned = torch.full((len(batch),), timestep), torch.ones(len(batch), dtype=torch.bool)
-    return noised_at(pipeline.vae, pipeline.scheduler, batch.to(pipeline.device), times, conditioned, generators)
+    on_device, dtype = batch.to(pipeline._execution_device), pipeline.unet.dtype
+    inputs = noised_at(pipeline.vae, pipeline.scheduler, on_device, times, conditioned, generators)
+    return replace(inputs, sample=inputs.sample.to(dtype), garment_latent=inputs.garment_latent.to(dtype))
 
 
 def maps_sheet(

@@ -14,11 +14,13 @@ from siftvton.commands.app import App, app
 from siftvton.commands.convert_checkpoint import ConvertCheckpoint, convert_checkpoint
 from siftvton.commands.infer import Infer, infer
 from siftvton.commands.tryon import TryOnOne, tryon
+from siftvton.correspondence import Correspondences
 from siftvton.correspondence.regions import PART_COLOURS
 from siftvton.data.config import HeldOutData, PictureSize
 from siftvton.data.layouts.base import AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARMENT, IMAGE
 from siftvton.draws import numpy_generator
 from siftvton.errors import InputError, UsageError
+from siftvton.evaluation.attention_maps import mean_maps
 from siftvton.files import read_image, write_image
 from siftvton.prepare.config import ModelsConfig
 from siftvton.sampling.config import ExecutionConfig, SamplingConfig
@@ -168,6 +170,20 @@ def test_the_attention_of_a_result_is_a_distribution_over_the_garment(dresser: T
     assert seen.min() >= 0
     assert seen.sum() == pytest.approx(1)
     assert not np.allclose(seen, result.looked_at(70, 40))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_attention_in_half_precision_is_that_in_float32(dresser: TryOn, checkpoint: Path, square, dtype: str):
+    """Guards the page on a GPU, where the network is in bfloat16: every question for the attention failed."""
+    half = TryOn(checkpoint, height=HEIGHT, width=WIDTH, execution=ExecutionConfig(device="cpu", dtype=dtype))
+    batch = half._batch(*square)
+    points = Correspondences(np.array([[20.0, 30.0]]), np.array([[20.0, 30.0]]), (HEIGHT, WIDTH))
+    layers = half.pipeline.network().hooked_layers("all")
+    found, expected = (
+        mean_maps(each.pipeline, batch, points, layers, timesteps=[100, 400], seed=0) for each in (half, dresser)
+    )
+    assert found.sum() == pytest.approx(1)
+    assert np.abs(found - expected).sum() < 0.05
 
 
 def configuration(paths: dict[str, Path], checkpoint: Path, output: Path, **more) -> TryOnOne:

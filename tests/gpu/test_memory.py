@@ -4,11 +4,15 @@ import sys
 from functools import partialmethod
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from examples import generators, given
+from gpu_steps import random_batch
 
+from siftvton.correspondence import Correspondences
 from siftvton.devices import set_up_gpu
+from siftvton.evaluation.attention_maps import mean_maps
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.execution import place
 from siftvton.sampling.pipeline import TryOnPipeline
@@ -83,6 +87,18 @@ def test_offloaded_parts_are_on_the_gpu_only_while_they_work(cuda: torch.device,
         assert {parameter.device.type for part in parts for parameter in part.parameters()} == {"cpu"}
         found = pipeline(**given(2), generators=generators(1, 2), steps=2)
         assert (found.cpu().int() - expected.cpu().int()).abs().max() <= 1
+    assert {parameter.device.type for part in parts for parameter in part.parameters()} == {"cpu"}
+
+
+def test_the_attention_of_an_offloaded_pipeline_is_that_on_a_cpu(cuda: torch.device, pipeline: TryOnPipeline):
+    batch, point = random_batch(1, (32, 48)), np.array([[20.0, 16.0]])
+    layers = pipeline.network().hooked_layers("all")
+    arguments = batch, Correspondences(point, point, (32, 48)), layers, [300], 0
+    expected = mean_maps(pipeline, *arguments)
+    place(pipeline, ExecutionConfig(device=str(cuda), offload=True))
+    found = mean_maps(pipeline, *arguments)
+    assert np.abs(found - expected).sum() < 0.02
+    parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     assert {parameter.device.type for part in parts for parameter in part.parameters()} == {"cpu"}
 
 
