@@ -36,6 +36,7 @@ def check_data(config: CheckData) -> str:
     from siftvton.data.readiness import inspect_part, parts_of, report
     from siftvton.files import write_image, write_text
     from siftvton.settings import save_configuration
+    from siftvton.wording import counted
 
     data, output = config.data, Path(config.output)
     root, frame = Path(data.root), data.frame
@@ -54,7 +55,7 @@ def check_data(config: CheckData) -> str:
         part, row = drawn[0]
         listed = row.pairs[: config.preview]
         write_image(output / "previews.png", preview_sheet(layout.split(part.name), listed, matches, frame))
-        text += f"\n{len(listed)} pairs of {part.name} are drawn in {output / 'previews.png'}\n"
+        text += f"\n{output / 'previews.png'} shows {counted(len(listed), 'pair')} of {part.name}\n"
     if not ready:
         print(text, end="")
         raise InputError(f"{root}: not ready for every command; {output / 'report.md'} says what to do")

@@ -31,6 +31,7 @@ from siftvton.prepare.labels import ATR, to_cihp
 from siftvton.prepare.mask import AgnosticMask, agnostic_picture
 from siftvton.prepare.person import PreparedPerson
 from siftvton.prepare.sheet import person_sheet
+from siftvton.wording import counted
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Made:
         kept = f", {self.kept} of them by an earlier run" if self.kept else ""
         given = sum(job.given is not None for job in self.jobs)
         used = f", {given} of them taken from the data folder" if given else ""
-        return f"{len(self.jobs)} masks are written{kept}{used}{f' ({parts})' if parts else ''}"
+        return f"{counted(len(self.jobs), 'mask')} written{kept}{used}{f' ({parts})' if parts else ''}"
 
 
 def jobs_of(source: DressCode, output: Path) -> list[Job]:
