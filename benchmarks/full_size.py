@@ -10,7 +10,7 @@ import time
 
 import torch
 from arguments import parser_of
-from memory import GUIDANCE, SIZES, batch_of
+from cases import GUIDANCE, SIZES, batch_of
 from processes import peak
 
 from siftvton.model import build
