@@ -33,7 +33,7 @@ def check_data(config: CheckData) -> str:
     from siftvton.data.layouts.base import MATCHES
     from siftvton.data.match_folder import require_frame
     from siftvton.data.previews import preview_sheet
-    from siftvton.data.readiness import inspect_part, parts_of, report
+    from siftvton.data.readiness import inspect_part, parts_of, readiness_report
     from siftvton.files import write_image, write_text
     from siftvton.settings import save_configuration
     from siftvton.wording import counted
@@ -46,7 +46,7 @@ def check_data(config: CheckData) -> str:
     parts = parts_of(layout, data.split)
     for part in parts:
         inspect_part(part, layout, data.size, matches, frame)
-    text, ready = report(root, parts)
+    text, ready = readiness_report(root, parts)
 
     save_configuration(config, output / "check_data.yaml")
     write_text(output / "report.md", text)

@@ -186,12 +186,12 @@ def _summary(batch: "Batch", folder: Path, sheets: list[Path], remarks: list[str
 
 def _checked(layout: "Layout", split: str, size: tuple[int, int]) -> str:
     """Return the report of ``check_data`` on the split."""
-    from siftvton.data.readiness import inspect_part, parts_of, report
+    from siftvton.data.readiness import inspect_part, parts_of, readiness_report
 
     parts = parts_of(layout, split)
     for part in parts:
         inspect_part(part, layout, size, layout.split(split).matches, size)
-    return report(layout.root, parts)[0]
+    return readiness_report(layout.root, parts)[0]
 
 
 COMMAND = Command(Prepare, prepare, "vitonhd.yaml")

@@ -66,7 +66,7 @@ def preprocess_sift(config: PreprocessSift) -> str:
 
     from siftvton.correspondence.matchers import matcher, require_weights
     from siftvton.data.layouts.base import GARMENT, IMAGE
-    from siftvton.data.match_counts import recorded, report
+    from siftvton.data.match_counts import matches_report, recorded
     from siftvton.data.match_jobs import is_done, job_of, match_all, write_sheet
     from siftvton.data.matcher_weights import weights_folder
     from siftvton.files import write_text
@@ -110,7 +110,7 @@ def preprocess_sift(config: PreprocessSift) -> str:
     write_sheet(output / "previews.jpg", [job for job in finished if job.preview], counts)
     failed += [failures[job.person_id] for job in jobs if job.person_id in failures]
     of_finished = [counts[job.person_id] for job in finished]
-    table = report(config.data.split, config.data.frame, config.preset, jobs, of_finished, failed)
+    table = matches_report(config.data.split, config.data.frame, config.preset, jobs, of_finished, failed)
     write_text(output / "matches.md", table)
     if failed:
         print(table, end="")

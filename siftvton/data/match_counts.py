@@ -78,7 +78,7 @@ def left_after(counts: Iterable[Counts], preset: Preset) -> dict[str, dict[str, 
     return totals
 
 
-def report(
+def matches_report(
     split: str, frame: Frame, preset: str, jobs: Sequence[Job], counts: Sequence[Counts], failed: Sequence[str]
 ) -> str:
     """Return a report in Markdown: the matches found, the table of stages, and the failures."""

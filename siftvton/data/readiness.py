@@ -178,7 +178,7 @@ def _no_garment_is_worn(part: Part, split: Split) -> bool:
     return bool(worn) and worn <= missing
 
 
-def report(root: Path, parts: Sequence[Part]) -> tuple[str, bool]:
+def readiness_report(root: Path, parts: Sequence[Part]) -> tuple[str, bool]:
     """Return the report in Markdown, and whether the data are ready for every command."""
     rows, ready = [], True
     for part in parts:
