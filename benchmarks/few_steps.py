@@ -37,7 +37,7 @@ from siftvton.sampling.execution import dtype_of, place, use_scheduler
 from siftvton.sampling.loading import load
 from siftvton.sampling.pipeline import with_timesteps
 from siftvton.sampling.results import Results
-from siftvton.toy.measures import Known, cases_of, compared, error_and_similarity, known_of, summary
+from siftvton.toy.measures import GroundTruth, cases_of, compared, error_and_similarity, ground_truth_of, summary
 from siftvton.toy.world.write import WORLD_FILE
 
 PLMS, FULL = PNDMScheduler.__name__, 50
@@ -127,7 +127,7 @@ class Comparison:
         for first in range(0, len(self.pairs), size):
             yield collate([self.dataset[index] for index in range(first, min(first + size, len(self.pairs)))])
 
-    def known(self, results: Path) -> list[Known]:
+    def known(self, results: Path) -> list[GroundTruth]:
         """What is known about the pairs of a toy world; empty for other data.
 
         Args:
@@ -136,7 +136,7 @@ class Comparison:
         if not is_file(Path(self.config.data.root) / WORLD_FILE):
             return []
         cases = cases_of(self.split, self.pairs, results, self.config.data.size, others=0, seed=0)
-        return [known_of(case) for case in tqdm(cases, desc="rendering the truth", unit="pair")]
+        return [ground_truth_of(case) for case in tqdm(cases, desc="rendering the truth", unit="pair")]
 
     def rows(self, samplers: Sequence[str], counts: Sequence[int]) -> Iterator[dict[str, Any]]:
         """The rows of the table; also writes a sheet of pictures for each number of steps.
@@ -186,7 +186,7 @@ def distances(
     return {"rmse": float(LEVELS * np.sqrt(errors).mean()), "ssim": float(np.mean(similarities))}
 
 
-def toy_measures(pictures: Sequence[np.ndarray], known: Sequence[Known]) -> dict[str, float]:
+def toy_measures(pictures: Sequence[np.ndarray], known: Sequence[GroundTruth]) -> dict[str, float]:
     """The measures of ``TOY``, means over the pairs; empty if nothing is known about the pairs."""
     if not known:
         return {}

@@ -26,9 +26,10 @@ from unittest.mock import patch
 
 import torch
 from arguments import parser_of
+from cases import GUIDANCE, SIZES, Case, Size, Training, batch_of, weights_of
 from diffusers import DPMSolverMultistepScheduler, PNDMScheduler, UniPCMultistepScheduler
 from diffusers.utils import logging
-from memory import GUIDANCE, SIZES, Case, Meter, Size, Training, batch_of, one_line, rows_in_time, weights_of
+from memory import Meter, one_line, rows_in_time
 from preprocessing import ours
 from results import table
 from training_step import dense_match_loss

@@ -32,7 +32,7 @@ import numpy as np
 import plain
 import torch
 from arguments import count, parser_of
-from memory import META, SIZES, Size, batch_of
+from cases import META, SIZES, Size, batch_of
 from processes import peak
 from results import spread
 from torch import Tensor, nn

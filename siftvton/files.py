@@ -12,6 +12,7 @@ import stat
 import struct
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -277,7 +278,7 @@ def decoded(path: str | Path, modes: tuple[str, ...], wanted: str) -> Image.Imag
         if image.format == "PNG":  # Pillow checks PNG check sums only in verify()
             image.verify()
             file.seek(0)
-            image = Image.open(file, formats=PICTURE_FORMATS)
+            image = _opened(file, path)
         if image.mode in modes:
             ImageOps.exif_transpose(image, in_place=True)  # also loads the pixels
             return image
@@ -299,10 +300,13 @@ def _opened(file: BinaryIO, path: str | Path) -> Image.Image:
     """Open a picture; reads only its header.
 
     Raises:
-        InputError: it has more pixels than Pillow decodes, twice ``Image.MAX_IMAGE_PIXELS``.
+        InputError: it has more pixels than Pillow decodes, twice ``Image.MAX_IMAGE_PIXELS``. This is the only limit:
+            Pillow's warning at half of it is not shown.
     """
     try:
-        return Image.open(file, formats=PICTURE_FORMATS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(file, formats=PICTURE_FORMATS)
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise InputError(

@@ -235,6 +235,17 @@ def test_a_picture_with_too_many_pixels_is_refused_with_its_size_and_the_limit(
             read(tmp_path / "a")
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_below_the_limit_is_read_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, form: str
+) -> None:
+    Image.fromarray(picture()).save(tmp_path / "a", form)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)  # Pillow warns above 30 pixels and refuses more than 60
+    assert picture_size(tmp_path / "a") == (8, 6)
+    assert read_image(tmp_path / "a").shape == (8, 6, 3)
+    assert not recwarn.list
+
+
 def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: object, **__: object) -> None:
         raise AssertionError("Ghostscript was started")

@@ -377,7 +377,7 @@ def test_windows_line_ends_of_a_shell_script_are_refused_in_a_path(empty: Path):
 
 def test_every_key_that_names_a_file_or_a_folder_is_a_path():
     words = ("folder", ".pt", ".pth", "path of", "YAML file", ".safetensors")
-    names = {"validation_pairs", "split", "layout", "height", "base_arm", "arms"}  # whose help speaks of folders, too
+    names = {"validation_pairs", "split", "layout", "height", "arms"}  # whose help speaks of folders, too
     for schema in schemas().values():
         for key, entry in keys(schema).items():
             named = "str" in str(entry.type) and any(word in entry.metadata["help"] for word in words)
@@ -391,7 +391,7 @@ def test_any_text_survives_a_round_trip(empty: Path, tmp_path: Path):
     texts = ["null", "~", "", "no", "1e3", "007", "2024-01-01", "<<", "=", "- a", " a ", "a: b", "a #b", "\ufeffa"]
     texts += ["".join(draw.choices(alphabet, k=draw.randint(1, 12))) for _ in range(300)]
     for text in texts:
-        config = Experiment(arms={"a": text, "b.c": text}, reference=text, base_arm=text, output=f"x{text}x")
+        config = Experiment(arms={"a": text, "b.c": text}, reference=text, references={"a": text}, output=f"x{text}x")
         save_configuration(config, tmp_path / "saved.yaml")
         assert cli.load(Experiment, tmp_path / "saved.yaml") == config, repr(text)
 

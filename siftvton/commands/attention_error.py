@@ -58,6 +58,7 @@ def attention_error(config: AttentionError) -> str:
     from siftvton.sampling.loading import load
     from siftvton.settings import save_configuration
     from siftvton.toy.exact_maps import known_places
+    from siftvton.wording import counted
 
     height, width = config.data.size
     split = config.data.open().split(config.data.split)
@@ -75,8 +76,8 @@ def attention_error(config: AttentionError) -> str:
     if any(broken):
         first = dataset.pairs[broken.index(True)].person_id
         raise InputError(
-            f"{config.checkpoint}: the attention is NaN or infinite for {sum(broken)} of {len(broken)} persons, e.g. "
-            f"{first}; check the weights"
+            f"{config.checkpoint}: the attention is NaN or infinite for {sum(broken)} of "
+            f"{counted(len(broken), 'person')}, e.g. {first}; check the weights"
         )
     report = summary(errors.numpy(), layers, grids)
     output = Path(config.output)

@@ -33,9 +33,10 @@ def check_data(config: CheckData) -> str:
     from siftvton.data.layouts.base import MATCHES
     from siftvton.data.match_folder import require_frame
     from siftvton.data.previews import preview_sheet
-    from siftvton.data.readiness import inspect_part, parts_of, report
+    from siftvton.data.readiness import inspect_part, parts_of, readiness_report
     from siftvton.files import write_image, write_text
     from siftvton.settings import save_configuration
+    from siftvton.wording import counted
 
     data, output = config.data, Path(config.output)
     root, frame = Path(data.root), data.frame
@@ -45,7 +46,7 @@ def check_data(config: CheckData) -> str:
     parts = parts_of(layout, data.split)
     for part in parts:
         inspect_part(part, layout, data.size, matches, frame)
-    text, ready = report(root, parts)
+    text, ready = readiness_report(root, parts)
 
     save_configuration(config, output / "check_data.yaml")
     write_text(output / "report.md", text)
@@ -54,7 +55,7 @@ def check_data(config: CheckData) -> str:
         part, row = drawn[0]
         listed = row.pairs[: config.preview]
         write_image(output / "previews.png", preview_sheet(layout.split(part.name), listed, matches, frame))
-        text += f"\n{len(listed)} pairs of {part.name} are drawn in {output / 'previews.png'}\n"
+        text += f"\n{output / 'previews.png'} shows {counted(len(listed), 'pair')} of {part.name}\n"
     if not ready:
         print(text, end="")
         raise InputError(f"{root}: not ready for every command; {output / 'report.md'} says what to do")

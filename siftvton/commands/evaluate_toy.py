@@ -118,7 +118,7 @@ def _score_results(config: EvaluateToy) -> str:
 def _compare_masks(config: EvaluateToy) -> str:
     from siftvton.files import write_image, write_json, write_text
     from siftvton.tables import csv_text
-    from siftvton.toy.mask_sensitivity import Job, mask_report, mask_sheet, mask_table, rows, score_masks
+    from siftvton.toy.mask_sensitivity import MaskTrial, mask_report, mask_sheet, mask_table, rows, score_masks
     from siftvton.toy.masks import KINDS, REFERENCE, MaskedDataset
     from siftvton.toy.measures import cases_of
 
@@ -137,14 +137,16 @@ def _compare_masks(config: EvaluateToy) -> str:
         if kind != REFERENCE:
             infer(replace(sampling, output=str(output / kind)), partial(MaskedDataset, kind=kind, seed=sampling.seed))
             cases[kind] = cases_in(output / kind)
-    jobs = [Job(dict(zip(cases, pair, strict=True)), sampling.seed) for pair in zip(*cases.values(), strict=True)]
-    scores = [score for of_pair in _all_of(score_masks, jobs, config.workers) for score in of_pair]
+    trials = [
+        MaskTrial(dict(zip(cases, pair, strict=True)), sampling.seed) for pair in zip(*cases.values(), strict=True)
+    ]
+    scores = [score for of_pair in _all_of(score_masks, trials, config.workers) for score in of_pair]
     scores.sort(key=lambda score: (score.toy.result, list(KINDS).index(score.kind)))
     report = mask_report(scores)
     table = mask_table(report)
     write_json(output / "masks.json", report)
     write_text(output / "masks_per_image.csv", csv_text(rows(scores)))
-    write_image(output / "masks.png", mask_sheet(jobs[0]))
+    write_image(output / "masks.png", mask_sheet(trials[0]))
     write_text(output / "masks.md", table)
     return table
 

@@ -76,6 +76,7 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
     from siftvton.sampling.loading import upper_body_note
     from siftvton.sampling.results import Results, write_results
     from siftvton.settings import save_configuration
+    from siftvton.wording import counted
 
     state = process_state()
     output, (height, width) = Path(config.output), config.data.size
@@ -112,8 +113,8 @@ def infer(config: Infer, dataset_type: "Callable[..., TryOnDataset] | None" = No
     on_main(lambda: results.write_sheet(dataset))
     if failures and state.is_main_process:
         lines = [f"{pairs[index].result_id}: {reason}" for index, reason in failures]
-        raise InputError(f"{len(failures)} of {len(pairs)} pairs failed:\n  " + "\n  ".join(lines))
-    return f"{output}: {len(pairs)} pictures" if state.is_main_process else ""
+        raise InputError(f"{len(failures)} of {counted(len(pairs), 'pair')} failed:\n  " + "\n  ".join(lines))
+    return f"{output}: {counted(len(pairs), 'picture')}" if state.is_main_process else ""
 
 
 def _require_inputs_elsewhere(config: Infer, dataset: "TryOnDataset") -> None:

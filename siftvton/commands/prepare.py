@@ -10,6 +10,7 @@ from siftvton.commands import Command
 from siftvton.errors import InputError, UsageError
 from siftvton.options import MANY, WORKERS, option
 from siftvton.prepare.config import ModelsConfig, PhotoConfig
+from siftvton.wording import counted
 
 if TYPE_CHECKING:
     from siftvton.data.layouts.base import Layout
@@ -105,7 +106,7 @@ def prepare(config: Prepare) -> str:
         return text
     print(text, end="")
     count = len(batch.persons) + len(batch.garments) + len(failed)
-    said = [f"{len(failed)} of {count} pictures could not be prepared"] if failed else []
+    said = [f"{len(failed)} of {counted(count, 'picture')} could not be prepared"] if failed else []
     said += ["a model could not be had, so files are missing"] if lacking else []
     raise InputError("\n  ".join([f"{' and '.join(said)}:", *failed, *lacking]))
 
@@ -140,7 +141,9 @@ def _dresscode(config: Prepare) -> str:
     if not made.failures:
         return text
     print(text)
-    raise InputError("\n  ".join([f"{len(made.failures)} of {len(jobs)} masks could not be made:", *made.failures]))
+    raise InputError(
+        "\n  ".join([f"{len(made.failures)} of {counted(len(jobs), 'mask')} could not be made:", *made.failures])
+    )
 
 
 def _claim(config: Prepare, output: Path, source: Path, made: Sequence[str]) -> bool:
@@ -174,7 +177,8 @@ def _claim(config: Prepare, output: Path, source: Path, made: Sequence[str]) -> 
 def _summary(batch: "Batch", folder: Path, sheets: list[Path], remarks: list[str]) -> str:
     """Return what was made, where to look at it, and the remarks."""
     kept = f", {batch.kept} of them by an earlier run" if batch.kept else ""
-    lines = [f"{folder}: {len(batch.persons)} persons and {len(batch.garments)} garments are prepared{kept}"]
+    prepared = f"{counted(len(batch.persons), 'person')} and {counted(len(batch.garments), 'garment')}"
+    lines = [f"{folder}: {prepared} are prepared{kept}"]
     if sheets:
         lines.append(f"Look at {', '.join(map(str, sheets))} before anything else: is each mask right?")
     return "\n".join([*lines, *(f"- {remark}" for remark in remarks), "", ""])
@@ -182,12 +186,12 @@ def _summary(batch: "Batch", folder: Path, sheets: list[Path], remarks: list[str
 
 def _checked(layout: "Layout", split: str, size: tuple[int, int]) -> str:
     """Return the report of ``check_data`` on the split."""
-    from siftvton.data.readiness import inspect_part, parts_of, report
+    from siftvton.data.readiness import inspect_part, parts_of, readiness_report
 
     parts = parts_of(layout, split)
     for part in parts:
         inspect_part(part, layout, size, layout.split(split).matches, size)
-    return report(layout.root, parts)[0]
+    return readiness_report(layout.root, parts)[0]
 
 
 COMMAND = Command(Prepare, prepare, "vitonhd.yaml")

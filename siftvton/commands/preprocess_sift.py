@@ -66,10 +66,11 @@ def preprocess_sift(config: PreprocessSift) -> str:
 
     from siftvton.correspondence.matchers import matcher, require_weights
     from siftvton.data.layouts.base import GARMENT, IMAGE
-    from siftvton.data.match_counts import recorded, report
+    from siftvton.data.match_counts import matches_report, recorded
     from siftvton.data.match_jobs import is_done, job_of, match_all, write_sheet
     from siftvton.data.matcher_weights import weights_folder
     from siftvton.files import write_text
+    from siftvton.wording import counted
 
     split = config.data.open().split(config.data.split)
     pairs = split.matched_pairs()
@@ -101,7 +102,7 @@ def preprocess_sift(config: PreprocessSift) -> str:
     counts = recorded(output / "counts.jsonl", jobs)
     to_do = [job for job in jobs if not is_done(job, counts.get(job.person_id))]
     if len(to_do) < len(jobs):
-        print(f"{len(jobs) - len(to_do)} of {len(jobs)} pairs are done already")
+        print(f"{len(jobs) - len(to_do)} of {counted(len(jobs), 'pair')} already done")
     new, failures = match_all(to_do, config.workers or os.cpu_count() or 1, output / "counts.jsonl", config.strict)
     counts |= new
 
@@ -109,13 +110,13 @@ def preprocess_sift(config: PreprocessSift) -> str:
     write_sheet(output / "previews.jpg", [job for job in finished if job.preview], counts)
     failed += [failures[job.person_id] for job in jobs if job.person_id in failures]
     of_finished = [counts[job.person_id] for job in finished]
-    table = report(config.data.split, config.data.frame, config.preset, jobs, of_finished, failed)
+    table = matches_report(config.data.split, config.data.frame, config.preset, jobs, of_finished, failed)
     write_text(output / "matches.md", table)
     if failed:
         print(table, end="")
         raise InputError(
-            f"{len(failed)} of {len(pairs)} pairs failed, as listed; repair their files, then run the same command "
-            "again"
+            f"{len(failed)} of {counted(len(pairs), 'pair')} failed, as listed; repair their files, then run the same "
+            "command again"
         )
     return table
 

@@ -39,6 +39,7 @@ def visualize_reference(config: VisualizeReference) -> str:
     from siftvton.evaluation.attention_maps import reference_maps
     from siftvton.files import read_image, write_image
     from siftvton.settings import save_configuration
+    from siftvton.wording import counted
 
     split, frame = config.data.open().split(config.data.split), config.data.frame
     folder = Path(config.matches) if config.matches else split.matches
@@ -56,7 +57,7 @@ def visualize_reference(config: VisualizeReference) -> str:
         drawings = draw_attention(person, garment, points, maps, true_places=False)
         rows.append([draw_matches(person, garment, matches), *drawings])
         cells = [f"cell {number}" for number in range(1, len(drawings))]
-        captions.append([f"{pair.person_id}: {len(matches)} matches", "query cells", *cells])
+        captions.append([f"{pair.person_id}: {counted(len(matches), 'match', 'matches')}", "query cells", *cells])
         if len(rows) == config.limit:
             break
     if not rows:

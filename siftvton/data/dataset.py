@@ -26,6 +26,7 @@ from siftvton.data.sides import garment_faults, person_faults, read_densepose
 from siftvton.draws import torch_generator
 from siftvton.errors import InputError
 from siftvton.files import is_file, read_grey, read_image
+from siftvton.wording import counted
 
 PERSON_KINDS = (IMAGE, AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE)
 CLIP_SIZE = 224  # pixels, height and width of what CLIP's image encoder sees
@@ -210,7 +211,7 @@ class TryOnDataset(Dataset[TryOnItem]):
             if self.matches is not None and not is_file(matches_path(self.matches, pair.person)):
                 missing.append(matches_path(self.matches, pair.person))
         if missing:
-            more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
+            more = f" and {counted(len(missing) - 1, 'more file')}" if len(missing) > 1 else ""
             raise InputError(f"{missing[0]}{more}: no such file; scripts/check_data.py lists all missing files")
 
     @property

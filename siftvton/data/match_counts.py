@@ -13,6 +13,7 @@ from siftvton.correspondence.regions import BODY_PARTS, GARMENT_PARTS, WHOLE
 from siftvton.data.match_jobs import SIDES, Counts, Job, kept_of
 from siftvton.files import read_bytes
 from siftvton.tables import markdown_table
+from siftvton.wording import counted
 
 REGIONS = (*BODY_PARTS, WHOLE)
 
@@ -81,7 +82,7 @@ def left_after(counts: Iterable[Counts], preset: Preset) -> dict[str, dict[str, 
     return totals
 
 
-def report(
+def matches_report(
     split: str, frame: Frame, preset: str, jobs: Sequence[Job], counts: Sequence[Counts], failed: Sequence[str]
 ) -> str:
     """Return a report in Markdown: the matches found, the table of stages, and the failures."""
@@ -89,13 +90,13 @@ def report(
     lines = [f"# Matches of the {split} split, preset `{preset}`, frame {frame[0]} × {frame[1]}", ""]
     if len(kept):
         lines += [
-            f"{len(kept)} pairs, {(kept > 0).sum()} with a match ({(kept > 0).mean():.1%}); matches per pair: "
-            f"mean {kept.mean():.1f}, median {np.median(kept):g}, most {kept.max()}.",
+            f"{counted(len(kept), 'pair')}, {(kept > 0).sum()} with a match ({(kept > 0).mean():.1%}); "
+            f"matches per pair: mean {kept.mean():.1f}, median {np.median(kept):g}, most {kept.max()}.",
             "",
         ]
     there = [f"{side.replace('_', ' ')} {sum(side in job.sides for job in jobs)}" for side in SIDES]
     lines += [
-        f"Optional pictures found for {len(jobs)} pairs: {', '.join(there)}. "
+        f"Optional pictures found for {counted(len(jobs), 'pair')}: {', '.join(there)}. "
         "If one is missing, a wider area is searched.",
         "",
     ]

@@ -17,6 +17,7 @@ from siftvton.data.sides import read_densepose
 from siftvton.drawing import contact_sheet, draw_matches, with_densepose, with_mask
 from siftvton.errors import InputError
 from siftvton.files import is_file, read_grey, read_image
+from siftvton.wording import counted
 
 LARGEST = 1024  # longer side of a drawn picture, pixels
 
@@ -88,4 +89,4 @@ def _matched(photo: np.ndarray, garment: np.ndarray, path: Path, frame: Frame) -
         matches = read_matches(path, frame)
     except InputError:
         return draw_matches(photo, garment, Correspondences.empty(frame)), f"{path.name} broken"
-    return draw_matches(photo, garment, matches), f"{len(matches)} matches"
+    return draw_matches(photo, garment, matches), counted(len(matches), "match", "matches")

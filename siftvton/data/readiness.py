@@ -31,6 +31,7 @@ from siftvton.data.layouts.base import (
 from siftvton.data.pairs import Pair
 from siftvton.errors import InputError
 from siftvton.tables import markdown_table
+from siftvton.wording import counted
 
 LISTED = 5  # files that are named for each kind of finding
 GARMENT_KINDS = (GARMENT, GARMENT_MASK, GARMENT_PARSING)
@@ -177,7 +178,7 @@ def _no_garment_is_worn(part: Part, split: Split) -> bool:
     return bool(worn) and worn <= missing
 
 
-def report(root: Path, parts: Sequence[Part]) -> tuple[str, bool]:
+def readiness_report(root: Path, parts: Sequence[Part]) -> tuple[str, bool]:
     """Return the report in Markdown, and whether the data are ready for every command."""
     rows, ready = [], True
     for part in parts:
@@ -185,7 +186,7 @@ def report(root: Path, parts: Sequence[Part]) -> tuple[str, bool]:
             faults = row.trouble or _faults(row, part)
             ready &= not faults
             cells = (
-                f"{row.script} ({part.name}, {len(row.pairs)} pairs)",
+                f"{row.script} ({part.name}, {counted(len(row.pairs), 'pair')})",
                 "no" if faults else "yes",
                 "; ".join(faults),
             )
@@ -251,8 +252,8 @@ def _matches_lines(part: Part) -> list[str]:
         return []
     counts = np.array([len(matches) for matches in part.matches])
     lines = [
-        f"- {part.name}: {MATCHES}: {(counts > 0).mean():.1%} of {len(counts)} pairs have matches; matches per "
-        f"pair: mean {counts.mean():.1f}, median {np.median(counts):g}, most {counts.max()}"
+        f"- {part.name}: {MATCHES}: {counted(len(counts), 'pair')}, {(counts > 0).mean():.1%} with matches; "
+        f"matches per pair: mean {counts.mean():.1f}, median {np.median(counts):g}, most {counts.max()}"
     ]
     height, width = part.matches[0].frame
     points = np.concatenate([np.concatenate([matches.person, matches.garment]) for matches in part.matches])

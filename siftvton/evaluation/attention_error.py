@@ -30,6 +30,7 @@ from siftvton.supervision.attention import Layers, attention_rows, observe
 from siftvton.supervision.layers import Layer
 from siftvton.supervision.reference import Grid, cells, grid_of
 from siftvton.tables import markdown_table
+from siftvton.wording import counted
 
 HEIGHT = 512  # errors are given in pixels of a garment picture of this height
 NEAR = 0.05  # distance that counts as right, as a share of the garment picture's width
@@ -239,7 +240,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         f"{report[measure]['value']:.3f} ({report[measure]['interval'][0]:.3f} to {report[measure]['interval'][1]:.3f})"
         for measure in MEASURES
     ]
-    rows.append([f"mean (95 % interval over {report['images']} images)", *means])
+    rows.append([f"mean (95 % interval over {counted(report['images'], 'image')})", *means])
     titles = [measure.title for measure in MEASURES.values()]
     notes = [f"- {measure.title}: {measure.definition}." for measure in MEASURES.values()]
     return "\n".join([*markdown_table(["query grid of the layer", *titles], rows), "", *notes]) + "\n"

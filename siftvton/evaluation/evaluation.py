@@ -32,6 +32,7 @@ from siftvton.evaluation.shares import ALONE, Shares
 from siftvton.files import sha256, write_json, write_text
 from siftvton.settings import save_configuration
 from siftvton.tables import csv_text
+from siftvton.wording import counted
 
 LIBRARIES = ("torch", "torchvision", "torchmetrics", "clean-fid", "opencv-python-headless", "pillow", "numpy")
 
@@ -290,8 +291,8 @@ class Evaluation:
             )
         return (
             f"Unpaired setting, {config.data.split} split. The set of results is compared with the set of "
-            f"{len(self.photos.paths)} photos {photos}. A Fréchet distance grows when there are fewer pictures: "
-            "compare only sets of the same size. SSIM and LPIPS belong to the paired setting."
+            f"{counted(len(self.photos.paths), 'photo')} {photos}. A Fréchet distance grows when there are fewer "
+            "pictures: compare only sets of the same size. SSIM and LPIPS belong to the paired setting."
         )
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from siftvton.errors import InputError, UsageError
 from siftvton.experiment.config import Experiment
-from siftvton.experiment.results import BASE, PRIMARY, read_entry, write_report
+from siftvton.experiment.results import PRIMARY, read_entry, write_report
 from siftvton.files import read_json, write_json
 from siftvton.toy.match_sets import write_match_sets
 
@@ -40,35 +40,29 @@ def experiment(config: Experiment) -> str:
     """
     _check(config)
     runs = [(arm, seed, keys) for seed in config.seeds for arm, keys in config.arms.items()]
-    if config.base_arm:
-        runs.insert(0, (BASE, 0, config.base_arm))
     for _, _, keys in runs:
         _in_place(config, keys)
     waiting = [run for run in runs if not _is_measured(config, *run)]
     if waiting:
         _prepare(config)
-        if config.base_arm and runs[0] not in waiting and not _base(config).is_dir():
-            waiting.insert(0, runs[0])  # it is measured, but its weights were deleted
     with tqdm(total=len(waiting), unit="arm", disable=not waiting) as bar:
-        for stage in ([run for run in waiting if run[0] == BASE], [run for run in waiting if run[0] != BASE]):
-            for arm, seed, keys, entry in _at_once(config, stage):
-                run = {"arm": arm, "seed": seed, "keys": keys, "split": config.split}
-                write_json(_measures_path(config, arm, seed), run | entry)
-                write_report(config)
-                bar.update()
+        for arm, seed, keys, entry in _at_once(config, waiting):
+            run = {"arm": arm, "seed": seed, "keys": keys, "split": config.split}
+            write_json(_measures_path(config, arm, seed), run | entry)
+            write_report(config)
+            bar.update()
     return write_report(config)
 
 
 def _check(config: Experiment) -> None:
     """Raise UsageError for names and folders that are not allowed."""
     for arm in config.arms:
-        if not ARM.fullmatch(arm) or arm == BASE:
-            raise UsageError(
-                f"arms.{arm} is not allowed; use a name of letters, digits, '_', '-' and '.', other than {BASE}"
-            )
-    for key, folder in {"output": config.output, "data.root": config.data.root}.items():
-        if set("${}") & set(folder):  # the commands would replace them
-            raise UsageError(f"{key}={folder} is not allowed; use a folder without '$', '{{' and '}}' in its name")
+        if not ARM.fullmatch(arm):
+            raise UsageError(f"arms.{arm} is not allowed; use a name of letters, digits, '_', '-' and '.'")
+    paths = {"output": config.output, "data.root": config.data.root, "base_weights": config.base_weights}
+    for key, path in paths.items():
+        if set("${}") & set(path):  # the commands would replace them
+            raise UsageError(f"{key}={path} is not allowed; use a path without '$', '{{' and '}}' in it")
     named = {"reference": config.reference} | {f"references.{arm}": named for arm, named in config.references.items()}
     for key, name in [*named.items(), *(("references", arm) for arm in config.references)]:
         if name not in config.arms:
@@ -91,18 +85,14 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _base(config: Experiment) -> Path:
-    return Path(config.output) / BASE / "seed-0" / "run" / "model"
-
-
 def _matches(config: Experiment) -> Path:
     return Path(config.output) / "matches"
 
 
 def _in_place(config: Experiment, keys: str) -> list[str]:
-    """Split an arm's keys, and replace {base} and {matches} by this experiment's folders."""
+    """Split an arm's keys, and replace {base} and {matches} by this experiment's paths."""
     try:
-        return [key.format(base=_base(config), matches=_matches(config)) for key in keys.split()]
+        return [key.format(base=config.base_weights, matches=_matches(config)) for key in keys.split()]
     except (LookupError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(f"arms: {keys} is not allowed; use {{base}} and {{matches}} as the only fields") from error
 

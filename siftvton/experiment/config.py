@@ -14,11 +14,16 @@ class Experiment:
         "configs/experiment.yaml", "YAML file with keys for the commands that train and measure the arms", path=True
     )
     data: Data = field(default_factory=Data)
-    base_arm: str = option("", "keys of train.py with which a base for the arms is trained; empty: train no base")
+    base_weights: str = option(
+        "outputs/toy_model/base/model",
+        "weights that arms start from: a folder, a file or a Hugging Face repository, as for `model.pretrained` of "
+        "train.py; {base} in the arms' keys stands for it",
+        path=True,
+    )
     arms: dict[str, str] = option(
         {},
-        "variants to train: arms.<name>=<keys of train.py>; {base} stands for the weights of the base, {matches} for "
-        "the folder of the match sets",
+        "variants to train: arms.<name>=<keys of train.py>; {base} stands for `base_weights`, {matches} for the folder "
+        "of the match sets",
     )
     reference: str = option("none", "name of the arm that the other arms are compared with")
     references: dict[str, str] = option(

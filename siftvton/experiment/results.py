@@ -17,7 +17,6 @@ from siftvton.files import read_json, write_json, write_text
 from siftvton.tables import markdown_table
 
 FLIPS = 10_000  # random draws of the permutation test
-BASE = "base"  # name of the arm that others may start from
 PRIMARY = "print_error_unpaired"
 SHOWN = {
     PRIMARY: ("print error, unpaired ↓", 4),
@@ -43,7 +42,7 @@ def write_report(config: Experiment) -> str:
         InputError: a file of measures is broken, or ``<report>.md`` is not UTF-8 text.
         UsageError: ``<report>.md`` lacks ``BEGIN`` or ``END``.
     """
-    arms = _read(Path(config.measures), [BASE, *config.arms])
+    arms = _read(Path(config.measures), list(config.arms))
     write_json(Path(f"{config.report}.json"), {arm: summary(seeds) for arm, seeds in arms.items()})
     tables = markdown(arms, {arm: config.references.get(arm, config.reference) for arm in arms})
     page = Path(f"{config.report}.md")

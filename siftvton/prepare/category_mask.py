@@ -18,14 +18,14 @@ from siftvton.prepare.shapes import (
     ARM,
     LEG,
     SIDES,
-    Body,
     Canvas,
-    body_of,
+    Pose,
     ends,
     left_out,
     paint_limbs,
     paint_neck,
     paint_torso,
+    pose_of,
 )
 
 HEAD = ("hat", "hair", "sunglasses", "face", "scarf")
@@ -64,23 +64,23 @@ def category_mask(
     assert parsing.shape == size, f"the parsing has shape {parsing.shape}, its photo {size}"
     lower = category == "lower_body"
     estimated = lower and not joints.has("right_shoulder", "left_shoulder")
-    body = body_of(with_shoulders(joints) if estimated else joints, size)
+    pose = pose_of(with_shoulders(joints) if estimated else joints, size)
     canvas = Canvas(size)
     if lower:
         paint_garment_box(canvas, parsing)
     else:
-        paint_torso(canvas, body)
-        paint_neck(canvas, body)
+        paint_torso(canvas, pose)
+        paint_neck(canvas, pose)
     for limb in LIMBS[category]:
-        paint_limbs(canvas, body, limb)
+        paint_limbs(canvas, pose, limb)
     painted = canvas.painted() & ~np.isin(parsing, KEPT_LABELS[category])
     for limb in LIMBS[category]:
-        painted &= ~ends(body, parsing, limb)
+        painted &= ~ends(pose, parsing, limb)
     if lower and bag is not None:
         painted &= ~bag
     if not painted.any():
         raise InputError(f"the mask is empty: the body is outside the photo, or where no person is; {NO_LEGS}")
-    return AgnosticMask(painted.astype(np.uint8) * 255, tuple(_remarks(category, body, estimated)))
+    return AgnosticMask(painted.astype(np.uint8) * 255, tuple(_remarks(category, pose, estimated)))
 
 
 def with_shoulders(joints: Joints) -> Joints:
@@ -105,8 +105,8 @@ def paint_garment_box(canvas: Canvas, parsing: np.ndarray) -> None:
         canvas.rectangle(columns.min(), rows.min(), columns.max(), rows.max())
 
 
-def _remarks(category: str, body: Body, estimated: bool) -> Iterator[str]:
+def _remarks(category: str, pose: Pose, estimated: bool) -> Iterator[str]:
     if estimated:
         yield "the shoulders were not found, so the mask's widths follow from the distance between the hips"
     for limb in LIMBS[category]:
-        yield from left_out(body.joints, limb)
+        yield from left_out(pose.joints, limb)

@@ -31,10 +31,11 @@ from siftvton.prepare.labels import ATR, to_cihp
 from siftvton.prepare.mask import AgnosticMask, agnostic_picture
 from siftvton.prepare.person import PreparedPerson
 from siftvton.prepare.sheet import person_sheet
+from siftvton.wording import counted
 
 
 @dataclass(frozen=True)
-class Job:
+class MaskJob:
     """The work for one person: files to read and files to write.
 
     Attributes:
@@ -60,10 +61,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MaskOutcome:
     """What became of a person: remarks, or the reason why there is no mask."""
 
-    job: Job
+    job: MaskJob
     remarks: tuple[str, ...] = ()
     failure: str = ""
 
@@ -79,7 +80,7 @@ class Made:
         failures: one line for each person without a mask.
     """
 
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[MaskJob] = field(default_factory=list)
     kept: int = 0
     remarks: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     failures: list[str] = field(default_factory=list)
@@ -91,10 +92,10 @@ class Made:
         kept = f", {self.kept} of them by an earlier run" if self.kept else ""
         given = sum(job.given is not None for job in self.jobs)
         used = f", {given} of them taken from the data folder" if given else ""
-        return f"{len(self.jobs)} masks are written{kept}{used}{f' ({parts})' if parts else ''}"
+        return f"{counted(len(self.jobs), 'mask')} written{kept}{used}{f' ({parts})' if parts else ''}"
 
 
-def jobs_of(source: DressCode, output: Path) -> list[Job]:
+def jobs_of(source: DressCode, output: Path) -> list[MaskJob]:
     """Return a job for each person in any of the data set's lists.
 
     Raises:
@@ -110,11 +111,11 @@ def jobs_of(source: DressCode, output: Path) -> list[Job]:
         mask, agnostic = (target.candidates(kind, person)[0] for kind in (AGNOSTIC_MASK, AGNOSTIC))
         given, densepose = split.find(AGNOSTIC_MASK, person), split.find(DENSEPOSE, person)
         category = split.category(person)
-        jobs.append(Job(Path(person).stem, category, photo, pose, parsing, given, densepose, mask, agnostic))
+        jobs.append(MaskJob(Path(person).stem, category, photo, pose, parsing, given, densepose, mask, agnostic))
     return jobs
 
 
-def make_all(jobs: Sequence[Job], workers: int, strict: bool) -> Made:
+def make_all(jobs: Sequence[MaskJob], workers: int, strict: bool) -> Made:
     """Run the jobs with a progress bar; keep files that are newer than what they are made from.
 
     Raises:
@@ -137,7 +138,7 @@ def make_all(jobs: Sequence[Job], workers: int, strict: bool) -> Made:
     return made
 
 
-def process(job: Job) -> Outcome:
+def process(job: MaskJob) -> MaskOutcome:
     """Write the mask and the agnostic picture of one person.
 
     Raises:
@@ -147,21 +148,21 @@ def process(job: Job) -> Outcome:
         photo = read_image(job.photo)
         drawn = _mask(job, photo)
     except InputError as error:
-        return Outcome(job, failure=str(error))
+        return MaskOutcome(job, failure=str(error))
     except (cv2.error, MemoryError) as error:
-        return Outcome(job, failure=f"{job.photo}: cannot be prepared ({first_line(error)}); use a smaller picture")
+        return MaskOutcome(job, failure=f"{job.photo}: cannot be prepared ({first_line(error)}); use a smaller picture")
     write_image(job.mask, drawn.mask)
     write_image(job.agnostic, agnostic_picture(photo, drawn.mask))
-    return Outcome(job, drawn.remarks)
+    return MaskOutcome(job, drawn.remarks)
 
 
-def write_sheets(jobs: Sequence[Job], folder: Path, count: int) -> list[Path]:
+def write_sheets(jobs: Sequence[MaskJob], folder: Path, count: int) -> list[Path]:
     """Draw the first ``count`` persons of each category on sheets in ``folder``; return the sheets' paths.
 
     Raises:
         InputError: a file is damaged, or a sheet cannot be written.
     """
-    shown: dict[str, list[Job]] = defaultdict(list)
+    shown: dict[str, list[MaskJob]] = defaultdict(list)
     for job in jobs:
         if len(shown[job.category]) < count:
             shown[job.category].append(job)
@@ -173,7 +174,7 @@ def write_sheets(jobs: Sequence[Job], folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def _is_done(job: Job) -> bool:
+def _is_done(job: MaskJob) -> bool:
     """Whether both files exist and are newer than what they are made from."""
     written, inputs = (job.mask, job.agnostic), job.inputs
     if not all(map(is_file, (*written, *inputs))):
@@ -181,7 +182,7 @@ def _is_done(job: Job) -> bool:
     return min(os.stat(path).st_mtime_ns for path in written) >= max(os.stat(path).st_mtime_ns for path in inputs)
 
 
-def _mask(job: Job, photo: np.ndarray) -> AgnosticMask:
+def _mask(job: MaskJob, photo: np.ndarray) -> AgnosticMask:
     """Return the given mask, or draw one; an error names the file that is wrong."""
     if job.given is not None:
         return AgnosticMask(fitted(paint_mask(read_grey(job.given), job.given), photo, job.given, "photo"), ())
@@ -196,16 +197,16 @@ def _mask(job: Job, photo: np.ndarray) -> AgnosticMask:
         raise InputError(f"{job.photo}: {error}") from error
 
 
-def _labels(job: Job, photo: np.ndarray) -> np.ndarray:
+def _labels(job: MaskJob, photo: np.ndarray) -> np.ndarray:
     return fitted(read_labels(job.parsing), photo, job.parsing, "photo")
 
 
-def _joints(job: Job, photo: np.ndarray) -> Joints:
+def _joints(job: MaskJob, photo: np.ndarray) -> Joints:
     """Return the joints in pixels of the photo."""
     return largest(read_openpose(job.pose, (photo.shape[0], photo.shape[1])))
 
 
-def _shown(job: Job) -> PreparedPerson:
+def _shown(job: MaskJob) -> PreparedPerson:
     """Read what was written, for the sheet; joints and parsing only if the mask was drawn from them."""
     photo = read_image(job.photo)
     drawn = job.given is None

@@ -19,11 +19,11 @@ from siftvton.prepare.shapes import (
     ARM,
     SIDES,
     WHOLE_PHOTO,
-    Body,
     Canvas,
-    body_of,
+    Pose,
     ends,
     left_out,
+    pose_of,
     torso_corners,
     torso_height,
     upper_body,
@@ -72,18 +72,18 @@ def agnostic_mask(
     """
     for given in (parsing, person_mask):
         assert given is None or given.shape == size, f"a side picture has shape {given.shape}, its photo {size}"
-    body = body_of(joints, size)
-    painted = upper_body(body)
+    pose = pose_of(joints, size)
+    painted = upper_body(pose)
     if parsing is not None:
         parsing = with_neck(parsing, joints)
-        painted &= ~ends(body, parsing, ARM) & ~np.isin(parsing, KEPT)
+        painted &= ~ends(pose, parsing, ARM) & ~np.isin(parsing, KEPT)
     else:
-        painted &= ~estimated_face(body)
+        painted &= ~estimated_face(pose)
         if person_mask is not None:
-            painted &= grown(person_mask > 0, body.r)
+            painted &= grown(person_mask > 0, pose.r)
     if not painted.any():
         raise InputError(f"the mask is empty: the torso is outside the photo, or where no person is; {WHOLE_PHOTO}")
-    return AgnosticMask(painted.astype(np.uint8) * 255, tuple(_remarks(body, parsing, person_mask)))
+    return AgnosticMask(painted.astype(np.uint8) * 255, tuple(_remarks(pose, parsing, person_mask)))
 
 
 def agnostic_picture(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -91,22 +91,22 @@ def agnostic_picture(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask[:, :, None] > 0, np.uint8(MID_GREY), photo)
 
 
-def estimated_face(body: Body) -> np.ndarray:
+def estimated_face(pose: Pose) -> np.ndarray:
     """Return a disc around the nose that reaches to the chin, (height, width) bool; nothing without a nose."""
-    canvas = Canvas(body.size)
-    if body.joints.has("nose"):
-        radius = chin_distance(body.joints)
-        canvas.ellipse(body.joints["nose"], radius, radius)
+    canvas = Canvas(pose.size)
+    if pose.joints.has("nose"):
+        radius = chin_distance(pose.joints)
+        canvas.ellipse(pose.joints["nose"], radius, radius)
     return canvas.painted()
 
 
-def _remarks(body: Body, parsing: np.ndarray | None, person_mask: np.ndarray | None) -> Iterator[str]:
-    joints = body.joints
+def _remarks(pose: Pose, parsing: np.ndarray | None, person_mask: np.ndarray | None) -> Iterator[str]:
+    joints = pose.joints
     if parsing is None:
         yield "face and hands could not be taken out exactly, nor the lower garment, since there is no parsing"
         if person_mask is None:
             yield "the mask is not clipped to the person, since there is no mask of the person either"
-    elif _mostly_kept(body, parsing):
+    elif _mostly_kept(pose, parsing):
         yield "the parsing calls most of the torso face, legs or trousers; if it does not show them, name its scheme"
     yield from left_out(joints, ARM)
     torso = torso_height(joints)
@@ -121,10 +121,10 @@ def _remarks(body: Body, parsing: np.ndarray | None, person_mask: np.ndarray | N
         yield "the person seems to sit; photos of a standing person give better results"
 
 
-def _mostly_kept(body: Body, parsing: np.ndarray) -> bool:
+def _mostly_kept(pose: Pose, parsing: np.ndarray) -> bool:
     """Whether most of the area between shoulders and hips would stay as it is."""
-    canvas = Canvas(body.size)
-    canvas.polygon(torso_corners(body.joints))
+    canvas = Canvas(pose.size)
+    canvas.polygon(torso_corners(pose.joints))
     torso = canvas.painted()
     return 2 * np.count_nonzero(torso & np.isin(parsing, KEPT)) > np.count_nonzero(torso)
 

@@ -25,7 +25,7 @@ WHOLE_PHOTO = "use a photo that shows one person upright, from the head to below
 
 
 @dataclass(frozen=True, eq=False)
-class Body:
+class Pose:
     """What the shapes are drawn from.
 
     Attributes:
@@ -97,7 +97,7 @@ class Canvas:
         self._draw.rectangle((left, top, right, bottom), 255)
 
 
-def body_of(joints: Joints, size: tuple[int, int]) -> Body:
+def pose_of(joints: Joints, size: tuple[int, int]) -> Pose:
     """Check the joints that every shape needs, find r and move the hips apart.
 
     Raises:
@@ -133,21 +133,21 @@ def body_of(joints: Joints, size: tuple[int, int]) -> Body:
         )
     middle, half = (right + left) / 2, (left - right) / apart * a / 2
     hips = {"right_hip": tuple(middle - half), "left_hip": tuple(middle + half)}
-    return Body(Joints({**joints.points, **hips}), r, size)
+    return Pose(Joints({**joints.points, **hips}), r, size)
 
 
-def upper_body(body: Body) -> np.ndarray:
+def upper_body(pose: Pose) -> np.ndarray:
     """Return the shapes of torso, neck and arms together, (height, width) bool."""
-    canvas = Canvas(body.size)
-    paint_torso(canvas, body)
-    paint_neck(canvas, body)
-    paint_limbs(canvas, body, ARM)
+    canvas = Canvas(pose.size)
+    paint_torso(canvas, pose)
+    paint_neck(canvas, pose)
+    paint_limbs(canvas, pose, ARM)
     return canvas.painted()
 
 
-def paint_torso(canvas: Canvas, body: Body) -> None:
+def paint_torso(canvas: Canvas, pose: Pose) -> None:
     """Paint the hips, the flanks and the area between shoulders and hips."""
-    joints, r = body.joints, body.r
+    joints, r = pose.joints, pose.r
     for side in SIDES:
         canvas.ellipse(joints[f"{side}_hip"], 3 * r, 6 * r)
         canvas.line(joints[f"{side}_shoulder"], joints[f"{side}_hip"], 6 * r)
@@ -155,15 +155,15 @@ def paint_torso(canvas: Canvas, body: Body) -> None:
     canvas.polygon(torso_corners(joints))
 
 
-def paint_neck(canvas: Canvas, body: Body) -> None:
+def paint_neck(canvas: Canvas, pose: Pose) -> None:
     """Paint the rectangle above the neck joint."""
-    (x, y), r = body.joints["neck"], body.r
+    (x, y), r = pose.joints["neck"], pose.r
     canvas.rectangle(x - 5 * r, y - 9 * r, x + 5 * r, y)
 
 
-def paint_limbs(canvas: Canvas, body: Body, limb: Limb) -> None:
+def paint_limbs(canvas: Canvas, pose: Pose, limb: Limb) -> None:
     """Paint the shoulders or the hips, and each arm or leg as far as its joints were found."""
-    joints, r = body.joints, body.r
+    joints, r = pose.joints, pose.r
     chains = right, left = [limb.chain(side) for side in SIDES]
     canvas.line(joints[right[0]], joints[left[0]], 12 * r)
     for chain in chains:
@@ -173,24 +173,24 @@ def paint_limbs(canvas: Canvas, body: Body, limb: Limb) -> None:
             canvas.ellipse(joints[joint], *_times(r, limb.joint))
 
 
-def ends(body: Body, parsing: np.ndarray, limb: Limb) -> np.ndarray:
+def ends(pose: Pose, parsing: np.ndarray, limb: Limb) -> np.ndarray:
     """Return the hands or the shoes, (height, width) bool: what the parsing calls so, outside the limb's own shape.
 
     Args:
-        body: the person.
+        pose: the person's.
         parsing: (height, width) uint8 labels in CIHP's numbers.
         limb: arms or legs.
     """
-    found = np.zeros(body.size, bool)
+    found = np.zeros(pose.size, bool)
     for side in SIDES:
-        found |= (parsing == CIHP[f"{side}_{limb.end}"]) & ~own_shape(body, side, limb)
+        found |= (parsing == CIHP[f"{side}_{limb.end}"]) & ~own_shape(pose, side, limb)
     return found
 
 
-def own_shape(body: Body, side: str, limb: Limb) -> np.ndarray:
+def own_shape(pose: Pose, side: str, limb: Limb) -> np.ndarray:
     """Return a limb down to the wrist or the ankle, (height, width) bool; inside what is painted."""
-    joints, r = body.joints, body.r
-    canvas = Canvas(body.size)
+    joints, r = pose.joints, pose.r
+    canvas = Canvas(pose.size)
     first, middle, _ = limb.chain(side)
     last = first
     canvas.ellipse(joints[first], *_times(r, limb.root))

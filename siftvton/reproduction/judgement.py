@@ -7,6 +7,7 @@ from typing import Any
 from siftvton.errors import InputError, UsageError
 from siftvton.evaluation.report import METRICS
 from siftvton.reproduction.config import Figures, Target
+from siftvton.wording import counted
 
 ROUNDING = 1e-9  # relative; a difference of exactly the tolerance is within it
 WITHIN, WORSE, BETTER = "within tolerance", "outside, worse", "outside, better"
@@ -91,7 +92,7 @@ def _row(target: Target, report: Any, results: Any, measure: str, pairs: int) ->
     elif published is None or tolerance is None:
         verdict = UNPUBLISHED
     elif results["pictures"] < pairs:
-        verdict, remark = TRIAL, f"{results['pictures']} of {pairs} pairs"
+        verdict, remark = TRIAL, f"{results['pictures']} of {counted(pairs, 'pair')}"
     elif (column["weights"] or {}).get("published") is False:
         verdict, remark = STAND_IN, f"{column['weights']['file']} is not the published network"
     elif abs(ours - published) > tolerance * (1 + ROUNDING):

@@ -18,7 +18,7 @@ from siftvton.toy.measures import (
     Case,
     ToyScore,
     compared,
-    known_of,
+    ground_truth_of,
     mean_entry,
     read_result,
     summary,
@@ -28,7 +28,7 @@ Report = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Job:
+class MaskTrial:
     """The results of one pair with all kinds of masks.
 
     Attributes:
@@ -72,11 +72,11 @@ STYLES = {"overlap": ".3f", "overlap_drawn": ".3f", "spoilt": ".2f", "colour_dis
 DIFFERENCES = (*MEANS, "picture_error", "spoilt")
 
 
-def score_masks(job: Job) -> list[MaskScore]:
+def score_masks(trial: MaskTrial) -> list[MaskScore]:
     """Compare the results of one pair with the truth; raises as :func:`siftvton.toy.measures.read_result`."""
-    results = {kind: read_result(case) for kind, case in job.cases.items()}
-    masks = {kind: _mask(kind, case, job.seed) for kind, case in job.cases.items()}
-    known = known_of(job.cases[REFERENCE])
+    results = {kind: read_result(case) for kind, case in trial.cases.items()}
+    masks = {kind: _mask(kind, case, trial.seed) for kind, case in trial.cases.items()}
+    known = ground_truth_of(trial.cases[REFERENCE])
     scores = []
     for kind, result in results.items():
         error = (result.astype(float) - known.truth) / 255
@@ -182,14 +182,14 @@ def _title(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def mask_sheet(job: Job) -> np.ndarray:
+def mask_sheet(trial: MaskTrial) -> np.ndarray:
     """A sheet for one pair: the person with each kind of mask, and below the garment, the results and the truth."""
-    case = job.cases[REFERENCE]
+    case = trial.cases[REFERENCE]
     photo = read_image(case.split.require(IMAGE, case.pair.person))
-    masks = {kind: _mask(kind, each, job.seed) for kind, each in job.cases.items()}
+    masks = {kind: _mask(kind, each, trial.seed) for kind, each in trial.cases.items()}
     garment = as_picture(TryOnDataset(case.split, [case.pair], *case.size)[0].garment)
     shown = [photo, *(with_mask(photo, mask) for mask in masks.values())]
-    results = [garment, *(read_image(each.result) for each in job.cases.values()), known_of(case).truth]
+    results = [garment, *(read_image(each.result) for each in trial.cases.values()), ground_truth_of(case).truth]
     overlaps = [f"{_title(kind)}: IoU {_overlap(mask, masks[REFERENCE]):.3f}" for kind, mask in masks.items()]
     return contact_sheet(
         [shown, results],

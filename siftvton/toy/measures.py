@@ -51,7 +51,7 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class GroundTruth:
     """What is known about a pair, whatever its result is. Pictures are (H, W, 3) uint8, areas (H, W) bool.
 
     Attributes:
@@ -176,7 +176,7 @@ def score(case: Case, alexnet: Path | None = None) -> ToyScore:
     """
     result = read_result(case)  # before the work of rendering
     network = _lpips(alexnet) if alexnet else None
-    known = known_of(case)
+    known = ground_truth_of(case)
     scored = compared(result, known)
     if network is None or known.kept.all():
         return scored
@@ -205,7 +205,7 @@ def read_result(case: Case) -> np.ndarray:
     return result
 
 
-def known_of(case: Case) -> Known:
+def ground_truth_of(case: Case) -> GroundTruth:
     """Render the truth and what a result is compared with."""
     garment = case.world.garment(number_of(case.pair.garment_id))
     others = [case.world.garment(index) for index in case.others]
@@ -214,7 +214,7 @@ def known_of(case: Case) -> Known:
         others = []
     reprinted = [replace(garment, seed=other.seed, print=other.print) for other in others]
     item = _item(case)
-    return Known(
+    return GroundTruth(
         pair=case.pair,
         print=garment.print,
         truth=truth,
@@ -227,7 +227,7 @@ def known_of(case: Case) -> Known:
     )
 
 
-def compared(result: np.ndarray, known: Known) -> ToyScore:
+def compared(result: np.ndarray, known: GroundTruth) -> ToyScore:
     """Compare a result, (H, W, 3) uint8, with what is known about its pair."""
     own = error_and_similarity(result, known.truth, known.printed) if known.printed.sum() >= SMALLEST_PRINT else None
     closest = similar = on_same_cloth = None

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from siftvton.errors import InputError
 from siftvton.files import json_value, open_file, read_bytes, read_image, read_json, write_text
+from siftvton.wording import counted
 
 PICTURES = {
     "truth": "against_truth/toy.png",
@@ -158,13 +159,13 @@ def _summary(truth: Record, folder: Path) -> Table:
         ("unchanged", "Photos unchanged outside the painted area ↑"),
     ):
         share = _with_interval([100 * value for value in truth.estimate(measure)], "%")
-        rows.append([title, share, "not measured", f"{truth.number(measure, 'cases'):.0f} results"])
+        rows.append([title, share, "not measured", counted(int(truth.number(measure, "cases")), "result")])
     records = [_record(folder / name) for name in (ATTENTION, ATTENTION_TUNED)]
     errors = [_with_interval(record.estimate("attention_error_px"), "px") for record in records]
-    rows.append(["Attention error ↓", *errors, f"{records[0].number('images'):.0f} persons"])
+    rows.append(["Attention error ↓", *errors, counted(int(records[0].number("images")), "person")])
     scores, networks = _record(folder / SCORES), ("shipped", "tuned")
     distances = [scores.number("results", network, "scores", "autoencoder_frechet") for network in networks]
-    pictures = f"{scores.number('results', networks[0], 'pictures'):.0f} pictures"
+    pictures = counted(int(scores.number("results", networks[0], "pictures")), "picture")
     rows.append(["Stand-in for FID ↓", *(f"{distance:.2f}" for distance in distances), pictures])
     return Table(["Measure", "Shipped network", "Tuned network", "Counted over"], rows, {1, 2, 3})
 

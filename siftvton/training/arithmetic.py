@@ -8,6 +8,7 @@ from siftvton.correspondence import read_matches
 from siftvton.data.match_folder import matches_path
 from siftvton.errors import InputError, UsageError
 from siftvton.training.config import Train
+from siftvton.wording import counted
 
 
 def updates_of(config: Train, pairs: int, images: int) -> int:
@@ -32,16 +33,17 @@ def arithmetic(config: Train) -> str:
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun and accelerate launch
     images = settings.batch_size * settings.accumulation * processes
     lines = [
-        f"{settings.batch_size} images × {settings.accumulation} micro-batches × {processes} processes = "
-        f"{images} images per update"
+        f"{counted(settings.batch_size, 'image')} × {counted(settings.accumulation, 'micro-batch', 'micro-batches')} × "
+        f"{counted(processes, 'process', 'processes')} = {counted(images, 'image')} per update"
     ]
     try:
         split = data.open().split("train")
         pairs = split.listed()[: data.max_pairs]
         updates = updates_of(config, len(pairs), images)
         lines.append(
-            f"{len(pairs)} training pairs: {len(pairs) / images:.1f} updates per epoch; {updates} updates = "
-            f"{updates * images / len(pairs):.1f} epochs, {updates * images} images"
+            f"{counted(len(pairs), 'training pair')}: {len(pairs) / images:.1f} updates per epoch; "
+            f"{counted(updates, 'update')} = {updates * images / len(pairs):.1f} epochs, "
+            f"{counted(updates * images, 'image')}"
         )
         if config.supervision.uses_matches:
             folder = Path(data.matches) if data.matches else split.matches

@@ -29,6 +29,7 @@ from siftvton.training import manifest, sharding
 from siftvton.training.guards import not_finite
 from siftvton.training.identity import Identity
 from siftvton.training.manifest import ABSENT, Damaged, Manifest, name_of, saved, update_of
+from siftvton.wording import counted
 
 PROGRESS, AVERAGE = "progress.json", "average.safetensors"
 _MALFORMED = (RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError, SafetensorError)
@@ -288,7 +289,7 @@ def _load(accelerator: Accelerator, checkpoint: Path, progress: Progress, learne
             if found.images != progress.images:
                 raise UsageError(
                     f"train.batch_size × train.accumulation × processes = {progress.images}, but the updates of this "
-                    f"run have {found.images} images; choose values whose product is {found.images}"
+                    f"run have {counted(found.images, 'image')}; choose values whose product is {found.images}"
                 )
             if accelerator.is_fsdp2:
                 sharding.read(checkpoint, learned.network, learned.optimizer)

@@ -38,6 +38,7 @@ from siftvton.training.state import StreamSampler, learning_rate_factor
 from siftvton.training.step import ATTENTION_LOSSES, step_losses
 from siftvton.training.tracking import tracker_arguments
 from siftvton.training.validation import Validation, pipeline_of
+from siftvton.wording import counted
 
 SHEET_OPTIONS: dict[str, dict] = {"tensorboard": {"dataformats": "NHWC"}, "wandb": {}}  # trackers that accept pictures
 
@@ -298,7 +299,9 @@ class _Run:
             assert update >= self.updates, f"the data ended after update {update} of {self.updates}"
             with self.learner.averaged():
                 on_main(lambda: self._write_pipeline(model))
-            self.accelerator.print(f"{model}: trained for {update} updates of {self.images} images each")
+            self.accelerator.print(
+                f"{model}: trained for {counted(update, 'update')} of {counted(self.images, 'image')} each"
+            )
             if repository := self.config.train.push_to_hub:
                 on_main(lambda: hub.push(model, repository))
         self.accelerator.end_training()

@@ -9,6 +9,7 @@ from typing import Any
 
 from siftvton.files import read_bytes, write_text
 from siftvton.training.guards import writing
+from siftvton.wording import counted
 
 METRICS, VALIDATION = "metrics.jsonl", "validation.jsonl"
 
@@ -47,9 +48,7 @@ def cut(path: Path, update: int) -> list[dict[str, Any]]:
             number for number, entry in enumerate(entries, start=1) if entry is None and lines[number - 1][-1] == "\n"
         ]
         if broken:
-            print(
-                f"{path}: removed {len(broken)} lines that are not entries of this log; the first is line {broken[0]}"
-            )
+            print(f"{path}: removed {counted(len(broken), 'broken line')}; the first is line {broken[0]}")
         kept = [entry for entry in entries if entry is not None and entry["update"] <= update]
         write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
     return kept

@@ -11,7 +11,8 @@ import torch
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import gpu
-from memory import Training, rows_in_time
+from cases import Training
+from memory import rows_in_time
 
 from siftvton.training import compiling
 

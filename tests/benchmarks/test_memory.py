@@ -8,8 +8,9 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
+from cases import META, SIZES, Case, Training
 from counting import LiveBytes
-from memory import META, SIZES, Case, Training, count_sampling, count_training, measure_training, state_bytes
+from memory import count_sampling, count_training, measure_training, state_bytes
 
 FULL, TOY, CPU = SIZES["full"], SIZES["toy"], torch.device("cpu")
 

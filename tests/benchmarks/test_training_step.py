@@ -8,7 +8,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from memory import SIZES
+from cases import SIZES
 from training_step import PHASES, SETTINGS, Update, table
 
 # Bfloat16 has 8 bits of mantissa.

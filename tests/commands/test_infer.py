@@ -96,7 +96,7 @@ def test_an_output_among_the_inputs_is_refused_and_nothing_is_written(configurat
 
 
 def test_the_output_may_be_a_folder_of_its_own_in_the_data_folder(configuration):
-    assert infer(configuration("data/results", limit=1)).endswith("data/results: 1 pictures")
+    assert infer(configuration("data/results", limit=1)).endswith("data/results: 1 picture")
 
 
 def test_jpeg_has_opencvs_default_quality(configuration):

@@ -102,7 +102,7 @@ def test_the_mask_is_drawn_for_the_chosen_category(run: Callable[..., str], phot
 def test_a_person_with_all_side_files_can_be_dressed(run: Callable[..., str], photos: Path, tmp_path: Path):
     for path in [*photos.rglob("bert.*"), *photos.rglob("bert_keypoints.json")]:
         path.unlink()
-    assert "| infer setting=unpaired (test, 1 pairs) | yes |" in run()
+    assert "| infer setting=unpaired (test, 1 pair) | yes |" in run()
     split = VitonHD(tmp_path / "out").split("test")
     item = TryOnDataset(split, split.pairs("unpaired"), 64, 48)[0]
     assert 0.1 < (1 - item.keep_mask).mean() < 0.9
@@ -453,4 +453,4 @@ def test_garments_alone_and_photos_alone_can_be_prepared(run: Callable[..., str]
     assert not (tmp_path / "out" / "test_pairs.txt").exists()
     only = tmp_path / "only"
     write_garment(only, "shirt")
-    assert "0 persons and 1 garments are prepared" in run(input=str(only), output=str(tmp_path / "out2"))
+    assert "0 persons and 1 garment are prepared" in run(input=str(only), output=str(tmp_path / "out2"))

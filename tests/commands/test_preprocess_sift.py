@@ -159,7 +159,7 @@ def test_what_is_done_is_kept_and_still_counted(
     preprocess_sift(configuration(root, output, preview=2))
     assert done == []
     assert (output / "matches.md").read_text() == report
-    assert "2 of 2 pairs are done already" in capsys.readouterr().out
+    assert "2 of 2 pairs already done" in capsys.readouterr().out
 
 
 def cut(path: Path) -> None:

@@ -13,7 +13,7 @@ from siftvton.data.layouts.base import AGNOSTIC, AGNOSTIC_MASK, DENSEPOSE, GARME
 from siftvton.data.layouts.dresscode import DressCode
 from siftvton.data.layouts.vitonhd import VitonHD
 from siftvton.data.pairs import Pair
-from siftvton.data.readiness import inspect_part, parts_of, report
+from siftvton.data.readiness import inspect_part, parts_of, readiness_report
 from siftvton.errors import InputError, UsageError
 from siftvton.files import write_text
 
@@ -149,7 +149,7 @@ def test_check_data_says_where_masks_are_missing_and_how_to_make_them(data: Path
     parts = parts_of(layout, "test")
     for part in parts:
         inspect_part(part, layout, (256, 192), data, (256, 192))
-    text, ready = report(data, parts)
+    text, ready = readiness_report(data, parts)
     assert not ready
     assert "agnostic-mask: no such folder: 3 of 3; run scripts/prepare.py input=<data folder> layout=dresscode" in text
     assert f"  - {data / 'lower_body/agnostic_masks'}\n" in text

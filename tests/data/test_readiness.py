@@ -40,7 +40,7 @@ def rows(report: str) -> dict[str, list[str]]:
 def test_complete_data_is_ready(report: Callable[..., str], tmp_path: Path) -> None:
     text = report(ready=True, split="train")
     assert rows(text) == {"preprocess_sift": ["yes", ""], "train": ["yes", ""]}
-    assert "100.0% of 2 pairs have matches; matches per pair: mean 2.0, median 2, most 2" in text
+    assert "2 pairs, 100.0% with matches; matches per pair: mean 2.0, median 2, most 2" in text
     assert "cloth_parse-bytedance: no such folder: 3 of 3 (optional)" in text
     sheet = read_image(tmp_path / "out" / "previews.png")
     assert sheet.shape[0] > 2 * 256
@@ -230,7 +230,7 @@ def test_broken_and_empty_matches(report: Callable[..., str], root: Path) -> Non
     for name in ("a_00", "b_00", "c_00"):
         (folder / f"{name}_sift_matches.json").write_text("[]")
     text = report(ready=True, split="train", validation_pairs=0)
-    assert "0.0% of 3 pairs have matches" in text
+    assert "3 pairs, 0.0% with matches" in text
     (folder / "a_00_sift_matches.json").write_text("[[[1, NaN], [2, 3]]]")
     (folder / "b_00_sift_matches.json").write_text("[[[1, 2], [2, 3")
     text = report(split="train", validation_pairs=0)

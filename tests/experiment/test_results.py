@@ -67,13 +67,13 @@ def test_the_report_is_json_by_arm_and_measure_and_a_table(tmp_path: Path) -> No
 
 def test_the_tables_replace_the_text_between_the_marks_of_a_page(tmp_path: Path) -> None:
     config = Experiment(arms={"b": "", "a": ""}, measures=str(tmp_path), report=str(tmp_path / "results"))
-    for arm in ("a", "b", "base", "of_another_experiment"):
+    for arm in ("a", "b", "of_another_experiment"):
         (tmp_path / f"{arm}-seed-0.json").write_text(json.dumps(entry(arm, 0, 1.0, {"x": 1.0})))
     page = tmp_path / "results.md"
     page.write_text(f"# Results\n\n{BEGIN}\nold\n{END}\nMore.\n")
     table = write_report(config)
     assert page.read_text() == f"# Results\n\n{BEGIN}\n{table}{END}\nMore.\n"
-    assert [line.split()[1] for line in table.splitlines()[2:5]] == ["base", "b", "a"], "in the order of the arms"
+    assert [line.split()[1] for line in table.splitlines()[2:4]] == ["b", "a"], "in the order of the arms"
     page.write_text("# Results\n")
     with pytest.raises(UsageError, match=r"results\.md: has no lines"):
         write_report(config)

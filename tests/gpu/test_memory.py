@@ -19,7 +19,8 @@ from siftvton.sampling.pipeline import TryOnPipeline
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from memory import GB, SIZES, Case, Size, count_sampling, count_training, measure_sampling, measure_training
+from cases import SIZES, Case, Size
+from memory import GB, count_sampling, count_training, measure_sampling, measure_training
 
 pytestmark = pytest.mark.gpu
 

@@ -10,7 +10,7 @@ from siftvton.errors import InputError
 from siftvton.prepare.joints import Joints
 from siftvton.prepare.labels import CIHP
 from siftvton.prepare.mask import agnostic_mask, agnostic_picture
-from siftvton.prepare.shapes import Canvas, body_of, upper_body
+from siftvton.prepare.shapes import Canvas, pose_of, upper_body
 
 SIZE = (1024, 768)
 SIDES = ("right", "left")
@@ -69,21 +69,21 @@ def test_ellipses_and_polygons_have_their_areas() -> None:
 
 
 def test_the_width_s_unit_follows_from_the_shoulders(joints: Joints) -> None:
-    assert body_of(joints, SIZE).r == 15  # the shoulders are 239 pixels apart
-    assert body_of(changed(joints, left_shoulder=(505.0, 330.0)), SIZE).r == 16
+    assert pose_of(joints, SIZE).r == 15  # the shoulders are 239 pixels apart
+    assert pose_of(changed(joints, left_shoulder=(505.0, 330.0)), SIZE).r == 16
 
 
 def test_the_hips_are_moved_as_far_apart_as_the_shoulders(joints: Joints) -> None:
-    moved = body_of(joints, SIZE).joints
+    moved = pose_of(joints, SIZE).joints
     assert moved["left_hip"] - moved["right_hip"] == pytest.approx([239, 0])
     assert (moved["left_hip"] + moved["right_hip"]) / 2 == pytest.approx([385, 720])
     closer = changed(joints, right_hip=(365.0, 720.0), left_hip=(405.0, 720.0))
-    np.testing.assert_array_equal(upper_body(body_of(closer, SIZE)), upper_body(body_of(joints, SIZE)))
+    np.testing.assert_array_equal(upper_body(pose_of(closer, SIZE)), upper_body(pose_of(joints, SIZE)))
 
 
 def test_the_extent_of_each_shape(joints: Joints) -> None:
     """The outermost pixels of the drawn person's mask, from the rules alone."""
-    area = upper_body(body_of(joints, SIZE))
+    area = upper_body(pose_of(joints, SIZE))
     rows, columns = np.nonzero(area)
     r = 15
     assert rows.min() == 320 - 9 * r  # the rectangle above the neck
@@ -107,8 +107,8 @@ def test_mirroring_the_person_mirrors_the_mask_up_to_a_pixel(joints: Joints, par
 
 def test_a_photo_of_twice_the_size_has_the_same_mask(joints: Joints) -> None:
     small = joints.moved(lambda places: places * 238 / 239)  # 238 and 476: r is 15 and 30
-    large = upper_body(body_of(small.moved(lambda places: 2 * places), (2048, 1536)))
-    assert overlap(large[::2, ::2], upper_body(body_of(small, SIZE))) > 0.99
+    large = upper_body(pose_of(small.moved(lambda places: 2 * places), (2048, 1536)))
+    assert overlap(large[::2, ::2], upper_body(pose_of(small, SIZE))) > 0.99
 
 
 # What is taken out
@@ -116,7 +116,7 @@ def test_a_photo_of_twice_the_size_has_the_same_mask(joints: Joints) -> None:
 
 def test_face_hands_and_lower_garment_are_taken_out_and_hair_is_not(joints: Joints, parsing: np.ndarray) -> None:
     mask = painted(joints, parsing)
-    shapes = upper_body(body_of(joints, SIZE))
+    shapes = upper_body(pose_of(joints, SIZE))
     for kept in ("face", "trousers"):
         assert shapes[parsing == CIHP[kept]].any()
         assert not mask[parsing == CIHP[kept]].any()
@@ -141,9 +141,9 @@ def test_an_arm_is_a_hand_only_outside_its_own_shape(joints: Joints, parsing: np
 
 
 def test_a_missing_wrist_or_elbow_leaves_out_the_rest_of_the_arm_and_is_remarked(joints: Joints) -> None:
-    whole = upper_body(body_of(joints, SIZE))
+    whole = upper_body(pose_of(joints, SIZE))
     no_wrist, no_elbow = without(joints, "right_wrist"), without(joints, "right_elbow")
-    to_elbow, no_arm = (upper_body(body_of(each, SIZE)) for each in (no_wrist, no_elbow))
+    to_elbow, no_arm = (upper_body(pose_of(each, SIZE)) for each in (no_wrist, no_elbow))
     assert whole[740, 215]
     assert not to_elbow[740, 215]
     assert to_elbow[540, 235]

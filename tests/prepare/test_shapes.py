@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from siftvton.prepare.joints import Joints
 from siftvton.prepare.labels import CIHP
-from siftvton.prepare.shapes import ARM, LEG, Body, Canvas, Limb, ends, left_out, own_shape, paint_limbs
+from siftvton.prepare.shapes import ARM, LEG, Canvas, Limb, Pose, ends, left_out, own_shape, paint_limbs
 
 R = 11
 POINTS = {
@@ -44,13 +44,13 @@ class Drawing:
         return np.asarray(self.image) > 0
 
 
-def body(*missing: str) -> Body:
-    return Body(Joints({name: place for name, place in POINTS.items() if name not in missing}), R, SIZE)
+def pose(*missing: str) -> Pose:
+    return Pose(Joints({name: place for name, place in POINTS.items() if name not in missing}), R, SIZE)
 
 
-def painted(body: Body, limb: Limb) -> np.ndarray:
+def painted(pose: Pose, limb: Limb) -> np.ndarray:
     canvas = Canvas(SIZE)
-    paint_limbs(canvas, body, limb)
+    paint_limbs(canvas, pose, limb)
     return canvas.painted()
 
 
@@ -63,7 +63,7 @@ def test_arms_are_painted_as_lines_and_ellipses():
         drawing.ellipse(f"{side}_elbow", 5, 5)
         drawing.line(f"{side}_elbow", f"{side}_wrist", 10)
         drawing.ellipse(f"{side}_wrist", 5, 5)
-    np.testing.assert_array_equal(painted(body(), ARM), drawing.drawn())
+    np.testing.assert_array_equal(painted(pose(), ARM), drawing.drawn())
 
 
 def test_legs_are_painted_as_lines_and_ellipses():
@@ -75,7 +75,7 @@ def test_legs_are_painted_as_lines_and_ellipses():
         drawing.ellipse(f"{side}_knee", 10, 6)
         drawing.line(f"{side}_knee", f"{side}_ankle", 20)
         drawing.ellipse(f"{side}_ankle", 10, 6)
-    np.testing.assert_array_equal(painted(body(), LEG), drawing.drawn())
+    np.testing.assert_array_equal(painted(pose(), LEG), drawing.drawn())
 
 
 @pytest.mark.parametrize(("name", "middle_size"), [("arm", (5, 5)), ("leg", (10, 6))])
@@ -91,21 +91,21 @@ def test_a_limb_s_own_shape_ends_at_its_last_joint(name: str, middle_size: tuple
         drawing.line(middle, last, 10)
     drawing.ellipse((last, middle, first)[missing], 4, 4)
     without = [(), (last,), (middle,)][missing]
-    np.testing.assert_array_equal(own_shape(body(*without), "left", LIMBS[name]), drawing.drawn())
+    np.testing.assert_array_equal(own_shape(pose(*without), "left", LIMBS[name]), drawing.drawn())
 
 
 @pytest.mark.parametrize(("name", "label"), [("arm", "arm"), ("leg", "shoe")])
 def test_an_end_is_what_the_parsing_calls_so_outside_the_limb_of_that_side(name: str, label: str):
     parsing = np.full(SIZE, CIHP[f"right_{label}"], np.uint8)
     parsing[:, SIZE[1] // 2 :] = CIHP[f"left_{label}"]
-    right, left = (own_shape(body(), side, LIMBS[name]) for side in ("right", "left"))
+    right, left = (own_shape(pose(), side, LIMBS[name]) for side in ("right", "left"))
     expected = np.concatenate([~right[:, : SIZE[1] // 2], ~left[:, SIZE[1] // 2 :]], axis=1)
-    np.testing.assert_array_equal(ends(body(), parsing, LIMBS[name]), expected)
+    np.testing.assert_array_equal(ends(pose(), parsing, LIMBS[name]), expected)
 
 
 def test_joints_that_are_missing_are_named():
-    assert list(left_out(body().joints, LEG)) == []
-    assert list(left_out(body("left_elbow", "right_wrist").joints, ARM)) == [
+    assert list(left_out(pose().joints, LEG)) == []
+    assert list(left_out(pose("left_elbow", "right_wrist").joints, ARM)) == [
         "the right wrist was not found, so the mask of the right arm ends at the elbow",
         "the left elbow was not found, so the mask leaves out the left arm",
     ]

@@ -21,9 +21,9 @@ from siftvton.prepare.mask import agnostic_mask
 from siftvton.sampling.config import ExecutionConfig
 from siftvton.sampling.loading import save
 from siftvton.toy import masks
-from siftvton.toy.mask_sensitivity import Job, mask_report, mask_sheet, score_masks
+from siftvton.toy.mask_sensitivity import MaskTrial, mask_report, mask_sheet, score_masks
 from siftvton.toy.masks import KINDS, REFERENCE, MaskedDataset, mask_of
-from siftvton.toy.measures import cases_of, known_of
+from siftvton.toy.measures import cases_of, ground_truth_of
 from siftvton.toy.world.write import write_world
 
 HEIGHT, WIDTH = 256, 192
@@ -141,24 +141,24 @@ def test_joints_without_a_mask_are_named_with_their_file(world: Path, tmp_path: 
         mask_of("drawn", VitonHD(tmp_path).split("test"), PERSON, seed=0)
 
 
-def exact(split: Split, folder: Path) -> list[Job]:
+def exact(split: Split, folder: Path) -> list[MaskTrial]:
     """The truth as the result of every kind, except that the box is white."""
     pairs = split.pairs("unpaired")
     for pair in pairs:
         write_image(folder / f"{pair.result_id}.png", np.zeros((*SIZE, 3), np.uint8))
-    jobs = []
+    trials = []
     for case in cases_of(split, pairs, folder, SIZE, 1, 0):
-        truth = known_of(case).truth
+        truth = ground_truth_of(case).truth
         cases = {kind: replace(case, result=folder / kind / case.result.name) for kind in KINDS}
         for kind, each in cases.items():
             write_image(each.result, np.full_like(truth, 255) if kind == "box" else truth)
-        jobs.append(Job(cases, seed=0))
-    return jobs
+        trials.append(MaskTrial(cases, seed=0))
+    return trials
 
 
 def test_exact_results_are_right_and_spoilt_ones_are_not(split: Split, tmp_path: Path) -> None:
-    jobs = exact(split, tmp_path)
-    report = mask_report([score for job in jobs for score in score_masks(job)])
+    trials = exact(split, tmp_path)
+    report = mask_report([score for trial in trials for score in score_masks(trial)])
     assert list(report) == list(KINDS)
     for kind, entries in report.items():
         if kind != "box":
@@ -170,7 +170,7 @@ def test_exact_results_are_right_and_spoilt_ones_are_not(split: Split, tmp_path:
     assert report["box"]["spoilt"]["value"] > 20
     assert report["box"]["differences"]["picture_error"]["value"] == report["box"]["picture_error"]["value"]
     assert report[REFERENCE]["overlap"]["value"] == report["drawn"]["overlap_drawn"]["value"] == 1
-    assert mask_sheet(jobs[0]).shape[1] == (len(KINDS) + 2) * (192 + 8)
+    assert mask_sheet(trials[0]).shape[1] == (len(KINDS) + 2) * (192 + 8)
 
 
 def configurations(world: Path, folder: Path) -> tuple[Infer, EvaluateToy]:

@@ -15,6 +15,15 @@ def test_images_updates_epochs_and_matches(configuration, monkeypatch: pytest.Mo
     ]
 
 
+def test_one_of_each_is_in_the_singular(configuration):
+    config = configuration(updates=1, batch_size=1, accumulation=1)
+    config.data.max_pairs = 1
+    assert arithmetic(config).splitlines()[:2] == [
+        "1 image × 1 micro-batch × 1 process = 1 image per update",
+        "1 training pair: 1.0 updates per epoch; 1 update = 1.0 epochs, 1 image",
+    ]
+
+
 def test_data_that_cannot_be_counted_are_named(configuration):
     config = configuration()
     config.data.matches = "nowhere"
@@ -26,4 +35,4 @@ def test_data_that_cannot_be_counted_are_named(configuration):
 def test_max_pairs_are_counted(configuration):
     config = configuration(updates=2)
     config.data.max_pairs = 1
-    assert arithmetic(config).splitlines()[1].startswith("1 training pairs: 0.5 updates per epoch; 2 updates = 4.0")
+    assert arithmetic(config).splitlines()[1].startswith("1 training pair: 0.5 updates per epoch; 2 updates = 4.0")

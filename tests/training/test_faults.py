@@ -142,7 +142,7 @@ def test_unreadable_lines_of_a_log_are_removed_and_reported(tmp_path: Path, caps
     assert records.cut(path, 1) == [{"update": 1, "norm": None}]
     assert path.read_text() == '{"update": 1, "norm": null}\n'
     printed = capsys.readouterr().out
-    assert "removed 4 lines that are not entries of this log; the first is line 1" in printed
+    assert "removed 4 broken lines; the first is line 1" in printed
 
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path):

@@ -9,6 +9,7 @@ import numpy as np
 from siftvton.data.pairs import Pair
 from siftvton.draws import numpy_generator
 from siftvton.errors import UsageError
+from siftvton.wording import counted
 
 
 def held_out_persons(pairs: Sequence[Pair], least: int, seed: int, path: Path) -> set[str]:
@@ -32,7 +33,8 @@ def held_out_persons(pairs: Sequence[Pair], least: int, seed: int, path: Path) -
     most = int(counts[:-1].sum())  # at least the last person drawn stays in the training split
     if not 0 <= least <= most:
         raise UsageError(
-            f"data.validation_pairs={least} is not allowed, since {path} has {len(pairs)} pairs; use 0 to {most}"
+            f"data.validation_pairs={least} is not allowed, since {path} has {counted(len(pairs), 'pair')}; "
+            f"use 0 to {most}"
         )
     if not least:
         return set()

@@ -68,7 +68,7 @@ PICTURES: dict[str, Callable[[Rendering], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
-class Job:
+class RenderJob:
     """One pair to render, and the paths of its files."""
 
     seed: int
@@ -118,7 +118,7 @@ def write_world(
             name = file_name(index)
             files = {kind: layout.candidates(kind, name)[0] for kind in (*PICTURES, PARSING, POSE)}
             map_path = folder / split / EXACT_MAP / f"{Path(name).stem}.npz" if exact_map else None
-            jobs.append(Job(seed, split, index, height, width, files, map_path))
+            jobs.append(RenderJob(seed, split, index, height, width, files, map_path))
     run(write_pair, jobs, workers)
     names = [file_name(index) for index in range(train_pairs)]
     write_text(folder / "train_pairs.txt", "".join(f"{name} {name}\n" for name in names))
@@ -127,7 +127,7 @@ def write_world(
     write_text(folder / "test_pairs.txt", "".join(lines))
 
 
-def run(function: Callable[[Job], None], jobs: Sequence[Job], workers: int) -> None:
+def run(function: Callable[[RenderJob], None], jobs: Sequence[RenderJob], workers: int) -> None:
     """Run the jobs that have a file to write; ``workers`` is the number of processes, 0: one for each core."""
     to_do = [job for job in jobs if not all(is_file(path) for path in job.paths)]
     with closing(in_processes(function, to_do, workers or os.cpu_count() or 1)) as done:
@@ -177,7 +177,7 @@ def claim(folder: Path, world: dict[str, Any], data: Sequence[str]) -> None:
     write_json(note, world)
 
 
-def write_pair(job: Job) -> None:
+def write_pair(job: RenderJob) -> None:
     """Render one pair, and write those of its files that do not exist."""
     key = job.seed, job.split, job.index
     person = sample_person(*key)

@@ -21,7 +21,7 @@ from siftvton.toy.world.joints import joints_of
 from siftvton.toy.world.outfits import category_at, dressed, sample_clothing
 from siftvton.toy.world.render import Rendering
 from siftvton.toy.world.whole import ATR_OF, render_whole
-from siftvton.toy.world.write import EXACT_MAP, PICTURES, Job, claim, derangement, run, write_map
+from siftvton.toy.world.write import EXACT_MAP, PICTURES, RenderJob, claim, derangement, run, write_map
 
 LAYOUT = "dresscode"  # in the note of the world
 FIRST_TEST = 500_000  # number of the first test pair
@@ -54,7 +54,7 @@ def write_dresscode(
         for index in range(count):
             files = _files(folder, split, index)
             map_path = folder / EXACT_MAP / f"{name_of(split, index)}{PERSON_ENDING}.npz" if exact_map else None
-            jobs.append(Job(seed, split, index, height, width, files, map_path))
+            jobs.append(RenderJob(seed, split, index, height, width, files, map_path))
     run(write_pair, jobs, workers)
     _write_list(folder, TRAIN_LIST, "train", range(train_pairs))
     _write_list(folder, TEST_LISTS["paired"], "test", range(test_pairs))
@@ -103,7 +103,7 @@ def _write_list(folder: Path, name: str, split: str, garments: list[int] | range
             write_text(folder / category / name, own)
 
 
-def write_pair(job: Job) -> None:
+def write_pair(job: RenderJob) -> None:
     """Render one pair, and write those of its files that do not exist."""
     person, outfit = dressed(job.seed, job.split, job.index, sample_clothing(job.seed, job.split, job.index))
     rendering = render_whole(person, outfit, job.height, job.width)

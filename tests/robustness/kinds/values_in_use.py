@@ -152,7 +152,7 @@ VALUES: dict[str, dict[str, tuple[object, ...]]] = {
     },
     "experiment": {
         "reference": ("nobody", ""),
-        "base_arm": ("'{nope}'", "'{'"),
+        "base_weights": ("'{nope}'", "'{'"),
         "jobs": (HUGE,),
         "report": ("/dev/null/x", ""),
         "arms.none": ("'{0}'", "'{'", "'{base.x}'"),
