@@ -2,10 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from siftvton.errors import InputError
 from siftvton.files import is_file, read_json
+from siftvton.training.config import OptimisationConfig
 from siftvton.training.guards import writing
 
 UPDATE = "update.json"  # in the folder: the number of updates before its weights were written
@@ -14,6 +17,27 @@ UPDATE = "update.json"  # in the folder: the number of updates before its weight
 def note(update: int) -> dict[str, object]:
     """The record to write with the weights: file name -> content."""
     return {UPDATE: {"update": update}}
+
+
+def conditions(settings: OptimisationConfig) -> dict[str, float]:
+    """What the unpaired score depends on besides the weights and its features, for the log of validations."""
+    return {"pictures": settings.validation_pictures, "steps": settings.validation_steps}
+
+
+def comparable(validations: Iterable[Mapping[str, Any]], settings: OptimisationConfig) -> list[float]:
+    """The unpaired scores of a log that the next validation can be compared with.
+
+    These have the same features (Inception's or the autoencoder's), number of pictures and number of steps. Lines of
+    earlier versions lack the two numbers, which then count as the same.
+    """
+    same = conditions(settings)
+    return [
+        entry["unpaired"]
+        for entry in validations
+        if entry.get("unpaired") is not None
+        and ("fid" in entry) == (settings.inception is not None)
+        and all(entry.get(name, value) == value for name, value in same.items())
+    ]
 
 
 def drop_later(folder: Path, update: int) -> None:

@@ -151,8 +151,8 @@ class _Run:
         best.drop_later(self._folder("best"), update)
         records.cut(self.output / records.METRICS, update)
         validations = records.cut(self.output / records.VALIDATION, update)
-        scores = [entry["unpaired"] for entry in validations if entry.get("unpaired") is not None]
-        if self.progress.best is not None:
+        scores = best.comparable(validations, settings)
+        if self.progress.best is not None and not validations:  # the log was lost
             scores.append(self.progress.best)
         self.progress.best = min(scores, default=None)
         if settings.push_to_hub:
@@ -390,7 +390,8 @@ class _Run:
                 self.stopped = True
                 return
             on_main(lambda: self._keep_best(scores))
-        on_main(lambda: records.append(self.output / records.VALIDATION, update, scores))
+        record = scores | best.conditions(self.config.train)
+        on_main(lambda: records.append(self.output / records.VALIDATION, update, record))
         accelerator.log({f"validation/{name}": value for name, value in scores.items()}, step=update)
         for tracker in accelerator.trackers if accelerator.is_main_process else ():
             if tracker.name in SHEET_OPTIONS:
