@@ -7,8 +7,9 @@ python benchmarks/training_step.py --size toy --rounds 3    the same code at toy
 An update is everything between two batches: four encodings of the autoencoder, CLIP, the networks, the loss of 45
 matches, the backward pass and the optimiser; 512×384, batch 1, random weights, float32 unless a setting says bf16.
 Every measurement runs in a new process, which makes one update to warm up and measures the second one. In each round,
-every setting runs once. Full size requires about 22 GB, and nothing else may run on the machine. The results so far
-are in `training_step.md` and `training_step.json` in the output folder after every round.
+every setting runs once; in the first round, the operations of a third update are counted. Full size requires about
+22 GB, and nothing else may run on the machine. The results so far are in `training_step.md` and `training_step.json` in
+the output folder after every round.
 
 The published dataflow is that of `plain.py` with PyTorch's fused attention in place of xformers: its networks are
 checkpointed, AdamW runs as a loop over the parameters, and the queries and keys over the context token are trained too.
@@ -36,6 +37,7 @@ from cases import META, SIZES, Size, batch_of
 from processes import peak
 from results import spread
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from tqdm import tqdm
 
 from siftvton.files import write_json, write_text
@@ -56,6 +58,13 @@ CPU = torch.device("cpu")
 SEED = 0
 SUPERVISION = SupervisionConfig(max_timestep=999)  # supervises the update at any timestep
 PHASES = ("encoding", "forward", "backward", "optimiser")
+ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+ATTENTION_FLOPS = {  # PyTorch's counter does not know the attention of a CPU
+    ATTENTION: lambda query, key, value, *_args, **_keys: sdpa_flop_count(query, key, value),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
+        lambda gradient, query, key, value, *_args, **_keys: sdpa_backward_flop_count(gradient, query, key, value)
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -205,8 +214,18 @@ class Update:
         return {"loss": losses.total.item(), "sift": losses.attention["sift"].item(), **phases}
 
 
-def measure(setting: Setting, size: Size) -> dict[str, float]:
-    """Measure the second update in this process; the losses are those of the first one."""
+def operations(update: Update) -> int:
+    """The floating-point operations of an update: those of its products of matrices and its convolutions."""
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION_FLOPS) as counter:
+        update.run()
+    return counter.get_total_flops()
+
+
+def measure(setting: Setting, size: Size, counted: bool) -> dict[str, float]:
+    """Measure the second update in this process; the losses are those of the first one.
+
+    If ``counted``, the operations of a third one are counted.
+    """
     if not setting.published:
         keep_freed_memory()
     update = Update(setting, size)
@@ -217,23 +236,27 @@ def measure(setting: Setting, size: Size) -> dict[str, float]:
     wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     after = resource.getrusage(resource.RUSAGE_SELF)
     faults, most = after.ru_minflt - before.ru_minflt, peak()
+    flops = {"flops": operations(update)} if counted else {}
     return {**second, "loss": first["loss"], "sift": first["sift"], "wall": wall, "cpu": cpu, "faults": faults,
-            "peak": most}  # fmt: skip
+            "peak": most, **flops}  # fmt: skip
 
 
-def measure_apart(name: str, size: str) -> dict[str, float]:
+def measure_apart(name: str, size: str, counted: bool) -> dict[str, float]:
     """Measure in a new process."""
     environment = {**os.environ, "THP_MEM_ALLOC_ENABLE": str(int(SETTINGS[name].huge_pages))}
-    command = [sys.executable, __file__, "--one", name, "--size", size]
+    command = [sys.executable, __file__, "--one", name, "--size", size, *(["--counted"] if counted else [])]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def table(found: dict[str, list[dict[str, float]]]) -> str:
     """A Markdown table of medians with quartiles; ratios are to the published dataflow in the same round."""
-    columns = {name: {key: np.array([row[key] for row in rows]) for key in rows[0]} for name, rows in found.items()}
+    columns = {
+        name: {key: np.array([row.get(key, math.nan) for row in rows]) for key in rows[0]}
+        for name, rows in found.items()
+    }
     base = columns[PUBLISHED]
-    header = ("setting", "seconds", "ratio", "CPU seconds", "CPU ratio", *PHASES, "page faults", "peak, GiB",
+    header = ("setting", "seconds", "ratio", "CPU seconds", "CPU ratio", "TFLOP", *PHASES, "page faults", "peak, GiB",
               "peak ratio", "loss", "Eq. 2")  # fmt: skip
     rows = [
         (
@@ -242,6 +265,7 @@ def table(found: dict[str, list[dict[str, float]]]) -> str:
             spread(each["wall"] / base["wall"]),
             f"{np.median(each['cpu']):.2f}",
             f"{np.median(each['cpu'] / base['cpu']):.3f}",
+            f"{each['flops'][0] / 1e12:.2f}",
             *(f"{np.median(each[phase]):.2f}" for phase in PHASES),
             f"{np.median(each['faults']):,.0f}",
             f"{np.median(each['peak']):.2f}",
@@ -261,16 +285,17 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", choices=tuple(SETTINGS)[1:], default=tuple(SETTINGS)[1:])
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"))
     parser.add_argument("--one", choices=tuple(SETTINGS), help="measure this setting in this process, and print JSON")
+    parser.add_argument("--counted", action="store_true", help="with --one: count the operations, too")
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(SETTINGS[arguments.one], SIZES[arguments.size])))
+        print(json.dumps(measure(SETTINGS[arguments.one], SIZES[arguments.size], arguments.counted)))
         return
     found: dict[str, list[dict[str, float]]] = {name: [] for name in (PUBLISHED, *arguments.settings)}
     with tqdm(total=arguments.rounds * len(found), unit="update") as bar:
-        for _ in range(arguments.rounds):
+        for number in range(arguments.rounds):
             for name, rows in found.items():
                 bar.set_postfix(setting=name)
-                rows.append(measure_apart(name, arguments.size))
+                rows.append(measure_apart(name, arguments.size, counted=number == 0))
                 bar.update()
             given = {"size": arguments.size, "threads": torch.get_num_threads(), "settings": found}
             write_json(arguments.output / "training_step.json", given)
