@@ -58,9 +58,10 @@ CPU = torch.device("cpu")
 SEED = 0
 SUPERVISION = SupervisionConfig(max_timestep=999)  # supervises the update at any timestep
 PHASES = ("encoding", "forward", "backward", "optimiser")
-ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 ATTENTION_FLOPS = {  # PyTorch's counter does not know the attention of a CPU
-    ATTENTION: lambda query, key, value, *_args, **_keys: sdpa_flop_count(query, key, value),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
+        lambda query, key, value, *_args, **_keys: sdpa_flop_count(query, key, value)
+    ),
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
         lambda gradient, query, key, value, *_args, **_keys: sdpa_backward_flop_count(gradient, query, key, value)
     ),

@@ -21,6 +21,7 @@ from siftvton.errors import InputError, UsageError
 from siftvton.experiment.config import Experiment
 from siftvton.experiment.results import PRIMARY, read_entry, write_report
 from siftvton.files import read_json, write_json
+from siftvton.hub import local
 from siftvton.toy.match_sets import write_match_sets
 
 ARM = re.compile(r"[\w.-]*\w")  # names folders and files
@@ -36,13 +37,16 @@ def experiment(config: Experiment) -> str:
     Raises:
         UsageError: an arm was measured with other keys or on the other split, a reference is not an arm, or the name
             of an arm cannot name a folder.
-        InputError: a command failed (the message has its last line and its log), or a file of measures is broken.
+        InputError: a command failed (the message has its last line and its log), a file of measures is broken, or the
+            weights of the base are missing.
     """
     _check(config)
     runs = [(arm, seed, keys) for seed in config.seeds for arm, keys in config.arms.items()]
     for _, _, keys in runs:
         _in_place(config, keys)
     waiting = [run for run in runs if not _is_measured(config, *run)]
+    if any("{base}" in keys for _, _, keys in waiting):
+        _require_base(config)
     if waiting:
         _prepare(config)
     with tqdm(total=len(waiting), unit="arm", disable=not waiting) as bar:
@@ -79,6 +83,14 @@ def _at_once(config: Experiment, runs: Sequence[Run]) -> Iterator[tuple[str, int
             yield *going[done], done.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _require_base(config: Experiment) -> None:
+    """Raise InputError before the data are made, which takes long, if the weights of the base are missing."""
+    try:
+        local(config.base_weights)
+    except InputError as error:
+        raise InputError(f"base_weights={error}") from error
 
 
 def _cores() -> int:

@@ -19,6 +19,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @pytest.fixture
 def config(tmp_path: Path) -> Experiment:
+    (tmp_path / "base").mkdir()
     return Experiment(
         base_weights=str(tmp_path / "base"),
         arms={"none": "model.pretrained={base}", "sift": "model.pretrained={base} data.matches={matches}/exact"},
@@ -201,6 +202,7 @@ def test_folder_names_that_the_commands_would_interpret_are_refused(config: Expe
 
 def test_a_folder_with_a_space_stays_one_key(config: Experiment, calls: list) -> None:
     config.base_weights += " two"
+    Path(config.base_weights).mkdir()
     experiment(config)
     assert {keys["model.pretrained"] for script, keys in calls if script == "train"} == {config.base_weights}
 
@@ -224,3 +226,10 @@ def test_a_value_that_a_command_did_not_write_is_named(config: Experiment, calls
     monkeypatch.setattr(arms, "_run", without_prints)
     with pytest.raises(InputError, match=r"toy\.json: has no print_error\.value; "):
         experiment(config)
+
+
+def test_missing_weights_of_the_base_are_named_before_the_data_are_made(config: Experiment, calls: list) -> None:
+    config.base_weights += " gone"
+    with pytest.raises(InputError, match=r"^base_weights=.* gone: no such folder or file"):
+        experiment(config)
+    assert not calls
