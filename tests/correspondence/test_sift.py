@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import cv2
 import numpy as np
 import pytest
@@ -78,6 +80,21 @@ def test_an_empty_area_has_no_key_point() -> None:
     picture = texture()
     points, descriptors = sift.detect_in(picture, np.zeros(picture.shape[:2], bool), sift.BLACK)
     assert (len(points), descriptors.shape) == (0, (0, 128))
+
+
+def test_key_points_in_black_paint_are_the_same_bits_as_with_subnormal_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture, area = texture(512, 384), np.zeros((512, 384), np.uint8)
+    cv2.ellipse(area, (190, 250), (30, 150), 30, 0, 360, 1, thickness=-1)  # blurring makes its edge subnormal
+    points, descriptors = sift.detect_in(picture, area.astype(bool), sift.BLACK)
+    monkeypatch.setattr(sift, "subnormals_as_zero", nullcontext)
+    expected, of_expected = sift.detect_in(picture, area.astype(bool), sift.BLACK)
+    np.testing.assert_array_equal(points.xy, expected.xy)
+    np.testing.assert_array_equal(points.size, expected.size)
+    np.testing.assert_array_equal(points.angle, expected.angle)
+    np.testing.assert_array_equal(descriptors, of_expected)
+    assert len(points) > 100
 
 
 # The ratio test
