@@ -183,9 +183,9 @@ def _read(path: Path, named: str) -> dict[str, Any]:
         content = parse(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         form = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8 text"
-        raise UsageError(f"{path}: not YAML: the file is {form}; save it as UTF-8") from error
+        raise UsageError(f"{path}: the file is {form}; save it as UTF-8") from error
     except PlainYamlError as error:
-        raise UsageError(f"{path}: not YAML: {error}") from error
+        raise UsageError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: contains no keys; write lines such as 'output: outputs/train'")
     return content
