@@ -60,7 +60,7 @@ class Evaluate(ComparedResults):
 
 @dataclass
 class NoisedPhotos(WeightChanges):
-    """The noise levels at which attention is recorded, with which weights, and where the network runs."""
+    """The noise levels at which attention is recorded, changes of the weights, and where the network runs."""
 
     timesteps: list[int] = option(
         [50, 150, 250, 350, 450],

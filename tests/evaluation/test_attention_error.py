@@ -12,13 +12,14 @@ from diffusers.models.attention_processor import Attention
 from examples import random_matches, tiny_autoencoder, write_update
 from torch import nn
 
+from siftvton import devices
 from siftvton.commands.attention_error import AttentionError, attention_error
 from siftvton.commands.convert_checkpoint import ConvertCheckpoint, convert_checkpoint
 from siftvton.data.config import HeldOutData
 from siftvton.errors import InputError
 from siftvton.evaluation import attention_error as module
 from siftvton.evaluation.attention_error import always, model_errors, position_errors, summary
-from siftvton.evaluation.attention_maps import spread_points
+from siftvton.evaluation.attention_maps import load_observed, spread_points
 from siftvton.files import read_image
 from siftvton.sampling.loading import save
 from siftvton.supervision import Concatenated
@@ -190,6 +191,14 @@ def test_the_attention_of_updates_is_that_of_the_merged_checkpoint(pipeline, tmp
     assert tuned == report_of("expected", merged)
     assert report_of("off", model, lora=update, lora_weight=0.0) == base
     assert report_of("preview", model, autoencoder=str(tmp_path / "tiny")) != base
+
+
+def test_a_gpu_is_set_up_before_attention_is_observed(pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    save(pipeline, tmp_path / "model")
+    prepared: list[torch.device] = []
+    monkeypatch.setattr(devices, "set_up_gpu", prepared.append)
+    load_observed(str(tmp_path / "model"), AttentionError(device="cpu"), (64, 48))
+    assert prepared == [torch.device("cpu")]
 
 
 def test_attention_that_is_not_finite_is_no_score(pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
