@@ -118,7 +118,15 @@ def differences(config: Any, path: str | Path, older: Mapping[str, Any] | None =
         if _entry(schema, key):
             _take(saved, schema, key, value, where)
     now = {key: _value(config, key) for key in keys(schema)}
-    return [f"{key}: {saved[key]} -> {now[key]}" for key in now if key in saved and saved[key] != now[key]]
+    changed = [key for key in now if key in saved and saved[key] != now[key]]
+    return [f"{key}: {_as_written(saved[key])} -> {_as_written(now[key])}" for key in changed]
+
+
+def _as_written(value: Any) -> Any:
+    """Return a value as configuration files write it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def values(config: Any) -> Iterator[tuple[str, Any, Field[Any]]]:

@@ -140,6 +140,13 @@ def test_a_saved_configuration_repeats_itself_and_shows_differences(file: Path, 
     ]
 
 
+def test_differences_show_values_as_files_write_them(file: Path, tmp_path: Path):
+    save_configuration(cli.load(Train, file, ["train.tracker=tensorboard", "train.cpu=false"]), tmp_path / "saved.yaml")
+    now = cli.load(Train, file, ["train.tracker=null", "train.cpu=true"])
+    expected = {"train.cpu: false -> true", "train.tracker: tensorboard -> null"}
+    assert set(differences(now, tmp_path / "saved.yaml")) == expected
+
+
 def test_a_numeric_key_without_a_finite_range_is_an_error():
     """``schemas`` checks every shipped schema in the same way, so a new key cannot lack its range."""
 
