@@ -54,6 +54,17 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
+def ready_device(name: str | None) -> torch.device:
+    """Return the device that the key ``device`` names, as :func:`device_of`; set PyTorch up to compute on it.
+
+    Raises:
+        UsageError: this machine has no such device.
+    """
+    device = device_of(name)
+    set_up_gpu(device)
+    return device
+
+
 def set_up_gpu(device: torch.device) -> None:
     """Choose how PyTorch computes on a GPU; on a CPU this does nothing.
 

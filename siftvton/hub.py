@@ -10,7 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from huggingface_hub import constants, create_repo, errors, hf_hub_download, snapshot_download, upload_folder
+from huggingface_hub import (
+    constants,
+    create_repo,
+    errors,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    snapshot_download,
+    try_to_load_from_cache,
+    upload_folder,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -27,15 +37,17 @@ from siftvton.errors import InputError, first_line
 logging.set_verbosity_error()  # otherwise every attempt to reach the hub prints a line
 
 # The errors that huggingface_hub raises. Its HTTP client differs between versions, and with it their base class.
+NO_CONNECTION: tuple[type[Exception], ...] = (OSError, getattr(errors, "HTTPError", OSError))
 HUB_ERRORS: tuple[type[Exception], ...] = (
-    OSError,
+    *NO_CONNECTION,
     ValueError,
     RuntimeError,
     EntryNotFoundError,
-    *(getattr(errors, name) for name in ("HTTPError", "XetDownloadError") if hasattr(errors, name)),
+    getattr(errors, "XetDownloadError", OSError),
 )
 
 PUBLISHED_FILE = "model.ckpt"  # the file name in the published releases
+OWN_FOLDERS = ("checkpoints", "configs", "data", "outputs")  # in paths of the documentation; they need not exist
 PIPELINE, PART = "model_index.json", "config.json"  # files that show what a repository holds
 _REPOSITORY = re.compile(r"(?:hf://)?(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@]+))?")
 _FILE = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^/@]+))?/(?P<file>.+)")
@@ -74,7 +86,7 @@ def local(source: str | Path, index: str = PIPELINE) -> Path:
         source: one of
             a path;
             ``owner/name`` or ``owner/name@revision``, a repository that holds a saved pipeline or the file
-            ``model.ckpt``; write ``hf://owner/name`` if ``owner`` is also a local folder;
+            ``model.ckpt``; write ``hf://owner/name`` if ``owner`` is also a local folder or one of ``OWN_FOLDERS``;
             ``hf://owner/name@revision/file``, another file of a repository.
         index: ``PART`` if the repository holds a single part, such as an autoencoder, in place of a pipeline.
 
@@ -100,12 +112,14 @@ def on_hub(source: str | Path) -> HubSource | None:
     """What ``source``, which is not a local path, names on the hub; None if it cannot be a name there.
 
     Raises:
-        InputError: the source may be a misspelt path, because its first part is a local folder.
+        InputError: the source may be a misspelt path, because its first part is a local folder or one of
+            ``OWN_FOLDERS``.
     """
     named = _FILE.fullmatch(str(source)) or _REPOSITORY.fullmatch(str(source))
     if named is None:
         return None
-    if not str(source).startswith("hf://") and os.path.exists(Path(source).parent):
+    parent = Path(source).parent
+    if not str(source).startswith("hf://") and (str(parent) in OWN_FOLDERS or os.path.exists(parent)):
         raise InputError(
             f"{source}: no such folder or file; for a repository of that name on the Hugging Face hub, give "
             f"hf://{source}"
@@ -121,7 +135,7 @@ def download(named: HubSource) -> Path:
     """
     assert named.file is not None, "only one file can be downloaded"
     with _refusals(named):
-        return Path(hf_hub_download(named.repository, named.file, revision=named.revision))
+        return _file(named.repository, named.file, named.revision)
 
 
 @contextmanager
@@ -178,10 +192,30 @@ def _status(error: HfHubHTTPError) -> str:
     return f"answers {code}: {remedy}"
 
 
+def _file(repository: str, file: str, revision: str | None) -> Path:
+    """Download one file, or find it in the cache.
+
+    The library repeats its requests for half a minute if the hub's name is unknown, and for several minutes if the
+    hub does not answer. A single request shows here whether it can be reached.
+
+    Raises:
+        LocalEntryNotFoundError: the file is not in the cache, and the hub cannot be reached.
+        Other errors of ``HUB_ERRORS``: see ``hf_hub_download``.
+    """
+    if not isinstance(try_to_load_from_cache(repository, file, revision=revision), str):
+        try:
+            get_hf_file_metadata(hf_hub_url(repository, file, revision=revision))
+        except HfHubHTTPError:
+            pass  # it can be reached; the download raises this error again, or waits for a server that is busy
+        except NO_CONNECTION as error:
+            raise LocalEntryNotFoundError(first_line(error)) from error
+    return Path(hf_hub_download(repository, file, revision=revision))
+
+
 def _folder_or_checkpoint(named: HubSource) -> Path:
     repository, revision = named.repository, named.revision
     try:
-        hf_hub_download(repository, named.index, revision=revision)
+        _file(repository, named.index, revision)
     except EntryNotFoundError as error:
         unreachable = isinstance(error, LocalEntryNotFoundError)  # then only the cache can hold the other file
         return Path(hf_hub_download(repository, PUBLISHED_FILE, revision=revision, local_files_only=unreachable))

@@ -8,6 +8,9 @@ from typing import Any
 
 import yaml
 
+from siftvton.key_values import shown
+from siftvton.yaml_faults import at, fault_of
+
 DEEPEST = 20  # levels of sections and lists
 MOST_VALUES = 10_000  # an alias counts each time it is used
 NULLS = ("", "~", "null", "Null", "NULL")  # texts that mean null when they are not quoted
@@ -26,17 +29,13 @@ def parse(text: str) -> Any:
     try:
         _check_depth(text)
         node = yaml.compose(text, yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        words = error.problem or error.context or "not YAML"
-        tab = "; indent with spaces" if r"'\t'" in words else ""
-        raise _error(error.problem_mark or error.context_mark, words + tab) from error
-    except yaml.YAMLError as error:  # the reader's: characters that are not allowed in YAML
-        raise PlainYamlError(str(error).partition("\n")[0]) from error
+    except yaml.YAMLError as error:
+        raise PlainYamlError(fault_of(error, text)) from error
     return None if node is None else _Values().of(node)
 
 
 def _error(mark: yaml.Mark | None, words: str) -> PlainYamlError:
-    return PlainYamlError(f"line {mark.line + 1}, column {mark.column + 1}: {words}" if mark else words)
+    return PlainYamlError(at(mark, words))
 
 
 def _check_depth(text: str) -> None:
@@ -66,7 +65,8 @@ class _Values:
             return self._section(node, depth)
         if isinstance(node, yaml.ScalarNode) and node.tag == yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG:
             return None if node.style is None and node.value in NULLS else node.value
-        raise _error(node.start_mark, f"the tag {node.tag} is not supported; write the value without a tag")
+        tag = shown(node.tag.replace("tag:yaml.org,2002:", "!!"))
+        raise _error(node.start_mark, f"the tag {tag} is not supported; write the value without a tag")
 
     def _section(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
         section: dict[str, Any] = {}
@@ -74,6 +74,6 @@ class _Values:
             if not isinstance(key, yaml.ScalarNode):
                 raise _error(key.start_mark, "a list or a section cannot be a key; use a name")
             if key.value in section:
-                raise _error(key.start_mark, f"{key.value} is given twice; keep one")
+                raise _error(key.start_mark, f"{shown(key.value)} is given twice; keep one")
             section[key.value] = self.of(value, depth + 1)
         return section

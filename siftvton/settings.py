@@ -118,7 +118,15 @@ def differences(config: Any, path: str | Path, older: Mapping[str, Any] | None =
         if _entry(schema, key):
             _take(saved, schema, key, value, where)
     now = {key: _value(config, key) for key in keys(schema)}
-    return [f"{key}: {saved[key]} -> {now[key]}" for key in now if key in saved and saved[key] != now[key]]
+    changed = [key for key in now if key in saved and saved[key] != now[key]]
+    return [f"{key}: {_as_written(saved[key])} -> {_as_written(now[key])}" for key in changed]
+
+
+def _as_written(value: Any) -> Any:
+    """Return a value as configuration files write it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def values(config: Any) -> Iterator[tuple[str, Any, Field[Any]]]:
@@ -183,9 +191,9 @@ def _read(path: Path, named: str) -> dict[str, Any]:
         content = parse(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         form = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8 text"
-        raise UsageError(f"{path}: not YAML: the file is {form}; save it as UTF-8") from error
+        raise UsageError(f"{path}: the file is {form}; save it as UTF-8") from error
     except PlainYamlError as error:
-        raise UsageError(f"{path}: not YAML: {error}") from error
+        raise UsageError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: contains no keys; write lines such as 'output: outputs/train'")
     return content

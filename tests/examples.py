@@ -1,11 +1,14 @@
 """Inputs that several tests need."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 
 from siftvton.correspondence import Correspondences
 from siftvton.model.published import PREFIXES, published_name, to_published
+from siftvton.sampling.lora import save_update
 from siftvton.sampling.pipeline import TryOnPipeline
 
 
@@ -13,6 +16,18 @@ def random_matches(count: int, frame: tuple[int, int], seed: int = 0) -> Corresp
     """``count`` random matches in a frame of (height, width) pixels."""
     points = np.random.default_rng(seed).random((2, count, 2)) * np.array([frame[1], frame[0]])
     return Correspondences(points[0], points[1], frame)
+
+
+def write_update(pipeline: TryOnPipeline, folder: Path, projection: str = "to_q") -> None:
+    """Write random updates of rank 2 for one projection of all hooked layers, large enough to change the attention."""
+    draw = torch.Generator().manual_seed(0)
+    tensors = {}
+    for layer in pipeline.unet.hooked_layers("all"):
+        name = f"unet.{layer}.{projection}"
+        size = pipeline.unet.get_submodule(f"{layer}.{projection}").weight.shape
+        tensors[f"{name}.lora_A.weight"] = torch.randn(2, size[1], generator=draw)
+        tensors[f"{name}.lora_B.weight"] = torch.randn(size[0], 2, generator=draw)
+    save_update(tensors, 2, 4, folder)
 
 
 PIPELINE_SIZE = (32, 48)

@@ -117,6 +117,33 @@ def test_a_missing_connection_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
         local(source)
 
 
+def _unreachable(monkeypatch: pytest.MonkeyPatch, cache: Path, address: str) -> list[float]:
+    """Put the hub at an address that is none; return the list in which the library's waits are counted."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    return waits
+
+
+@pytest.mark.parametrize("source", ["owner/name", "owner/name@v1", "hf://owner/name/other.safetensors"])
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://no-such-name.invalid"])
+def test_a_hub_that_cannot_be_reached_is_asked_only_once(tmp_path, monkeypatch, source: str, address: str):
+    waits = _unreachable(monkeypatch, tmp_path, address)
+    with pytest.raises(InputError, match=f"^{source}: no such folder or file, and the Hugging Face hub cannot be rea"):
+        local(source)
+    assert waits == []
+
+
+def test_files_in_the_cache_are_found_if_the_hub_cannot_be_reached(server, tmp_path, monkeypatch):
+    sources = ("owner/release", "owner/folder", "hf://owner/release/other.safetensors")
+    fetched = [local(source) for source in sources]
+    waits = _unreachable(monkeypatch, tmp_path / "cache", "http://127.0.0.1:9")
+    assert [local(source) for source in sources] == fetched
+    assert waits == []
+
+
 def test_downloaded_files_are_found_without_a_connection(server, monkeypatch: pytest.MonkeyPatch):
     sources = ("owner/release", "owner/folder", "hf://owner/release/other.safetensors")
     fetched = [local(source) for source in sources]
@@ -136,6 +163,14 @@ def test_a_missing_name_in_an_existing_folder_is_not_a_repository(tmp_path: Path
     (tmp_path / "outputs").mkdir()
     with pytest.raises(InputError, match=r"^outputs/modle: no such folder or file; .* give hf://outputs/modle$"):
         local("outputs/modle")
+
+
+@pytest.mark.parametrize("source", ["outputs/base", "checkpoints/sift-vton", "data/toy@v1"])
+def test_a_folder_of_the_documentation_is_not_an_owner(tmp_path, monkeypatch: pytest.MonkeyPatch, source: str):
+    monkeypatch.setattr(hub, "hf_hub_download", None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"^{source}: no such folder or file; .* give hf://{source}$"):
+        local(source)
 
 
 def test_a_folder_is_pushed_to_a_repository(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

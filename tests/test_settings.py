@@ -95,7 +95,7 @@ def test_a_wrong_override_is_named(file: Path, override: str, message: str):
         ("train: {batch_size: [1]}", r"train\.batch_size"),
         ("- 1", "contains no keys"),
         ("", "contains no keys"),
-        ("a: [1", "not YAML"),
+        ("a: [1", r"wrong\.yaml: line 1, column 4: the list that begins here has no '\]'"),
         ("base: other.yaml", r"other\.yaml: no such file"),
     ],
 )
@@ -109,7 +109,7 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: str, message: str):
 def test_yaml_that_would_build_an_object_is_refused(tmp_path: Path):
     path = tmp_path / "hostile.yaml"
     path.write_text(f"output: !!python/object/apply:pathlib.Path.touch [{tmp_path / 'ran'}]")
-    with pytest.raises(UsageError, match="not YAML"):
+    with pytest.raises(UsageError, match=r"line 1, column 9: the tag !!python/object/apply.* is not supported"):
         cli.load(Train, path)
     assert not (tmp_path / "ran").exists()
 
@@ -138,6 +138,13 @@ def test_a_saved_configuration_repeats_itself_and_shows_differences(file: Path, 
         "model.channels: [320, 640, 1280, 1280] -> [32, 32]",
         "train.seed: 0 -> 7",
     ]
+
+
+def test_differences_show_values_as_files_write_them(file: Path, tmp_path: Path):
+    save_configuration(cli.load(Train, file, ["train.tracker=tensorboard", "train.cpu=false"]), tmp_path / "saved.yaml")
+    now = cli.load(Train, file, ["train.tracker=null", "train.cpu=true"])
+    expected = {"train.cpu: false -> true", "train.tracker: tensorboard -> null"}
+    assert set(differences(now, tmp_path / "saved.yaml")) == expected
 
 
 def test_a_numeric_key_without_a_finite_range_is_an_error():
@@ -247,12 +254,12 @@ BOMB = "seeds: &a0 [1,1,1,1,1,1,1,1,1]\n" + "".join(
         ("base: mine.yaml", "base=mine.yaml leads back to this file"),
         ("base: other.yaml", r"mine\.yaml: base: .*other\.yaml: no such file"),
         ("base: [1]", r"base=\[1\] is not allowed; use the path of a YAML file"),
-        ("a: 1\n---\nb: 2", "found another document"),
+        ("a: 1\n---\nb: 2", "line 2, column 1: a second document begins here"),
         ("guidance: .nan", "is not allowed; use a number"),
         ("x" * 2_000_000, "is larger than 1 MiB"),
         (b"\xff\xfeo\x00", "is UTF-16; save it as UTF-8"),
         (b"PK\x03\x04\x99", "not UTF-8 text"),
-        (b"output: a\x07b", "special characters are not allowed"),
+        (b"output: a\x07b", r"line 1, column 10: the character U\+0007 is not allowed"),
     ],
     ids=lambda value: str(value)[:20],
 )

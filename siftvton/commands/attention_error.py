@@ -51,11 +51,9 @@ def attention_error(config: AttentionError) -> str:
     from tqdm import tqdm
 
     from siftvton.data.dataset import TryOnDataset
-    from siftvton.devices import device_of
     from siftvton.evaluation.attention_error import markdown, measure, summary
-    from siftvton.evaluation.attention_maps import maps_sheet
+    from siftvton.evaluation.attention_maps import load_observed, maps_sheet
     from siftvton.files import write_image, write_json, write_text
-    from siftvton.sampling.loading import load
     from siftvton.settings import save_configuration
     from siftvton.toy.exact_maps import known_places
     from siftvton.wording import counted
@@ -64,9 +62,7 @@ def attention_error(config: AttentionError) -> str:
     split = config.data.open().split(config.data.split)
     dataset = TryOnDataset(split, split.pairs("paired")[: config.limit], height, width)
     places_of = known_places(split, config.matches, config.frame)
-    pipeline = load(config.checkpoint)
-    pipeline.require_size(height, width)
-    pipeline.to(device_of(config.device))
+    pipeline = load_observed(config.checkpoint, config, config.data.size)
     layers = pipeline.network().hooked_layers(config.layers)
     everyone = range(len(dataset))
     batches = [everyone[first : first + config.batch_size] for first in range(0, len(dataset), config.batch_size)]

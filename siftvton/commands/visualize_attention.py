@@ -22,7 +22,7 @@ class VisualizeAttention(NoisedPhotos):
     checkpoints: dict[str, str] = option(
         {},
         "weights to use, one row of the figure for each: checkpoints.<name>=<a saved pipeline's folder, a published "
-        ".ckpt or .safetensors file, or a Hugging Face repository>",
+        ".ckpt or .safetensors file, or a Hugging Face repository>; autoencoder and lora change each of them",
         path=True,
     )
     data: HeldOutData = field(default_factory=HeldOutData)
@@ -52,11 +52,9 @@ def visualize_attention(config: VisualizeAttention) -> str:
 
     from siftvton.data.dataset import TryOnDataset, as_picture, collate
     from siftvton.data.torso import torso_of
-    from siftvton.devices import device_of
     from siftvton.drawing import contact_sheet, draw_attention
-    from siftvton.evaluation.attention_maps import mean_maps, query_points
+    from siftvton.evaluation.attention_maps import load_observed, mean_maps, query_points
     from siftvton.files import write_image
-    from siftvton.sampling.loading import load
     from siftvton.settings import save_configuration
 
     if not config.checkpoints:
@@ -69,9 +67,7 @@ def visualize_attention(config: VisualizeAttention) -> str:
     points = query_points(config.points, painted)
     rows, captions = [], []
     for name, checkpoint in config.checkpoints.items():
-        pipeline = load(checkpoint)
-        pipeline.require_size(height, width)
-        pipeline.to(device_of(config.device))
+        pipeline = load_observed(checkpoint, config, config.data.size)
         layers = pipeline.network().hooked_layers(config.layers)
         maps = mean_maps(pipeline, batch, points, layers, config.timesteps, config.seed)
         if not np.isfinite(maps).all():

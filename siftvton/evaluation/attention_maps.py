@@ -8,20 +8,39 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from siftvton.correspondence import Correspondences
+from siftvton.correspondence import Correspondences, Frame
 from siftvton.data.dataset import TryOnBatch, TryOnDataset, as_picture, collate
 from siftvton.data.pairs import Pair
+from siftvton.devices import ready_device
 from siftvton.drawing import POINTS, contact_sheet, draw_attention, spread_points
 from siftvton.draws import torch_generator
 from siftvton.errors import InputError, UsageError
+from siftvton.evaluation.config import NoisedPhotos
 from siftvton.model.inputs import Noised, noised_at
 from siftvton.model.network import SupervisedNetwork
+from siftvton.sampling.changes import load_changed
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.supervision.attention import attention_rows, observe
 from siftvton.supervision.layers import Layer
 from siftvton.supervision.reference import Grid, ReferenceAttention, cells, grid_of
 
 SHEET_ROWS = 6
+
+
+def load_observed(source: str, config: NoisedPhotos, size: Frame) -> TryOnPipeline:
+    """Load a checkpoint in float32, with the weights that ``config`` changes, on the device where it is observed.
+
+    Args:
+        source: as for :func:`siftvton.sampling.loading.load`.
+        size: (height, width) of the pictures.
+
+    Raises:
+        InputError: the weights are missing or damaged, or do not fit each other.
+        UsageError: the size does not fit the network, or this machine has no such device.
+    """
+    pipeline = load_changed(source, torch.float32, config)
+    pipeline.require_size(*size)
+    return pipeline.to(ready_device(config.device))
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from siftvton.data.config import HeldOutData
 from siftvton.options import LARGEST_SEED, MANY, WORKERS, option
+from siftvton.sampling.config import WeightChanges
 
 
 @dataclass
@@ -58,8 +59,8 @@ class Evaluate(ComparedResults):
 
 
 @dataclass
-class NoisedPhotos:
-    """The noise levels at which attention is recorded, and where the network runs."""
+class NoisedPhotos(WeightChanges):
+    """The noise levels at which attention is recorded, changes of the weights, and where the network runs."""
 
     timesteps: list[int] = option(
         [50, 150, 250, 350, 450],

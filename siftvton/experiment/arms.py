@@ -22,7 +22,9 @@ from siftvton.experiment.config import Experiment
 from siftvton.experiment.results import PRIMARY, read_entry, write_report
 from siftvton.files import read_json, write_json
 from siftvton.hub import local
+from siftvton.settings import load_configuration
 from siftvton.toy.match_sets import write_match_sets
+from siftvton.training.config import Train
 
 ARM = re.compile(r"[\w.-]*\w")  # names folders and files
 Run = tuple[str, int, str]  # arm, seed, train.py's keys
@@ -140,11 +142,14 @@ def _measured(config: Experiment, arm: str, seed: int, keys: str, threads: int) 
     run = partial(_run, config, log=folder / "log.txt", threads=threads)
     split = f"data.split={config.split}"
     measures = _trained(run, folder, seed, _in_place(config, keys))
+    weights = _weights(folder / "run")
     errors: dict[str, float] = {}
     for setting in ("paired", "unpaired"):
-        of_setting, errors = _sampled(run, arm, folder, setting, split)  # the last setting's errors are PRIMARY
+        of_setting, errors = _sampled(
+            run, arm, folder, setting, split, weights
+        )  # the last setting's errors are PRIMARY
         measures |= of_setting
-    measures |= _attention(run, folder, split)
+    measures |= _attention(run, folder, split, weights)
     return {"measures": measures, "per_image": {PRIMARY: errors}}
 
 
@@ -161,12 +166,21 @@ def _trained(run: Callable, folder: Path, seed: int, keys: Sequence[str]) -> dic
     return {"images_per_second": update * images / seconds}
 
 
+def _weights(run: Path) -> list[str]:
+    """The keys that name what a training made: a whole model, or updates and the weights that they adapt."""
+    updates = run / "model_lora"
+    if not updates.is_dir():
+        return [f"checkpoint={run / 'model'}"]
+    base = load_configuration(Train, run / "train.yaml").model.pretrained
+    return [f"checkpoint={base}", f"lora={updates}"]
+
+
 def _sampled(
-    run: Callable, arm: str, folder: Path, setting: str, split: str
+    run: Callable, arm: str, folder: Path, setting: str, split: str, weights: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Sample one setting; return the measures of its results, and the print error of each result with a print."""
     results, toy, scores = folder / setting, folder / "toy" / setting, folder / "scores" / setting
-    run("infer", split, f"checkpoint={folder / 'run' / 'model'}", f"output={results}", f"setting={setting}")
+    run("infer", split, *weights, f"output={results}", f"setting={setting}")
     run("evaluate_toy", split, f"setting={setting}", f"predictions={results}", "others=0", f"output={toy}")
     run("evaluate", split, f"setting={setting}", f"predictions.{arm}={results}", f"output={scores}")
     means = ["print_error", "print_similarity", "colour_distance"]
@@ -180,9 +194,9 @@ def _sampled(
     return {f"{name}_{setting}": value for name, value in measures.items()}, errors
 
 
-def _attention(run: Callable, folder: Path, split: str) -> dict[str, float]:
+def _attention(run: Callable, folder: Path, split: str, weights: Sequence[str]) -> dict[str, float]:
     output = folder / "attention"
-    run("attention_error", split, f"checkpoint={folder / 'run' / 'model'}", "layers=all", f"output={output}")
+    run("attention_error", split, *weights, "layers=all", f"output={output}")
     report = output / "attention_error.json"
     measures = {}
     for name in ("attention_error_px", "attention_pck"):

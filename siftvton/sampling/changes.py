@@ -34,7 +34,9 @@ def load_changed(source: str | Path, dtype: torch.dtype | None, changes: WeightC
     if changes.lora:
         merge_update(pipeline, changes.lora, changes.lora_weight)
         if dtype is not None:
-            pipeline.to(dtype)
+            for part in pipeline.components.values():
+                if isinstance(part, nn.Module):
+                    nn.Module.to(part, dtype)  # the method of diffusers' models prints a warning that does not apply
     if changes.autoencoder:
         own = pipeline.vae
         use_autoencoder(pipeline, changes.autoencoder, "autoencoder")

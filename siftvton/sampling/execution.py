@@ -6,7 +6,7 @@ Of these, only the sampler, half precision and tiles change the results.
 import torch
 from diffusers import AutoencoderTiny, DPMSolverSDEScheduler, EDMEulerScheduler
 
-from siftvton.devices import device_of, set_up_gpu
+from siftvton.devices import device_of, ready_device
 from siftvton.errors import UsageError
 from siftvton.model.build import SAMPLE_SIZE
 from siftvton.model.inputs import Autoencoder
@@ -54,8 +54,7 @@ def place(pipeline: TryOnPipeline, config: ExecutionConfig) -> None:
     Raises:
         UsageError: the requested device is not available.
     """
-    device = device_of(config.device)
-    set_up_gpu(device)
+    device = ready_device(config.device)
     if config.vae_slicing:
         pipeline.vae.enable_slicing()
     if config.vae_tiling:

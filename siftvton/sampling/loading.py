@@ -31,6 +31,7 @@ from siftvton.model.inputs import Autoencoder
 from siftvton.model.settings import NETWORK, read_settings
 from siftvton.model.unet import TryOnUNet
 from siftvton.model.unpickling import read_tensors
+from siftvton.sampling.lora import holds_updates
 from siftvton.sampling.pipeline import TryOnPipeline
 from siftvton.weight_files import (
     SAFETENSORS,
@@ -117,7 +118,10 @@ def _require_parts(folder: Path) -> None:
     if missing:
         near = (folder / "model", folder.parent, folder.parent.parent / "model")
         found = next((each for each in near if all((each / name).is_dir() for name in names)), None)
+        updates = next(filter(holds_updates, (folder, folder / "model_lora")), None)
         remedy = f"use {found}" if found else f"use a folder that holds {', '.join(names)}"
+        if updates and not found:
+            remedy = f"use lora={updates}, together with the checkpoint that these updates adapt"
         raise InputError(f"{folder}: is not a saved pipeline, because it has no folder {missing[0]}; {remedy}")
 
 

@@ -60,14 +60,25 @@ def update_file(source: str | Path) -> Path:
     """The file of updates that ``source``, a folder or the file itself, names.
 
     Raises:
-        InputError: there is no such folder or file.
+        InputError: there is no such folder or file, or the folder holds no updates.
     """
     path = Path(source)
     if not path.exists():
         raise InputError(
             f"lora={path}: does not exist; use a folder that train.trainable=lora wrote, <output>/model_lora"
         )
-    return path / LORA_WEIGHT_NAME_SAFE if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    if not holds_updates(path):
+        found = next(filter(holds_updates, (path / "model_lora", path / "best_lora")), None)
+        remedy = f"use lora={found}" if found else "use a folder that train.trainable=lora wrote, <output>/model_lora"
+        raise InputError(f"lora={path}: holds no {LORA_WEIGHT_NAME_SAFE}; {remedy}")
+    return path / LORA_WEIGHT_NAME_SAFE
+
+
+def holds_updates(folder: Path) -> bool:
+    """Whether a folder holds a file of updates."""
+    return (folder / LORA_WEIGHT_NAME_SAFE).exists()
 
 
 @torch.no_grad()

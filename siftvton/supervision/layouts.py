@@ -186,6 +186,10 @@ def find_layouts(model: nn.Module, layers: Iterable[str] | None = None) -> dict[
     crossed = [name for name, module in attentions.items() if _is_cross_attention(module)]
     names = (crossed or list(attentions)) if layers is None else list(layers)
     wrong = [name for name in names if name not in attentions]
+    if not attentions:
+        raise ValueError(
+            "the model has no attention layer of diffusers' classes Attention and FluxAttention; give a model that has"
+        )
     if wrong or not names:
         raise ValueError(f"not attention layers of this model: {wrong}; use some of {list(attentions)}")
     return {name: _layout(attentions[name], bool(crossed)) for name in names}

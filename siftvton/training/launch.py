@@ -59,7 +59,7 @@ def accelerator_of(
         )
     except (ValueError, RuntimeError, ImportError) as error:
         raise UsageError(
-            f"accelerate cannot be set up ({first_line(error)}); correct train.tracker={tracker} or "
+            f"accelerate cannot be set up ({first_line(error)}); correct train.tracker={tracker or 'null'} or "
             f"train.mixed_precision={mixed_precision}, or the environment variables of accelerate and the launcher, "
             "such as RANK, WORLD_SIZE and MASTER_ADDR"
         ) from error

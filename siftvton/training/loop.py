@@ -299,8 +299,9 @@ class _Run:
             assert update >= self.updates, f"the data ended after update {update} of {self.updates}"
             with self.learner.averaged():
                 on_main(lambda: self._write_pipeline(model))
+            use = f"; use it with checkpoint={self.config.model.pretrained} lora={model}" if self.learner.lora else ""
             self.accelerator.print(
-                f"{model}: trained for {counted(update, 'update')} of {counted(self.images, 'image')} each"
+                f"{model}: trained for {counted(update, 'update')} of {counted(self.images, 'image')} each{use}"
             )
             if repository := self.config.train.push_to_hub:
                 on_main(lambda: hub.push(model, repository))

@@ -62,7 +62,8 @@ def model_parts(config: Train) -> tuple[Autoencoder, TryOnNetwork, PNDMScheduler
         InputError: weights cannot be read.
     """
     if config.model.pretrained:
-        pipeline = load(config.model.pretrained)
+        with naming("model.pretrained", config.model.pretrained):
+            pipeline = load(config.model.pretrained)
         if config.model.autoencoder:
             use_autoencoder(pipeline, config.model.autoencoder, "model.autoencoder")
         return pipeline.vae, pipeline.network(), pipeline.scheduler

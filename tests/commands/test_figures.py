@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from examples import write_update
 
 from siftvton.commands.compare_results import CompareResults, compare_results
 from siftvton.commands.visualize_attention import VisualizeAttention, visualize_attention
@@ -20,6 +22,8 @@ from siftvton.errors import InputError, UsageError
 from siftvton.evaluation import attention_maps
 from siftvton.evaluation.attention_maps import reference_maps
 from siftvton.files import read_image, write_image
+from siftvton.sampling.loading import load, save
+from siftvton.sampling.lora import merge_update
 from siftvton.toy.world.write import write_world
 
 TOY = Path(__file__).parents[2] / "checkpoints" / "toy"
@@ -50,6 +54,25 @@ def test_attention_has_a_row_for_each_checkpoint_and_a_column_for_each_point(wor
     assert whole.shape[1] == 2 * fewer.shape[1]  # photo and three maps; photo and one
     first, second = np.split(whole, 2)
     np.testing.assert_array_equal(first[30:], second[30:])  # the same weights, below the captions
+
+
+def test_updates_and_another_autoencoder_change_each_checkpoint_of_the_figure(world: Path, tmp_path: Path):
+    pipeline, update = load(TOY), tmp_path / "update"
+    write_update(pipeline, update)
+    merge_update(pipeline, update, 0.5)
+    save(pipeline, tmp_path / "merged")
+    with torch.no_grad():
+        pipeline.vae.quant_conv.bias += 1
+    pipeline.vae.save_pretrained(tmp_path / "vae")
+
+    def figure(checkpoint: Path, **changes: object) -> np.ndarray:
+        keys = {"points": [40, 60], "checkpoints": {"one": str(checkpoint)}, **changes}
+        return read_image(visualize_attention(attention(world, tmp_path / "figures", **keys)))
+
+    base, tuned = figure(TOY), figure(TOY, lora=str(update), lora_weight=0.5)
+    assert not np.array_equal(tuned, base)
+    np.testing.assert_array_equal(tuned, figure(tmp_path / "merged"))
+    assert not np.array_equal(figure(TOY, autoencoder=str(tmp_path / "vae")), base)
 
 
 def test_attention_that_is_not_finite_is_not_drawn(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -385,7 +385,7 @@ def test_another_autoencoder_makes_other_pictures_and_other_results(configuratio
     infer(plain)
     infer(preview)
     assert not np.array_equal(results(plain)["a_b.png"], results(preview)["a_b.png"])
-    with pytest.raises(UsageError, match=r"autoencoder: .*tiny -> None"):
+    with pytest.raises(UsageError, match=r"autoencoder: .*tiny -> null"):
         infer(configuration("preview", limit=1))
     tiny.decoder.layers[0].bias.data += 1
     tiny.save_pretrained(tmp_path / "tiny")

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
-from examples import random_matches
+from examples import random_matches, tiny_autoencoder, write_update
 from torch import nn
 
+from siftvton import devices
 from siftvton.commands.attention_error import AttentionError, attention_error
+from siftvton.commands.convert_checkpoint import ConvertCheckpoint, convert_checkpoint
 from siftvton.data.config import HeldOutData
 from siftvton.errors import InputError
 from siftvton.evaluation import attention_error as module
 from siftvton.evaluation.attention_error import always, model_errors, position_errors, summary
-from siftvton.evaluation.attention_maps import spread_points
+from siftvton.evaluation.attention_maps import load_observed, spread_points
 from siftvton.files import read_image
 from siftvton.sampling.loading import save
 from siftvton.supervision import Concatenated
@@ -158,6 +160,45 @@ def test_a_checkpoint_is_measured_by_exact_map_and_by_matches(pipeline, tmp_path
     config.matches = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match="nowhere: no such folder of matches"):
         attention_error(config)
+
+
+def test_the_attention_of_updates_is_that_of_the_merged_checkpoint(pipeline, tmp_path: Path, capfd):
+    model, update, merged = (str(tmp_path / name) for name in ("model", "update", "merged"))
+    save(pipeline, model)
+    write_update(pipeline, Path(update))
+    convert_checkpoint(ConvertCheckpoint(input=model, lora=update, lora_weight=0.5, output=merged))
+    tiny_autoencoder().save_pretrained(tmp_path / "tiny")
+    root = tmp_path / "world"
+    write_world(root, train_pairs=1, test_pairs=2, height=128, width=96, exact_map=True, workers=1)
+
+    def report_of(name: str, checkpoint: str, **changes: object) -> str:
+        config = AttentionError(
+            checkpoint=checkpoint,
+            data=HeldOutData(root=str(root), height=64, width=48),
+            device="cpu",
+            output=str(tmp_path / name),
+            timesteps=[50],
+            limit=1,
+            **changes,  # type: ignore[arg-type]
+        )
+        attention_error(config)
+        return (tmp_path / name / "attention_error.json").read_text()
+
+    base = report_of("base", model)
+    tuned = report_of("tuned", model, lora=update, lora_weight=0.5)
+    assert "float32" not in capfd.readouterr().err  # a warning of diffusers
+    assert tuned != base
+    assert tuned == report_of("expected", merged)
+    assert report_of("off", model, lora=update, lora_weight=0.0) == base
+    assert report_of("preview", model, autoencoder=str(tmp_path / "tiny")) != base
+
+
+def test_a_gpu_is_set_up_before_attention_is_observed(pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    save(pipeline, tmp_path / "model")
+    prepared: list[torch.device] = []
+    monkeypatch.setattr(devices, "set_up_gpu", prepared.append)
+    load_observed(str(tmp_path / "model"), AttentionError(device="cpu"), (64, 48))
+    assert prepared == [torch.device("cpu")]
 
 
 def test_attention_that_is_not_finite_is_no_score(pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

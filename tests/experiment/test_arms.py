@@ -13,6 +13,8 @@ from siftvton.experiment.arms import experiment
 from siftvton.experiment.config import Experiment
 from siftvton.experiment.results import PRIMARY
 from siftvton.files import write_json, write_text
+from siftvton.settings import save_configuration
+from siftvton.training.config import Train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -83,6 +85,29 @@ def test_the_file_of_an_arm_has_all_its_measures(config: Experiment, calls: list
     assert "perceptual_distance_unpaired" not in content["measures"]
     report = json.loads(Path(f"{config.report}.json").read_text())
     assert report["sift"]["attention_pck"] == {"mean": 0.5, "std": 0.0, "per_seed": [0.5, 0.5]}
+
+
+def test_an_arm_of_updates_is_measured_with_its_base(
+    config: Experiment, calls: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = arms._run
+
+    def run(config: Experiment, script: str, *keys: str, log: Path, threads: int) -> None:
+        whole(config, script, *keys, log=log, threads=threads)
+        if script == "train":
+            output = Path(dict(key.split("=", 1) for key in keys)["output"])
+            (output / "model_lora").mkdir()
+            saved = Train()
+            saved.model.pretrained = config.base_weights
+            save_configuration(saved, output / "train.yaml")
+
+    monkeypatch.setattr(arms, "_run", run)
+    experiment(config)
+    measured = [keys for script, keys in calls if script in ("infer", "attention_error")]
+    assert all(keys["checkpoint"] == config.base_weights for keys in measured)
+    assert {Path(keys["lora"]).parts[-4:] for keys in measured} == {
+        (arm, f"seed-{seed}", "run", "model_lora") for arm in config.arms for seed in config.seeds
+    }
 
 
 def test_parallel_jobs_measure_every_arm_once(config: Experiment, calls: list) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler
-from examples import published_form
+from examples import published_form, write_update
 from safetensors.torch import load_file, save_file
 
 from siftvton.errors import InputError
@@ -121,6 +121,13 @@ def test_a_folder_without_a_pipeline_is_refused_and_a_pipeline_nearby_is_named(f
     for other in (run, checkpoint, run / "model" / "unet"):
         with pytest.raises(InputError, match=rf"{other}: is not a saved pipeline.*; use {run}/model$"):
             load(other)
+
+
+def test_updates_in_place_of_a_pipeline_are_recognised(pipeline, tmp_path: Path):
+    write_update(pipeline, tmp_path / "run" / "model_lora")
+    for given in (tmp_path / "run", tmp_path / "run" / "model_lora"):
+        with pytest.raises(InputError, match=rf"; use lora={tmp_path}/run/model_lora, together with the checkpoint"):
+            load(given)
 
 
 def test_weights_of_another_shape_are_named(folder: Path):

@@ -238,6 +238,12 @@ def test_mistakes_are_named(model, inputs):
         model(**inputs)
 
 
+def test_a_model_without_attention_is_named():
+    message = "^the model has no attention layer of diffusers' classes"
+    with pytest.raises(ValueError, match=message), supervise(nn.Linear(2, 2), reference(1)):
+        pass
+
+
 def test_self_attention_is_refused(model, inputs):
     layers = [LAYER.replace("attn2", "attn1")]
     with supervise(model, reference(1, 1), layers), pytest.raises(ValueError, match="with encoder_hidden_states"):

@@ -133,6 +133,15 @@ def test_a_run_does_not_continue_on_other_weights_in_the_same_place(lora_run, ba
     assert [entry["update"] for entry in metrics(output)] == [1, 2]
 
 
+def test_the_folder_of_a_run_is_not_that_of_its_updates(lora_run, base: Path, capsys: pytest.CaptureFixture):
+    output = lora_run("run", updates=1)
+    assert f"; use it with checkpoint={base} lora={output / 'model_lora'}\n" in capsys.readouterr().out
+    with pytest.raises(InputError, match=rf"^lora={output}: holds no .*; use lora={output / 'model_lora'}$"):
+        merge_update(load(base), output)
+    with pytest.raises(InputError, match=rf"^lora={base}: holds no .*; use a folder that train\.trainable=lora wrote"):
+        merge_update(load(base), base)
+
+
 def test_updates_are_merged_on_request(lora_run, base: Path, tmp_path: Path):
     output = lora_run("run", updates=2, validate_every=2)
     assert (output / "best_lora" / FILE).is_file()

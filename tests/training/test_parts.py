@@ -56,7 +56,7 @@ def test_a_named_autoencoder_takes_the_place_of_the_pretrained_one(configuration
     assert all(entry["sift"] > 0 for entry in metrics(output))
     assert isinstance(load(output / "model").vae, AutoencoderTiny)
     config.model.autoencoder = None
-    with pytest.raises(UsageError, match=r"model\.autoencoder: .*tiny -> None"):
+    with pytest.raises(UsageError, match=r"model\.autoencoder: .*tiny -> null"):
         train(config)
 
 
