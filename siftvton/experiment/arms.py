@@ -145,9 +145,8 @@ def _measured(config: Experiment, arm: str, seed: int, keys: str, threads: int) 
     weights = _weights(folder / "run")
     errors: dict[str, float] = {}
     for setting in ("paired", "unpaired"):
-        of_setting, errors = _sampled(
-            run, arm, folder, setting, split, weights
-        )  # the last setting's errors are PRIMARY
+        # The errors of the last setting are PRIMARY.
+        of_setting, errors = _sampled(run, arm, folder, setting, split, weights)
         measures |= of_setting
     measures |= _attention(run, folder, split, weights)
     return {"measures": measures, "per_image": {PRIMARY: errors}}
