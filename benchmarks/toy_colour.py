@@ -18,8 +18,10 @@ from siftvton.commands.evaluate_toy import EvaluateToy
 from siftvton.evaluation.intervals import wilson
 from siftvton.tables import markdown_table
 from siftvton.toy.measures import RIGHT_COLOUR, cases_of, colour_distance, ground_truth_of, read_result
+from siftvton.wording import counted
 
 PARTS = ("upper fifth", "second", "third", "fourth", "lowest fifth", "upper three fifths", "whole garment")
+UPPER, WHOLE = PARTS.index("upper three fifths"), PARTS.index("whole garment")
 
 
 def main(config: EvaluateToy) -> str:
@@ -37,7 +39,11 @@ def main(config: EvaluateToy) -> str:
         right = sum(distance <= RIGHT_COLOUR for distance in found)
         low, high = wilson(right, len(found))
         rows.append([name, f"{right / len(found):.1%}", f"{low:.0%} to {high:.0%}", f"{np.mean(found):.1f}"])
-    return "\n".join(markdown_table(["part", "right colour", "95 % interval", "mean distance"], rows))
+    wrong = [each for each in distances if each[WHOLE] > RIGHT_COLOUR]
+    below = sum(each[UPPER] is not None and each[UPPER] <= RIGHT_COLOUR for each in wrong)
+    table = markdown_table(["part", "right colour", "95 % interval", "mean distance"], rows)
+    note = f"wrong as a whole: {len(wrong)} of {counted(len(distances), 'garment')}, of these right in the upper three"
+    return "\n".join([*table, "", f"{note} fifths: {below}"])
 
 
 def parts_of(worn: np.ndarray) -> list[np.ndarray]:

@@ -40,7 +40,8 @@ def test_a_garment_that_ends_too_high_is_wrong_in_its_lowest_fifth(tmp_path: Pat
         short = known.truth.copy()
         short[parts_of(known.worn)[4]] = (255, 0, 255)
         write_image(results / f"{pair.result_id}.png", short)
-    table = main(EvaluateToy(data=data, predictions=str(results), output=str(tmp_path / "out")))
-    right = {cells[0]: cells[1] for cells in ([c.strip() for c in row.split("|")[1:-1]] for row in table.split("\n"))}
+    *table, _, last = main(EvaluateToy(data=data, predictions=str(results), output=str(tmp_path / "out"))).split("\n")
+    right = {cells[0]: cells[1] for cells in ([c.strip() for c in row.split("|")[1:-1]] for row in table)}
+    assert last == "wrong as a whole: 3 of 3 garments, of these right in the upper three fifths: 3"
     assert right["lowest fifth"] == "0.0%"
     assert {right[name] for name in PARTS if name not in ("lowest fifth", "whole garment")} == {"100.0%"}
