@@ -4,7 +4,8 @@ python benchmarks/toy_colour.py data.root=data/toy predictions=outputs/demo/unpa
 
 The rows in which the garment is worn are divided into fifths of equal area. A fifth is right under the same rule as the
 mean colour of the whole garment in `scripts/evaluate_toy.py`. If only the lowest fifth is wrong, the length of the
-garment is. The keys are those of `scripts/evaluate_toy.py`. It writes no files.
+garment is. Of the keys of `scripts/evaluate_toy.py`, it uses `data`, `predictions`, `setting` and `limit`. It writes no
+files.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from siftvton.cli import run
 from siftvton.commands import Command
 from siftvton.commands.evaluate_toy import EvaluateToy
+from siftvton.errors import InputError
 from siftvton.evaluation.intervals import wilson
 from siftvton.tables import markdown_table
 from siftvton.toy.measures import RIGHT_COLOUR, cases_of, colour_distance, ground_truth_of, read_result
@@ -33,6 +35,8 @@ def main(config: EvaluateToy) -> str:
         result, known = read_result(case), ground_truth_of(case)
         if known.worn.any():
             distances.append([colour_distance(result, known.truth, part) for part in parts_of(known.worn)])
+    if not distances:
+        raise InputError(f"{config.predictions}: no result shows a garment; use more pairs")
     rows = []
     for name, each in zip(PARTS, zip(*distances, strict=True), strict=True):
         found = [distance for distance in each if distance is not None]
@@ -42,8 +46,8 @@ def main(config: EvaluateToy) -> str:
     wrong = [each for each in distances if each[WHOLE] > RIGHT_COLOUR]
     below = sum(each[UPPER] is not None and each[UPPER] <= RIGHT_COLOUR for each in wrong)
     table = markdown_table(["part", "right colour", "95 % interval", "mean distance"], rows)
-    note = f"wrong as a whole: {len(wrong)} of {counted(len(distances), 'garment')}, of these right in the upper three"
-    return "\n".join([*table, "", f"{note} fifths: {below}"])
+    note = f"{len(wrong)} of {counted(len(distances), 'garment')} have a wrong mean colour; of these, {below} are right"
+    return "\n".join([*table, "", f"{note} in the upper three fifths"])
 
 
 def parts_of(worn: np.ndarray) -> list[np.ndarray]:

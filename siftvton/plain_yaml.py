@@ -31,6 +31,12 @@ def parse(text: str) -> Any:
         node = yaml.compose(text, yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise PlainYamlError(fault_of(error, text)) from error
+    except PlainYamlError:
+        raise
+    except (ValueError, OverflowError) as error:  # PyYAML converts the number of an escape or of a version
+        raise PlainYamlError(
+            "an escape such as '\\U…' or a '%YAML' line has a number that is too large; remove it"
+        ) from error
     return None if node is None else _Values().of(node)
 
 

@@ -29,7 +29,7 @@ class Fault:
 
 
 FAULTS = (
-    Fault(r"character '\\t' that cannot start", "a tab is not allowed here; indent with spaces"),
+    Fault(r"character '\\t' that cannot start", "a tab is not allowed here; use spaces"),
     Fault(
         r"character (?P<found>.+) that cannot start",
         "a value cannot begin with {found}; put the value between quotes",
@@ -39,7 +39,11 @@ FAULTS = (
         "a ':' is not allowed here; check the indentation and the line above, or put a value that contains ': ' "
         "between quotes",
     ),
-    Fault(r"could not find expected ':'", "there is no ':' after this name; write it as 'name: value'", at_start=True),
+    Fault(
+        r"could not find expected ':'",
+        "there is no ': ' after this name; write it as 'name: value', with a space",
+        at_start=True,
+    ),
     Fault(r"sequence entries are not allowed", "a list entry '- …' is not allowed here; begin it on a line of its own"),
     Fault(r"mapping keys are not allowed", "a '?' is not allowed here; put the value between quotes"),
     Fault(r"quoted scalar: found unexpected", "the quote that begins here is not closed; close it", at_start=True),
@@ -58,6 +62,10 @@ FAULTS = (
     Fault(
         r"flow mapping:", "the section that begins here has no '}}' or lacks a ','; write e.g. {{a: 1}}", at_start=True
     ),
+    Fault(
+        r"node content, but found '<stream end>'",
+        "the file ends inside a list or a section; close it with ']' or '}}'",
+    ),
     Fault(r"node content, but found", "a value is missing here; put a value with special characters between quotes"),
     Fault(
         r"block end>, but found '(<scalar>|[],}]|<anchor>|<alias>|<tag>)'",
@@ -67,7 +75,9 @@ FAULTS = (
         r"block end>, but found '-'",
         "a list entry '- …' is not allowed here; indent it like the other entries of its list",
     ),
-    Fault(r"block end>, but found", "the indentation fits none of the lines above; give keys of one section the same"),
+    Fault(
+        r"block end>, but found", "the indentation fits none of the lines above; give all keys of a section the same"
+    ),
     Fault(
         r"undefined alias '(?P<found>.+)'",
         "*{found} refers to nothing in this file; put a value that begins with '*' between quotes",

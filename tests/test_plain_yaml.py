@@ -6,12 +6,19 @@ from siftvton.plain_yaml import PlainYamlError, parse
 from siftvton.yaml_faults import OTHERWISE
 
 FAULTS = [
-    ("train:\n\tseed: 4", "line 2, column 1: a tab is not allowed here; indent with spaces"),
+    ('a: "\\UFFFFFFFF"', "an escape such as '\\U…' or a '%YAML' line has a number that is too large"),
+    (
+        "%YAML 1." + "9" * 5000 + "\n---\na: 1",
+        "an escape such as '\\U…' or a '%YAML' line has a number that is too large",
+    ),
+    ("a: 1\nb:2\n", "line 2, column 1: there is no ': ' after this name"),
+    ("a: [1,", "line 1, column 7: the file ends inside a list or a section; close it with ']' or '}'"),
+    ("train:\n\tseed: 4", "line 2, column 1: a tab is not allowed here; use spaces"),
     ("a: @x", "line 1, column 4: a value cannot begin with '@'; put the value between quotes"),
     ("a: C: x", "line 1, column 5: a ':' is not allowed here; check the indentation and the line above"),
     ("a:\n  b: 1\n   c: 1", "line 3, column 5: a ':' is not allowed here; check the indentation"),
     ("a:\n    b: 1\n  c: 1", "line 3, column 3: the indentation fits none of the lines above"),
-    ("a: 1\noutput\n", "line 2, column 1: there is no ':' after this name; write it as 'name: value'"),
+    ("a: 1\noutput\n", "line 2, column 1: there is no ': ' after this name; write it as 'name: value', with a space"),
     ("a: - 1", "line 1, column 4: a list entry '- …' is not allowed here; begin it on a line of its own"),
     ("a: 1\n- b", "line 2, column 1: a list entry '- …' is not allowed here; indent it like the other"),
     ("? [a]: ? b", "line 1, column 8: a '?' is not allowed here"),
@@ -49,7 +56,7 @@ def test_a_fault_is_named_with_its_place_and_a_remedy(text: str, message: str):
     assert "\n" not in str(caught.value)
 
 
-def test_no_word_of_the_library_is_shown_for_broken_files():
+def test_every_fault_has_words_of_its_own():
     """Cut a file everywhere, and put every sign at every place."""
     whole = "a: \"b c\"\nd:\n  - {e: 1, f: [2, 3]}\n  - 'g'\n"
     broken = [whole[:end] for end in range(len(whole))]

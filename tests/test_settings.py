@@ -240,7 +240,7 @@ BOMB = "seeds: &a0 [1,1,1,1,1,1,1,1,1]\n" + "".join(
         ),
         ("output: " + "[" * 5000, "line 1, column [0-9]+: more than 20 levels of lists and sections"),
         (BOMB, "more than 10,000 values"),
-        ("steps: 3\ndata:\n\troot: x", "line 3, column 1: .*indent with spaces"),
+        ("steps: 3\ndata:\n\troot: x", "line 3, column 1: .*use spaces"),
         ("steps: 3\nlimit: 4\nsteps: 5", "line 3, column 1: steps is given twice"),
         ("data.height: 64\ndata: {height: 8}", r"data\.height is given twice"),
         ("[1, 2]: 3", "line 1, column 1: a list or a section cannot be a key"),

@@ -93,8 +93,7 @@ def detect_in(
     left, top, width, height = cv2.boundingRect(area.astype(np.uint8))
     column, row = (max(first - MARGIN, 0) // OCTAVE_GRID * OCTAVE_GRID for first in (left, top))
     crop = np.s_[row : top + height + MARGIN, column : left + width + MARGIN]
-    with subnormals_as_zero():  # blurring fills black paint with them; SIFT then takes half as long again
-        points, descriptors = (detector or detect)(painted(picture[crop], area[crop], grey))
+    points, descriptors = (detector or detect)(painted(picture[crop], area[crop], grey))
     return replace(points, xy=points.xy + np.array([column, row], np.float32)), descriptors
 
 
@@ -109,7 +108,8 @@ def detect(picture: np.ndarray) -> Detected:
     """
     # OpenCV's SIFT converts to grey as if blue came first. The published correspondences were made from pictures with
     # red first. The channels are not swapped here, so that the key points are the same as the published ones.
-    points, descriptors = cv2.SIFT.create().detectAndCompute(picture, None)
+    with subnormals_as_zero():  # blurring fills black paint with them; SIFT then takes half as long again
+        points, descriptors = cv2.SIFT.create().detectAndCompute(picture, None)
     key_points = KeyPoints.at(
         np.array([point.pt for point in points], np.float32).reshape(-1, 2),
         picture,

@@ -28,7 +28,7 @@ SHEET_ROWS = 6
 
 
 def load_observed(source: str, config: NoisedPhotos, size: Frame) -> TryOnPipeline:
-    """Load a checkpoint in float32, with the weights that ``config`` changes, on the device where it is observed.
+    """Load a checkpoint in float32, change its weights as ``config`` asks, and put it on the device.
 
     Args:
         source: as for :func:`siftvton.sampling.loading.load`.

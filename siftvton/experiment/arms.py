@@ -170,8 +170,9 @@ def _weights(run: Path) -> list[str]:
     updates = run / "model_lora"
     if not updates.is_dir():
         return [f"checkpoint={run / 'model'}"]
-    base = load_configuration(Train, run / "train.yaml").model.pretrained
-    return [f"checkpoint={base}", f"lora={updates}"]
+    trained = load_configuration(Train, run / "train.yaml").model
+    own = [f"autoencoder={trained.autoencoder}"] if trained.autoencoder else []  # whole models contain it
+    return [f"checkpoint={trained.pretrained}", f"lora={updates}", *own]
 
 
 def _sampled(

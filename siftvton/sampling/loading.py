@@ -121,7 +121,10 @@ def _require_parts(folder: Path) -> None:
         updates = next(filter(holds_updates, (folder, folder / "model_lora")), None)
         remedy = f"use {found}" if found else f"use a folder that holds {', '.join(names)}"
         if updates and not found:
-            remedy = f"use lora={updates}, together with the checkpoint that these updates adapt"
+            remedy = (
+                f"it holds updates, so use lora={updates} with the checkpoint that they adapt, or merge both by "
+                "scripts/convert_checkpoint.py"
+            )
         raise InputError(f"{folder}: is not a saved pipeline, because it has no folder {missing[0]}; {remedy}")
 
 

@@ -42,6 +42,6 @@ def test_a_garment_that_ends_too_high_is_wrong_in_its_lowest_fifth(tmp_path: Pat
         write_image(results / f"{pair.result_id}.png", short)
     *table, _, last = main(EvaluateToy(data=data, predictions=str(results), output=str(tmp_path / "out"))).split("\n")
     right = {cells[0]: cells[1] for cells in ([c.strip() for c in row.split("|")[1:-1]] for row in table)}
-    assert last == "wrong as a whole: 3 of 3 garments, of these right in the upper three fifths: 3"
+    assert last == "3 of 3 garments have a wrong mean colour; of these, 3 are right in the upper three fifths"
     assert right["lowest fifth"] == "0.0%"
     assert {right[name] for name in PARTS if name not in ("lowest fifth", "whole garment")} == {"100.0%"}

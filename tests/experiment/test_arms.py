@@ -98,13 +98,14 @@ def test_an_arm_of_updates_is_measured_with_its_base(
             output = Path(dict(key.split("=", 1) for key in keys)["output"])
             (output / "model_lora").mkdir()
             saved = Train()
-            saved.model.pretrained = config.base_weights
+            saved.model.pretrained, saved.model.autoencoder = config.base_weights, "own/vae"
             save_configuration(saved, output / "train.yaml")
 
     monkeypatch.setattr(arms, "_run", run)
     experiment(config)
     measured = [keys for script, keys in calls if script in ("infer", "attention_error")]
     assert all(keys["checkpoint"] == config.base_weights for keys in measured)
+    assert all(keys["autoencoder"] == "own/vae" for keys in measured)
     assert {Path(keys["lora"]).parts[-4:] for keys in measured} == {
         (arm, f"seed-{seed}", "run", "model_lora") for arm in config.arms for seed in config.seeds
     }

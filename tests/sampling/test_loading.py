@@ -126,7 +126,7 @@ def test_a_folder_without_a_pipeline_is_refused_and_a_pipeline_nearby_is_named(f
 def test_updates_in_place_of_a_pipeline_are_recognised(pipeline, tmp_path: Path):
     write_update(pipeline, tmp_path / "run" / "model_lora")
     for given in (tmp_path / "run", tmp_path / "run" / "model_lora"):
-        with pytest.raises(InputError, match=rf"; use lora={tmp_path}/run/model_lora, together with the checkpoint"):
+        with pytest.raises(InputError, match=rf"so use lora={tmp_path}/run/model_lora with the checkpoint"):
             load(given)
 
 
