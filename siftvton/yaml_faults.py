@@ -51,7 +51,7 @@ FAULTS = (
         r"double-quoted scalar:",
         "a '\\' between double quotes begins an escape, and this one does not exist; use single quotes",
     ),
-    Fault(r"block scalar:", "a value that begins with '|' or '>' must be between quotes", at_start=True),
+    Fault(r"block scalar:", "after '|' or '>' the line must end; put the value between quotes", at_start=True),
     Fault(r"scanning an alias:", "a value that begins with '*' must be between quotes", at_start=True),
     Fault(r"scanning an anchor:", "a value that begins with '&' must be between quotes", at_start=True),
     Fault(r"\btag\b", "a value that begins with '!' must be between quotes", at_start=True),

@@ -118,7 +118,7 @@ def test_a_missing_connection_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def _unreachable(monkeypatch: pytest.MonkeyPatch, cache: Path, address: str) -> list[float]:
-    """Put the hub at an address that is none; return the list in which the library's waits are counted."""
+    """Put the hub at an address where nothing answers; return the list of the library's waits, in seconds."""
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
@@ -129,7 +129,7 @@ def _unreachable(monkeypatch: pytest.MonkeyPatch, cache: Path, address: str) -> 
 
 @pytest.mark.parametrize("source", ["owner/name", "owner/name@v1", "hf://owner/name/other.safetensors"])
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://no-such-name.invalid"])
-def test_a_hub_that_cannot_be_reached_is_asked_only_once(tmp_path, monkeypatch, source: str, address: str):
+def test_a_hub_that_cannot_be_reached_is_not_waited_for(tmp_path, monkeypatch, source: str, address: str):
     waits = _unreachable(monkeypatch, tmp_path, address)
     with pytest.raises(InputError, match=f"^{source}: no such folder or file, and the Hugging Face hub cannot be rea"):
         local(source)

@@ -26,7 +26,7 @@ FAULTS = [
     ("a: 'x\n---\n", "line 1, column 4: the quote that begins here is not closed"),
     (r'a: "C:\data"', "line 1, column 8: a '\\' between double quotes begins an escape"),
     (r'a: "\u12"', "line 1, column 7: a '\\' between double quotes begins an escape"),
-    ("a: |x", "line 1, column 4: a value that begins with '|' or '>' must be between quotes"),
+    ("a: |x", "line 1, column 4: after '|' or '>' the line must end; put the value between quotes"),
     ("a: *.png", "line 1, column 4: a value that begins with '*' must be between quotes"),
     ("a: *png", "line 1, column 4: *png refers to nothing in this file"),
     ("a: &", "line 1, column 4: a value that begins with '&' must be between quotes"),

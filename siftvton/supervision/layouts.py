@@ -188,7 +188,7 @@ def find_layouts(model: nn.Module, layers: Iterable[str] | None = None) -> dict[
     wrong = [name for name in names if name not in attentions]
     if not attentions:
         raise ValueError(
-            "the model has no attention layer of diffusers' classes Attention and FluxAttention; give a model that has"
+            "the model has no attention layer of diffusers' classes Attention and FluxAttention; use one that has"
         )
     if wrong or not names:
         raise ValueError(f"not attention layers of this model: {wrong}; use some of {list(attentions)}")
